@@ -6,6 +6,8 @@ use warnings;
 
 # Says whether the last try missed nothing but an answer of Hydra.
 our $lacks_only_hydra;
+# The last sentence about what the new system lacked.
+our $lacked;
 
 # Returns what the machine shows before a switch: the host keys of its ssh server by their address, and the keys that may
 # log in. Dies where the ssh server shows nothing, because the update could then prove nothing afterwards.
@@ -46,6 +48,7 @@ sub trouble {
     my $end = Machine::uptime() + $Machine::config->{ssh}{seconds};
     while (1) {
         my $trouble = lacks($before);
+        $lacked = $trouble // $lacked;
         return $trouble if !defined $trouble || Machine::uptime() + $Machine::config->{ssh}{pause} >= $end;
         Machine::tell("$trouble; trying again");
         select undef, undef, undef, $Machine::config->{ssh}{pause};

@@ -189,7 +189,8 @@ sub confirm {
         return $trouble if defined $trouble;
         if (!take($attempt, 'confirmed')) {
             wait_for_guard($attempt);
-            return 'nobody confirmed the new system in time';
+            # The old system lacks nothing, so the last try may have asked that system.
+            return 'nobody confirmed the new system in time' . (defined $Login::lacked ? ": $Login::lacked" : '');
         }
         Machine::tell('the new system is confirmed');
     }

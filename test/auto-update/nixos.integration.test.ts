@@ -271,6 +271,21 @@ describe('an automatic update of a NixOS machine goes back to its old system', (
     expect(await machine.leftovers()).toBe('')
   })
 
+  it('by its guard if the proof of a login takes too long, and tells what the new system lacked', async () => {
+    const keys = '/etc/ssh/authorized_keys.d/root'
+    offer(await make('slow-proof', { units: unit('slow', `sh -c "echo mallory > ${keys}"`) }))
+    await machine.noteKeyScans()
+    const update = machine.run(hydra.model.url, { ssh: { ...machine.ssh, seconds: 600, pause: 0.1 } })
+    // The second scan is the first of the proof, and the third one comes after the proof has failed.
+    await machine.namespace.sh(`until [ "$(grep -c . /run/test/proof)" -ge 3 ]; do sleep 0.1; done
+systemctl fire; until [ -e /var/lib/hydra-ops/activations/*/guard-result ]; do sleep 0.1; done
+echo 'ssh-ed25519 AAAAC3operator alice' > ${keys}`)
+    await expectBack(
+      'nobody confirmed the new system in time: no key that could log in before may log in any more',
+      await update,
+    )
+  })
+
   it('by its guard if the switch hangs', async () => {
     offer(await make('hang', { row: 'hang' }))
     const update = go()

@@ -73,9 +73,25 @@ export async function buildSystem(
   return (await scratch.nix('nix-store', ['--realise', drv])).trim()
 }
 
+/** Packages of this host with the programs that packages of nixpkgs have. */
+const packages: Readonly<Record<string, string>> = {
+  bash: 'bash sh',
+  coreutils: '$(of coreutils)',
+  curl: 'curl',
+  findutils: 'find xargs',
+  gnugrep: 'grep egrep fgrep',
+  gnused: 'sed',
+  'nix-store': 'nix-store nix-env nix',
+  openssh: 'ssh ssh-keygen ssh-keyscan',
+  systemd: 'systemctl systemd-run',
+  'util-linux': '$(of util-linux)',
+}
+
 /** Files that nix/modules/auto-update.nix gives a machine. */
 export interface ModuleFiles {
   readonly program: string
+  /** Names of the packages on the PATH of its service. */
+  readonly path: readonly string[]
   readonly configuration: Record<string, unknown>
 }
 
@@ -83,7 +99,7 @@ export interface ModuleFiles {
 export async function moduleFiles({ scratch }: Builds): Promise<ModuleFiles> {
   const module = resolve('nix/nixos-module.nix')
   const copy =
-    'PATH=/usr/bin:/bin; set -- $exec; /bin/mkdir $out; cp $2 $out/program; cp $3 $out/configuration'
+    'PATH=/usr/bin:/bin; set -- $exec; /bin/mkdir $out; cp $2 $out/program; cp $3 $out/configuration; echo "$path" > $out/path'
   const drv = await scratch.instantiate(`let
     evaluated = import ${fixtureNixpkgs}/nixos/lib/eval-config.nix { modules = [ ${module} {
       boot.loader.grub.device = "/dev/vda"; fileSystems."/".device = "/dev/vda1";
@@ -95,18 +111,21 @@ export async function moduleFiles({ scratch }: Builds): Promise<ModuleFiles> {
     } ]; };
   in derivation {
     name = "files"; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" ${nixString(copy)} ];
+    path = map (each: each.name) evaluated.config.systemd.services.hydra-ops-auto-update.path;
     exec = evaluated.config.systemd.services.hydra-ops-auto-update.serviceConfig.ExecStart;
   }`)
   const made = (await scratch.nix('nix-store', ['--realise', drv])).trim()
   const { readFileSync } = await import('node:fs')
   const read = (name: string) => readFileSync(join(scratch.real(made), name), 'utf8')
-  return { program: read('program'), configuration: JSON.parse(read('configuration')) }
+  const path = read('path').trim().split(' ')
+  return { program: read('program'), path, configuration: JSON.parse(read('configuration')) }
 }
 
 export const owner = '11111111-2222-3333-4444-555555555555'
 const ownNix = 'env -u NIX_CONFIG -u NIX_REMOTE'
 const setBootDefault = `${ownNix} nix-env -p /nix/var/nix/profiles/system --set "$1" && "$1/bin/switch-to-configuration" boot > /dev/null`
 const program = '/run/test/program.pl'
+const programFolder = '/run/test/programs'
 const configuration = '/run/test/configuration.json'
 
 /** A NixOS machine made of namespaces with its own store and a real sshd, which runs the program of the module. */
@@ -136,11 +155,39 @@ mkdir -p /sys/dev/block/254:1
 for each in a b; do ssh-keygen -q -t ed25519 -N '' -f /run/test/host-$each; done
 mkdir -p /etc/ssh/authorized_keys.d`)
     await machine.write(program, files.program)
+    await machine.linkPrograms(files.path)
     await machine.write(
       '/etc/nix/nix.conf',
       `substituters = ${builds.cache}\ntrusted-public-keys = ${builds.publicKey()}\nbuild-users-group =\nsandbox = false\n`,
     )
     return machine
+  }
+
+  /** Makes the PATH of the service: the programs of its packages, and no other. */
+  private async linkPrograms(names: readonly string[]): Promise<void> {
+    const wanted = names.map((name) => packages[name] ?? name).join(' ')
+    await this.namespace.sh(
+      `of() { dpkg -L "$1" | sed -n 's,^\\(/usr\\)*/bin/,,p'; }
+mkdir -p "$1" && cd "$1"
+for each in ${wanted}; do
+  for folder in /run/test/stand-ins /usr/bin /bin; do [ ! -x "$folder/$each" ] || { ln -s "$folder/$each" "$each"; break; }; done
+done`,
+      programFolder,
+    )
+  }
+
+  /** Lets the next three runs of ssh-keyscan each write a line into /run/test/proof. */
+  async noteKeyScans(): Promise<void> {
+    const note = 'echo scan >> /run/test/proof; [ "$(grep -c . /run/test/proof)" -lt 3 ] || back'
+    await this.replaceProgram('ssh-keyscan', `${note}\nexec /usr/bin/ssh-keyscan "$@"`)
+  }
+
+  /** Puts a script in the place of a program of the service, until the script removes itself. */
+  private async replaceProgram(name: string, script: string): Promise<void> {
+    const place = `${programFolder}/${name}`
+    await this.namespace.sh('rm -f -- "$1"', place)
+    await this.write(place, `#!/bin/sh\nback() { ln -sfT /usr/bin/${name} ${place}; }\n${script}\n`)
+    await this.namespace.sh('chmod 755 "$1"', place)
   }
 
   async write(path: string, text: string): Promise<void> {
@@ -202,9 +249,9 @@ for each in current booted; do ln -sfnT "$system" /run/$each-system; done`)
   /** Lets an operator make a system the boot default, and run a script, while the next update fetches. */
   async whileFetching(path: string, script: string): Promise<void> {
     await this.namespace.sh(`${ownNix} nix-store --realise "$1" > /dev/null`, path)
-    await this.namespace.standIn(
+    await this.replaceProgram(
       'nix-store',
-      `rm -- "$0"\n/usr/bin/nix-store "$@" || exit\nset -- ${path}\n{ ${setBootDefault}; ${script}; } > /dev/null`,
+      `back\n/usr/bin/nix-store "$@" || exit\nset -- ${path}\n{ ${setBootDefault}; ${script}; } > /dev/null`,
     )
   }
 
@@ -216,6 +263,11 @@ cat /proc/sys/kernel/random/uuid > /run/test/boot_id
 for each in current booted; do ln -sfnT "$(readlink -e /nix/var/nix/profiles/system)" /run/$each-system; done`)
   }
 
+  /** Facts of the ssh server, for the configuration of the program. */
+  get ssh() {
+    return { ...Object(this.files.configuration.ssh), listens: [{ address: '127.0.0.1', port: this.port }] }
+  }
+
   /** Runs the program as the timer does. */
   async run(
     url: string,
@@ -223,12 +275,12 @@ for each in current booted; do ln -sfnT "$(readlink -e /nix/var/nix/profiles/sys
     flags: readonly string[] = [],
     environment: readonly string[] = [],
   ) {
-    const { times, ssh } = this.files.configuration
+    const { times } = this.files.configuration
     const settings = {
       ...this.files.configuration,
       url,
       times: { ...Object(times), watch: 0, watchLonger: 0, sample: 0, pause: 0, attempt: 20 },
-      ssh: { ...Object(ssh), listens: [{ address: '127.0.0.1', port: this.port }], seconds: 1, pause: 1 },
+      ssh: { ...this.ssh, seconds: 1, pause: 1 },
       ...changes,
     }
     await this.write(configuration, JSON.stringify(settings))
@@ -240,7 +292,15 @@ for each in current booted; do ln -sfnT "$(readlink -e /nix/var/nix/profiles/sys
     environment: readonly string[],
   ): Promise<CommandResult & { readonly said: string }> {
     const { signal } = new AbortController()
-    const argv = [...ownNix.split(' '), ...environment, '/usr/bin/perl', program, configuration, ...flags]
+    const argv = [
+      ...ownNix.split(' '),
+      `PATH=${programFolder}`,
+      ...environment,
+      '/usr/bin/perl',
+      program,
+      configuration,
+      ...flags,
+    ]
     const ended = await this.namespace.host.exec(argv, { signal, timeoutMs: 300_000, what: 'update' })
     return { ...ended, said: ended.stdout.trimEnd().split('\n').at(-1) ?? '' }
   }
