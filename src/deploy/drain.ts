@@ -5,8 +5,9 @@ import type { MachineName } from '../core/names.js'
 import type { Observation } from '../core/provider.js'
 import type { BuilderRow } from '../core/reports.js'
 import type { Host } from '../core/ssh.js'
-import { bootMs, connect, waitAndConnect } from '../machine/connect.js'
+import { bootMs, connect, hostOf, waitAndConnect } from '../machine/connect.js'
 import { closeJob, journal, type MachineSession, recordedMachine, resourceFor } from '../machine/machine.js'
+import { mayAnswerAgain } from '../machine/reboot.js'
 import { askMachine, type Facts, fact } from '../remote/run-script.js'
 import { waitUntil } from '../remote/wait-until.js'
 
@@ -34,6 +35,9 @@ export const usualDrain: DrainChoice = {
   pauseMs: 2_000,
   answerMs: bootMs,
 }
+
+/** Time for a builder to answer again after its connection was lost. */
+const lostMs = 60_000
 
 /** Machine that is about to go down. */
 export interface GoingDown {
@@ -64,17 +68,34 @@ export async function drainFirst(
     return
   }
   let queued = false
+  for (const row of rows) {
+    const facts = await setJobs(session, row, { drains: true, choice, how: going.how })
+    if (facts?.get('read')?.includes(builderLists['queue runner'])) queued = true
+  }
+  await waitForBuilds(session, { ...choice, idleMs: queued ? choice.idleMs : 0 }, going.how)
+}
+
+/**
+ * Runs what drains a builder and takes it down. After a failure, a builder that is still up gets its jobs back. After
+ * Ctrl-C, the next command for the builder gives them back.
+ */
+export async function inUseAfterFailure<T>(session: MachineSession, action: () => Promise<T>): Promise<T> {
   try {
-    for (const row of rows) {
-      const facts = await setJobs(session, row, { drains: true, choice, how: going.how })
-      if (facts?.get('read')?.includes(builderLists['queue runner'])) queued = true
-    }
-    await waitForBuilds(session, { ...choice, idleMs: queued ? choice.idleMs : 0 }, going.how)
+    return await action()
   } catch (error) {
-    // A builder that stays up gets its jobs back. After Ctrl-C, the next command for the builder gives them back.
-    if (!run.signal.aborted)
-      await giveJobsBack(session).catch((second: unknown) => run.log(messageOf(second)))
+    await resumeIfUp(session)
     throw error
+  }
+}
+
+/** Gives a drained builder that answers its jobs back after a failure, and throws no error of its own. */
+export async function resumeIfUp(session: MachineSession): Promise<void> {
+  const { run } = session
+  if (run.signal.aborted || !isAwaited(session)) return
+  try {
+    if (await isUp(session)) await giveJobsBack(session)
+  } catch (error) {
+    run.log(messageOf(error))
   }
 }
 
@@ -235,22 +256,30 @@ async function waitForBuilds(
   times: DrainTimes,
   how: GoingDown['how'],
 ): Promise<void> {
-  let host: Host
   try {
-    host = session.host ?? (await connect(session))
+    if (session.host === undefined) await connect(session)
   } catch (error) {
     throwIfAborted(session.run.signal)
     session.run.log(`${messageOf(error)}; its running builds cannot be awaited`)
     return
   }
   const hint = `--drain-deadline waits longer than ${Math.round(times.deadlineMs / 60_000)} min; --no-drain does not wait, and builds that run there fail`
-  await untilIdle(session, host, times, { what: `no build runs there any more, before it is ${how}`, hint })
+  try {
+    await untilIdle(session, times, { what: `no build runs there any more, before it is ${how}`, hint })
+  } catch (error) {
+    // A machine without a connection cannot be rebooted from inside.
+    if (session.host !== undefined || how === 'rebooted') throw error
+    throwIfAborted(session.run.signal)
+    session.run.log(`${messageOf(error)}; its running builds cannot be awaited`)
+  }
 }
 
-/** Waits until no build of another machine runs on a builder. */
+/**
+ * Waits until no build of another machine runs on a builder. A lost connection is made anew; a builder that does not
+ * answer any more ends the wait with the error of the connection.
+ */
 export async function untilIdle(
-  session: Pick<MachineSession, 'deployment' | 'machine' | 'run'>,
-  host: Host,
+  session: MachineSession,
   { deadlineMs, idleMs, pauseMs }: DrainTimes,
   { what, hint }: { readonly what: string; readonly hint: string },
 ): Promise<void> {
@@ -258,22 +287,36 @@ export async function untilIdle(
   const user = session.deployment.record.machines[machine]?.tasks[offerTask]?.outputs.user ?? ''
   const question = { what: 'count the running builds', script: 'tasks/builder/serving', values: { user } }
   let idleSince: number | undefined
+  let silent: unknown
+  const look = async () => {
+    const told = fact(await askMachine(hostOf(session), question, run), 'serving')
+    if (!/^\d+$/.test(told)) return 'the builder does not tell its builds'
+    const serving = Number(told)
+    if (serving > 0) {
+      idleSince = undefined
+      return `${serving} ${serving === 1 ? 'build runs' : 'builds run'}`
+    }
+    idleSince ??= performance.now()
+    const idle = performance.now() - idleSince
+    return idle >= idleMs ? undefined : 'no build runs, and the lists of builders may not be read yet'
+  }
+  const connectAgain = async (error: unknown) => {
+    throwIfAborted(run.signal)
+    if (!mayAnswerAgain(error)) throw error
+    idleSince = undefined
+    closeJob(session)
+    await waitAndConnect(session, lostMs).catch((second: unknown) => {
+      silent = second
+    })
+    return messageOf(error)
+  }
+  const options = { what, code: 'BUILDER_BUSY', deadlineMs, pauseMs, hint }
   await waitUntil(machine, run, {
-    what,
-    code: 'BUILDER_BUSY',
-    deadlineMs,
-    pauseMs,
-    hint,
-    wrong: async () => {
-      const serving = Number(fact(await askMachine(host, question, run), 'serving'))
-      if (serving > 0) {
-        idleSince = undefined
-        return `${serving} ${serving === 1 ? 'build runs' : 'builds run'}`
-      }
-      idleSince ??= performance.now()
-      const idle = performance.now() - idleSince
-      return idle >= idleMs ? undefined : 'no build runs, and the lists of builders may not be read yet'
-    },
+    ...options,
+    wrong: () => look().catch(connectAgain),
+    hopeless: async () => (silent === undefined ? undefined : messageOf(silent)),
+  }).catch((error: unknown) => {
+    throw silent ?? error
   })
 }
 

@@ -19,7 +19,7 @@ import { activatePart, lookToTry } from './activate-part.js'
 import type { Assessment } from './assess.js'
 import { copyClosure } from './copy-closure.js'
 import { bootstrap, deliverTasks } from './delivery.js'
-import { drainFirst, giveJobsBack, isAwaited } from './drain.js'
+import { drainFirst, giveJobsBack, isAwaited, resumeIfUp } from './drain.js'
 import { comesFromHydra, fetchClosure } from './fetch-closure.js'
 import { runChecks } from './health.js'
 import { activationDue, activationOptions, alwaysActivates, enter, type Job } from './job.js'
@@ -52,6 +52,7 @@ export async function deployMachine(
       seconds: secondsSince(start),
     }
   } catch (error) {
+    await resumeIfUp(job)
     const why = await explained(job.ops, error, job.provider.name)
     return failedResult(job.machine, job.at, secondsSince(start), why, logs?.tail(job.machine, 10) ?? [])
   } finally {

@@ -74,7 +74,12 @@ async function unlessDown<T>(thing: Promise<T>): Promise<T | undefined> {
   try {
     return await thing
   } catch (error) {
-    if (error instanceof OpsError && passing.has(error.code)) return undefined
+    if (mayAnswerAgain(error)) return undefined
     throw error
   }
+}
+
+/** Says whether an error may pass by waiting for the machine. */
+export function mayAnswerAgain(error: unknown): boolean {
+  return error instanceof OpsError && passing.has(error.code)
 }

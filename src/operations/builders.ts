@@ -13,7 +13,7 @@ import type { Host } from '../core/ssh.js'
 import { suggest } from '../core/suggest.js'
 import { type DrainTimes, untilIdle } from '../deploy/drain.js'
 import { connect } from '../machine/connect.js'
-import { closeJob, recordedMachine } from '../machine/machine.js'
+import { closeJob, recordedMachine, withLink } from '../machine/machine.js'
 import { drainedByOperator, markForOperator, operatorBuilders } from '../machine/operator-builders.js'
 import { failuresIn } from '../machine/results.js'
 import { dryRunSession } from '../machine/session.js'
@@ -218,13 +218,14 @@ async function waitForIdle(
     signal: ops.signal,
     log: (line) => ops.events.emit({ kind: 'line', machine: builder, line }),
   }
-  const deployment = dryRunSession(ops.files, record)
-  await onHost(ops, deployment, builder, run, (host) =>
-    untilIdle({ deployment, machine: builder, run }, host, request, {
+  const session = recordedMachine(ops, dryRunSession(ops.files, record), builder, run)
+  await withLink(session, async () => {
+    await connect(session)
+    await untilIdle(session, request, {
       what: 'no build runs there any more',
       hint: `builder '${builder}' gets no new builds; run hydra-ops builders drain ${builder} again, or hydra-ops builders resume ${builder}`,
-    }),
-  )
+    })
+  })
 }
 
 /** Returns the machines that build on a builder; refuses a name that is no builder. */

@@ -9,7 +9,7 @@ import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import { destroyMachine } from '../deploy/destroy-machine.js'
-import { type DrainChoice, drainFirst } from '../deploy/drain.js'
+import { type DrainChoice, drainFirst, inUseAfterFailure } from '../deploy/drain.js'
 import { type MachineSession, recordedMachine, recordOf, resourceFor, withLink } from '../machine/machine.js'
 import { syncOperatorBuilders } from '../machine/operator-builders.js'
 import { resourceOf } from '../machine/resource.js'
@@ -51,9 +51,12 @@ export async function destroyMachines(
     async (deployment, machine, run, selected) => {
       const something = await isThere(ops, deployment.record, machine, run)
       if (something && !there.includes(machine)) throw madeMeanwhile(machine)
-      await drainIfUp(recordedMachine(ops, deployment, machine, run), request.drain, selected)
-      // The provider cleans up in any case, because an old crash may have left invisible remains.
-      await destroyMachine(ops, deployment, machine, run)
+      const session = recordedMachine(ops, deployment, machine, run)
+      await inUseAfterFailure(session, async () => {
+        await drainIfUp(session, request.drain, selected)
+        // The provider cleans up in any case, because an old crash may have left invisible remains.
+        await destroyMachine(ops, deployment, machine, run)
+      })
       return something ? true : { unchanged: 'there was nothing to destroy: the machine was never created' }
     },
   )

@@ -4,7 +4,14 @@ import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import type { DeploymentSession } from '../core/session.js'
-import { type DrainChoice, drainFirst, giveJobsBack, isAwaited, resumeBuildersOf } from '../deploy/drain.js'
+import {
+  type DrainChoice,
+  drainFirst,
+  giveJobsBack,
+  inUseAfterFailure,
+  isAwaited,
+  resumeBuildersOf,
+} from '../deploy/drain.js'
 import { bootMs, connect, waitAndConnect } from '../machine/connect.js'
 import { startResource } from '../machine/lifecycle.js'
 import {
@@ -55,8 +62,10 @@ export function stopMachines(ops: Ops, request: DownRequest & { graceMs: number 
     const resource = await resourceFor(session)
     const observation = await session.provider.inspect(resource, run)
     if (observation.kind === 'stopped' || observation.kind === 'absent') return false
-    await withLink(session, () => drainFirst(session, request.drain, { how: 'stopped', with: selected }))
-    await session.provider.stop(resource, { graceMs: request.graceMs }, run)
+    await inUseAfterFailure(session, async () => {
+      await withLink(session, () => drainFirst(session, request.drain, { how: 'stopped', with: selected }))
+      await session.provider.stop(resource, { graceMs: request.graceMs }, run)
+    })
     await updateJob(session, (draft) => Object.assign(draft, { stoppedOnPurpose: true }))
     return true
   })
@@ -70,13 +79,14 @@ export function rebootMachines(
   const network = networkOnce(ops)
   return onMachines(ops, { ...request, verb: 'reboot' }, async (deployment, machine, run) => {
     const session = madeMachine(ops, deployment, machine, run)
-    await withLink(session, async () => {
+    const reboot = async () => {
       await connect(session)
       await drainFirst(session, request.drain, { how: 'rebooted' })
       await rebootMachine(session, { hard: request.hard === true })
       await resendVolatileKeys(session, network)
       await giveJobsBack(session)
-    })
+    }
+    await withLink(session, () => inUseAfterFailure(session, reboot))
     return true
   })
 }

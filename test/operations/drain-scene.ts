@@ -1,0 +1,150 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect } from 'vitest'
+import { offerTask } from '../../src/core/builder-offer.js'
+import { unreachable } from '../../src/core/errors.js'
+import { MachineName } from '../../src/core/names.js'
+import { deploy } from '../../src/deploy/deploy.js'
+import { usualDrain } from '../../src/deploy/drain.js'
+import { listBuilders } from '../../src/operations/builders.js'
+import { rebootMachines, startMachines, stopMachines } from '../../src/operations/power.js'
+import { b1Offer } from '../fakes/builder-peers.js'
+import { runFakeDebian } from '../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
+import { succeed } from '../fakes/fake-ssh.js'
+import { fakeTask } from '../fakes/fake-task.js'
+import { standardRequest } from '../fakes/standard-request.js'
+
+const b1 = MachineName.parse('b1')
+
+/** Made-up machines of which `ci` builds on `b1`, and their events. */
+interface Scene {
+  ops: FakeOps
+  /** Next boot of a machine. */
+  boots: number
+  /** Drained builders in the state at the last reboot. */
+  known: boolean[]
+  /** Events on `ci`, on `b1` and at the provider, in their order. */
+  seen: string[]
+  /** Mark on `ci`. */
+  mark: 'none' | 'automatic' | 'manual'
+  /** Whether the state knew of the drain when `ci` was asked for it. */
+  knownBefore: boolean[]
+  /** Number of answers about the drain that get lost on their way. */
+  lost: number
+  /** Numbers of builds that run on `b1`, one for each look; the last one stays, and NaN loses the connection. */
+  serving: number[]
+  /** Event at the loss of that connection. */
+  onLoss: () => void
+}
+
+export const scene = {} as Scene
+
+/** Makes the machines, and lets them be deployed. */
+export async function begin(): Promise<void> {
+  scene.boots = 2
+  scene.known = []
+  scene.seen = []
+  scene.mark = 'none'
+  scene.lost = 0
+  scene.serving = [0]
+  scene.onLoss = () => {}
+  scene.ops = await createFakeOps({
+    network: fakeNetwork(['b1', 'ci', 'web'].map((name) => fakeMachine(name))),
+  })
+  runFakeDebian(scene.ops)
+  Object.assign(scene.ops, {
+    tasks: async () => [
+      fakeTask('builder', {
+        stage: 'offer',
+        wanted: ({ definition }) => (definition.name === 'b1' ? {} : undefined),
+        probe: async () => 'done',
+        apply: async () => ({ user: 'nix-builder', for: 'ci', entry: b1Offer }),
+      }),
+      fakeTask('builders', {
+        stage: 'use',
+        wanted: ({ definition, peers }) => {
+          const { hostKey, outputs } = peers?.get(b1) ?? {}
+          return definition.name === 'ci' ? { hostKey, offer: outputs?.[offerTask]?.entry } : undefined
+        },
+        probe: async () => 'done',
+        apply: async (_, options) => {
+          const builders = 'offer' in options && options.offer !== undefined ? 'b1' : ''
+          const marked = (when: boolean) => (when ? builders : '')
+          return {
+            builders,
+            drained: marked(scene.mark !== 'none'),
+            automatic: marked(scene.mark === 'automatic'),
+          }
+        },
+      }),
+    ],
+  })
+  const drains = /^(?:take|return) the jobs of builder 'b1'$/
+  scene.ops.ssh.answer(drains, async ({ values, machine }) => {
+    if (values.drains === 'true') scene.knownBefore = await drainedNow()
+    expect([machine, values.login, values.jobs]).toEqual(['ci', 'nix-builder@b1', '4'])
+    const before = scene.mark
+    if (scene.mark !== 'manual') scene.mark = values.drains === 'true' ? 'automatic' : 'none'
+    scene.seen.push(values.drains === 'true' ? 'drain' : 'resume')
+    if (scene.lost > 0) {
+      scene.lost -= 1
+      return { kind: 'lost', stdout: '', stderr: '' }
+    }
+    return succeed(`before=${before}\nread=/etc/hydra/builders\n`)
+  })
+  scene.ops.ssh.answer('count the running builds', () => {
+    const now = scene.serving.length > 1 ? scene.serving.shift() : scene.serving[0]
+    scene.seen.push(`${now} builds`)
+    if (Number.isNaN(now)) {
+      scene.onLoss()
+      return { kind: 'lost', stdout: '', stderr: '' }
+    }
+    return succeed(`serving=${now}\n`)
+  })
+  await rememberNetwork(scene.ops)
+  await deploy(scene.ops, standardRequest)
+  scene.ops.ssh.answer('reboot', async ({ machine }) => {
+    scene.seen.push(`${machine} reboots`)
+    scene.known = await drainedNow()
+    writeFileSync(join(scene.ops.folder, 'machines', `${machine}.boot`), String(scene.boots++))
+    return succeed()
+  })
+  for (const name of ['stop', 'undefine'] as const) {
+    const act = scene.ops.hypervisor[name]
+    scene.ops.hypervisor[name] = (domain) => {
+      scene.seen.push(`${domain.replace(/^.*-/, '')} ${name}`)
+      act(domain)
+    }
+  }
+}
+
+export const quick = { ...usualDrain, deadlineMs: 20_000, idleMs: 0, pauseMs: 1, answerMs: 1 }
+export const request = { deployment: undefined, maxConcurrent: 4, drain: quick }
+export const only = (...names: string[]) => ({ on: names.join(',') })
+export const reboot = (more: Partial<Parameters<typeof rebootMachines>[1]> = {}) =>
+  rebootMachines(scene.ops, { ...request, selection: only('b1'), ...more })
+export const stop = (...names: string[]) =>
+  stopMachines(scene.ops, { ...request, selection: only(...names), graceMs: 0 })
+export const start = (...names: string[]) =>
+  startMachines(scene.ops, { deployment: undefined, maxConcurrent: 1, selection: only(...names) })
+export const drainedNow = async () => (await listBuilders(scene.ops, undefined)).map(({ drained }) => drained)
+
+/** Lets a machine run without an answer from now on. */
+export function silence(machine: string): void {
+  const { waitForBanner, connect } = scene.ops.ssh
+  const refuse = (target: { readonly machine: string }) => {
+    if (target.machine === machine) throw unreachable(machine, `machine '${machine}' did not answer in time`)
+  }
+  Object.assign(scene.ops.ssh, {
+    waitForBanner: async (...how: Parameters<typeof waitForBanner>) => {
+      refuse(how[0])
+      return waitForBanner(...how)
+    },
+    connect: async (...how: Parameters<typeof connect>) => {
+      refuse(how[0])
+      return connect(...how)
+    },
+  })
+}
