@@ -270,7 +270,7 @@ let
     if pkgs == null then null
     else if pkgs ? hydra-queue-runner && pkgs ? hydra-builder then pkgs.symlinkJoin {
       name = "hydra";
-      paths = concatMap (part: if pkgs ? ${part} then [ pkgs.${part} ] else [ ]) [ "hydra-queue-runner" "hydra-builder" "hydra-evaluator" "hydra" ];
+      paths = concatMap (part: if pkgs ? ${part} then [ pkgs.${part} ] else [ ]) [ "hydra-queue-runner" "hydra-builder" "hydra-evaluator" "hydra-ws" "hydra" ];
     }
     else pkgs.hydra or pkgs.hydra_unstable or pkgs.hydra-unstable or null;
   nixServeOf = pkgs: if pkgs == null then null else pkgs.nix-serve-ng or pkgs.nix-serve or null;

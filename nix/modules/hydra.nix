@@ -39,7 +39,11 @@ let
   linesOf = text: filter isString (split "\n" text);
   linesOfOption = name: text: filter (line: match "[ \t]*${name}[ \t=].*" line != null) (linesOf text);
   theirs = name: linesOfOption name cfg.extraConfig != [ ];
+  # Newer Hydras have a program that sends the log of a running build to the browser.
+  hasLiveLogs = has [ "services" "hydra" "ws" "enable" ] && cfg.nginx.enable;
+  liveLogs = config.services.hydra.ws;
   ownLines =
+    optional (hasLiveLogs && liveLogs.enable && ! theirs "ws_endpoint") "ws_endpoint = ws${builtins.substring 4 (builtins.stringLength url) url}/hydra-ws" ++
     optional (cfg.cache.enable && ! theirs "store_uri") "store_uri = file://${cfg.cache.directory}?secret-key=${secretKeyFile}"
     ++ optional (signs && ! theirs "binary_cache_secret_key_file") "binary_cache_secret_key_file = ${secretKeyFile}";
 
@@ -204,6 +208,16 @@ let
               + (if base == null then "" else "proxy_set_header X-Request-Base ${base};\n")
               + "proxy_read_timeout 120s;\n");
           };
+        } // optionalAttrs hasLiveLogs {
+          "= /hydra-ws" = {
+            proxyPass = weak "http://${liveLogs.bind.address}:${toString liveLogs.bind.port}";
+            extraConfig = weak ''
+              proxy_http_version 1.1;
+              proxy_set_header Upgrade $http_upgrade;
+              proxy_set_header Connection upgrade;
+              proxy_read_timeout 1h;
+            '';
+          } // optionalAttrs (inLocation ? recommendedProxySettings) { recommendedProxySettings = weak false; };
         } // optionalAttrs cfg.cache.enable {
           "/static-cache/".extraConfig = weak (cacheFiles "alias ${cfg.cache.directory}/;");
         };

@@ -92,6 +92,19 @@ describe('deployment.hydra on a NixOS machine', () => {
     expect(await valuesOf(`${serving()} ${own}`, which)).toEqual(['hello'])
   })
 
+  it('shows logs of running builds through nginx where nixpkgs has their program', async () => {
+    const values = await valuesOf(
+      wholeHydra,
+      `config.services.nginx.virtualHosts."hydra.example.org".locations."= /hydra-ws".proxyPass
+       (builtins.match ".*ws_endpoint = ([^\n]*)\n.*" config.services.hydra.extraConfig)`,
+    )
+    expect(values).toEqual(['http://[::1]:9283', ['ws://hydra.example.org/hydra-ws']])
+    const off = `${wholeHydra} services.hydra.ws.enable = false;`
+    expect(
+      await valuesOf(off, '(builtins.match ".*ws_endpoint.*" config.services.hydra.extraConfig)'),
+    ).toEqual([null])
+  })
+
   it('serves the store by harmonia with its own module, and waits for the key', async () => {
     const serving = `deployment.hydra = { enable = true; nixServe = { enable = true; port = 5001; package = pkgs.harmonia; }; };`
     const values = await valuesOf(

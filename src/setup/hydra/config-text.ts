@@ -2,7 +2,16 @@ import { optionsSetBy } from '../../core/config-general.js'
 import type { BuildMachine } from '../../core/hydra-options.js'
 import { listFiles } from '../builders/relations.js'
 import type { HydraFacts } from './package-facts.js'
-import { type DaemonSettings, gcRoots, hydraHome, hydraMachinesFile, hydraRole, signs } from './settings.js'
+import {
+  type DaemonSettings,
+  gcRoots,
+  hasLiveLogs,
+  hydraHome,
+  hydraMachinesFile,
+  hydraRole,
+  liveLogsPath,
+  signs,
+} from './settings.js'
 
 /** Hydra's database. */
 export interface Database {
@@ -20,8 +29,11 @@ function escaped(value: string): string {
   return value.replaceAll('#', '\\#')
 }
 
+/** Facts of a package that hydra.conf depends on. */
+type ConfigFacts = Pick<HydraFacts, 'runner'> & Partial<Pick<HydraFacts, 'programs'>>
+
 /** Writes hydra.conf(5), in the form of nixpkgs 20.03 and later. An option in `extraConfig` replaces ours. */
-export function hydraConfig(settings: DaemonSettings, facts: Pick<HydraFacts, 'runner'>): string {
+export function hydraConfig(settings: DaemonSettings, facts: ConfigFacts): string {
   const { extraConfig } = settings.options
   const theirs = optionsSetBy(extraConfig)
   const lines = [
@@ -37,7 +49,7 @@ export function hydraConfig(settings: DaemonSettings, facts: Pick<HydraFacts, 'r
 /** Lists every option of hydra.conf that we set, with its text; options without a value are left out. */
 function ownOptions(
   settings: DaemonSettings,
-  { runner }: Pick<HydraFacts, 'runner'>,
+  { runner, programs }: ConfigFacts,
 ): (readonly [string, string | undefined])[] {
   const { options, hostName, url, secretKeyFile } = settings
   return [
@@ -52,6 +64,11 @@ function ownOptions(
     [
       'queue_runner_endpoint',
       runner === 'takes-builders' ? `http://127.0.0.1:${options.queueRunnerPort}` : undefined,
+    ],
+    // The pages of running builds open this URL in the browser.
+    [
+      'ws_endpoint',
+      hasLiveLogs(settings, programs) ? `${url.replace(/^http/, 'ws')}${liveLogsPath}` : undefined,
     ],
     ['use-substitutes', options.useSubstitutes ? '1' : '0'],
     ['hydra_logo', escaped(options.logo ?? '')],

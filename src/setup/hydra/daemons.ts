@@ -7,9 +7,12 @@ import {
   type DaemonSettings,
   evaluatorFile,
   gcRoots,
+  hasLiveLogs,
   hydraConfigFile,
   hydraHome,
   hydraUsers,
+  liveLogsFile,
+  liveLogsPort,
   queueRunnerFile,
   runnerFolder,
 } from './settings.js'
@@ -52,7 +55,10 @@ const { hydra, queueRunner, www } = hydraUsers
 export function daemonsOf(input: HydraUnitsInput): Daemon[] {
   const { runner, programs } = input.facts
   const building = runner === 'goes-to-builders' ? [classicRunner(input)] : [gateway(input), builder(input)]
-  const optional = input.settings.options.sendStats ? [sendStats] : []
+  const optional = [
+    ...(input.settings.options.sendStats ? [sendStats] : []),
+    ...(hasLiveLogs(input.settings, programs) ? [liveLogs] : []),
+  ]
   const all = [server(input), evaluator(input), ...building, notify, ...optional]
   return all.filter(({ exec: [program = ''] }) => programs.has(program))
 }
@@ -65,6 +71,7 @@ export const daemonNames: readonly string[] = [
   'hydra-builder',
   'hydra-notify',
   'hydra-send-stats',
+  'hydra-ws',
 ]
 
 /** Returns the PATH; Hydra's programs call each other, and Nix, by name. */
@@ -210,4 +217,18 @@ const sendStats: Daemon = {
   restart: 'on-failure',
   writes: [],
   reads: [hydraConfigFile],
+}
+
+/**
+ * The sender of logs of running builds. It runs as the web server's user, who may read the logs and enter the database;
+ * nixpkgs' module has another user with the same rights. (Read in Hydra's source at 0d7df7bf, not tried.)
+ */
+const liveLogs: Daemon = {
+  name: 'hydra-ws',
+  description: 'Hydra: logs of running builds',
+  user: www,
+  exec: ['hydra-ws', '--bind', `127.0.0.1:${liveLogsPort}`, '--config-path', liveLogsFile],
+  notifies: true,
+  writes: [],
+  reads: [liveLogsFile],
 }

@@ -14,7 +14,7 @@ type TomlValue = string | number | boolean | readonly string[]
 const writtenBy = '# Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.'
 
 /** Writes TOML; a JSON string is also a TOML string. */
-function toml(values: Readonly<Record<string, TomlValue>>): string {
+export function toml(values: Readonly<Record<string, TomlValue>>): string {
   const lines = Object.entries(values).map(([name, value]) => `${name} = ${JSON.stringify(value)}`)
   return `${[writtenBy, ...lines].join('\n')}\n`
 }

@@ -1,6 +1,7 @@
 import type { HydraOptions } from '../../core/hydra-options.js'
 import type { ServicePort } from '../../remote/taken-port.js'
 import type { HydraFacts } from './package-facts.js'
+import { type DaemonSettings, hasLiveLogs, liveLogsPort } from './settings.js'
 
 const runnerUnit = 'hydra-queue-runner.service'
 
@@ -9,16 +10,30 @@ const runnerUnit = 'hydra-queue-runner.service'
  * with status 0 (measured).
  */
 export function hydraPorts(
-  { options }: { readonly options: Pick<HydraOptions, 'port' | 'queueRunnerPort' | 'extraConfig'> },
-  { runner, metrics }: Pick<HydraFacts, 'runner' | 'metrics'>,
+  {
+    options,
+  }: {
+    readonly options: Pick<HydraOptions, 'port' | 'queueRunnerPort' | 'extraConfig'> &
+      Pick<DaemonSettings['options'], 'nginx'>
+  },
+  {
+    runner,
+    metrics,
+    programs,
+  }: Pick<HydraFacts, 'runner' | 'metrics'> & Partial<Pick<HydraFacts, 'programs'>>,
 ): ServicePort[] {
   const another = (option: string) => `stop that program, or set deployment.hydra.${option} to another port`
-  const web = { port: options.port, unit: 'hydra-server.service', hint: another('port') }
+  const web = [
+    { port: options.port, unit: 'hydra-server.service', hint: another('port') },
+    ...(hasLiveLogs({ options }, programs)
+      ? [{ port: liveLogsPort, unit: 'hydra-ws.service', hint: 'stop that program' }]
+      : []),
+  ]
   if (runner === 'takes-builders')
-    return [web, { port: options.queueRunnerPort, unit: runnerUnit, hint: another('queueRunnerPort') }]
-  if (!metrics) return [web]
+    return [...web, { port: options.queueRunnerPort, unit: runnerUnit, hint: another('queueRunnerPort') }]
+  if (!metrics) return web
   const hint = `stop that program, or set another address in deployment.hydra.extraConfig: ${metricsOption} = 127.0.0.1:9199 (an included file is not read)`
-  return [web, ...metricsPorts(options.extraConfig).map((port) => ({ port, unit: runnerUnit, hint }))]
+  return [...web, ...metricsPorts(options.extraConfig).map((port) => ({ port, unit: runnerUnit, hint }))]
 }
 
 const metricsOption = 'queue_runner_metrics_address'

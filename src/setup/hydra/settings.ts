@@ -11,6 +11,10 @@ export const hydraMachinesFile = '/etc/hydra/machines'
 export const queueRunnerFile = '/etc/hydra/queue-runner.toml'
 export const builderFile = '/etc/hydra/builder.toml'
 export const evaluatorFile = '/etc/hydra/evaluator.toml'
+export const liveLogsFile = '/etc/hydra/ws.toml'
+/** Port on 127.0.0.1 at which hydra-ws sends the logs of running builds; nginx has a path for it. */
+export const liveLogsPort = 9283
+export const liveLogsPath = '/hydra-ws'
 /** A script that a timer runs. */
 export const spaceFile = '/etc/hydra/check-space.sh'
 /** Name of a folder in /run that only its own user may enter. */
@@ -89,7 +93,7 @@ function settingsOf(machine: TaskMachine): HydraSettings | undefined {
   }
 }
 
-/** Options that do not concern Hydra's daemons, except that nix-serve is enabled. */
+/** Options that do not concern Hydra's daemons, except that nix-serve and nginx are enabled. */
 const notOfDaemons = [
   'admin',
   'users',
@@ -107,6 +111,7 @@ const notOfDaemons = [
 export type DaemonSettings = Omit<HydraSettings, 'options' | 'port' | 'tlsEnds'> & {
   readonly options: Omit<HydraOptions, (typeof notOfDaemons)[number]> & {
     readonly nixServe: Pick<HydraOptions['nixServe'], 'enable'>
+    readonly nginx: Pick<HydraOptions['nginx'], 'enable'>
   }
 }
 
@@ -115,8 +120,18 @@ export function daemonSettings(machine: TaskMachine): DaemonSettings | undefined
   const settings = hydraSettings(machine)
   if (settings === undefined) return undefined
   const { options } = settings
-  const ofDaemons = { ...omit(options, notOfDaemons), nixServe: { enable: options.nixServe.enable } }
+  const { nixServe, nginx } = options
+  const enabled = { nixServe: { enable: nixServe.enable }, nginx: { enable: nginx.enable } }
+  const ofDaemons = { ...omit(options, notOfDaemons), ...enabled }
   return { ...omit(settings, ['options', 'port', 'tlsEnds']), options: ofDaemons }
+}
+
+/** Tells whether the package shows logs of running builds, and a browser can reach the program through nginx. */
+export function hasLiveLogs(
+  { options }: { readonly options: Pick<DaemonSettings['options'], 'nginx'> },
+  programs: ReadonlySet<string> | undefined,
+): boolean {
+  return options.nginx.enable && programs?.has('hydra-ws') === true
 }
 
 function omit<T extends object, Name extends keyof T>(from: T, names: readonly Name[]): Omit<T, Name>

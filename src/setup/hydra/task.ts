@@ -28,6 +28,7 @@ import {
   unusableBuilders,
 } from './joining-builders.js'
 import { JournalWatch, type WatchPace } from './journal-watch.js'
+import { liveLogsSettings } from './live-logs.js'
 import {
   type ExaminedHydra,
   type HydraFacts,
@@ -41,9 +42,11 @@ import {
   type DaemonSettings,
   daemonSettings,
   evaluatorFile,
+  hasLiveLogs,
   hydraConfigFile,
   hydraHome,
   hydraMachinesFile,
+  liveLogsFile,
   nixSocketGroup,
   noPackage,
   queueRunnerFile,
@@ -77,7 +80,7 @@ export const hydraTask: SetupTask<DaemonSettings> = {
     { path: hydraConfigFile, instead: 'deployment.hydra.extraConfig' },
     { path: `${hydraHome}/hydra.conf`, instead: 'deployment.hydra.extraConfig' },
     { path: hydraMachinesFile, instead: 'deployment.hydra.buildMachines' },
-    ...[queueRunnerFile, builderFile, evaluatorFile, spaceFile].map((path) => ({
+    ...[queueRunnerFile, builderFile, evaluatorFile, liveLogsFile, spaceFile].map((path) => ({
       path,
       instead: 'the options of deployment.hydra',
     })),
@@ -146,6 +149,7 @@ async function wantedSet(host: Host, settings: DaemonSettings, run: Run, anew = 
   const files = [
     publicFile(hydraConfigFile, hydraConfig(settings, facts)),
     ...generationFiles(settings, facts, database),
+    ...(hasLiveLogs(settings, facts.programs) ? [publicFile(liveLogsFile, liveLogsSettings(database))] : []),
     publicFile(shellFile, shellProfile(database, facts)),
     ...(space === undefined ? [] : [publicFile(spaceFile, space)]),
     ...units.map(({ name, text }) => publicFile(unitPath(name), text)),

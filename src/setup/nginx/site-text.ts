@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { HydraOptions } from '../../core/hydra-options.js'
-import { type HydraSettings, reachedAt } from '../hydra/settings.js'
+import { type HydraSettings, liveLogsPath, liveLogsPort, reachedAt } from '../hydra/settings.js'
 
 /** Path of the static cache beside Hydra. */
 export const staticCachePath = '/static-cache/'
@@ -83,7 +83,12 @@ function unmarkedText(settings: SiteSettings, facts: SiteFacts): string {
   const { tls } = options.nginx
   const encrypted = settings.tlsEnds === 'nginx'
   const names = serverNames(settings).join(' ')
-  const hydra = ['client_max_body_size 100m;', ...hydraLocation(settings), ...staticCache(settings)]
+  const hydra = [
+    'client_max_body_size 100m;',
+    ...hydraLocation(settings),
+    ...liveLogs,
+    ...staticCache(settings),
+  ]
   const cache = cacheServer(settings)
   const servers = encrypted
     ? [
@@ -140,6 +145,15 @@ function hydraLocation(settings: SiteSettings): string[] {
     'proxy_read_timeout 120s;',
   ])
 }
+
+/** The path of hydra-ws, which newer Hydras have. A log may say nothing for an hour. */
+const liveLogs = block(`location = ${liveLogsPath}`, [
+  `proxy_pass http://127.0.0.1:${liveLogsPort};`,
+  'proxy_http_version 1.1;',
+  'proxy_set_header Upgrade $http_upgrade;',
+  'proxy_set_header Connection upgrade;',
+  'proxy_read_timeout 1h;',
+])
 
 /** Writes out the URL, because the proxy may not pass the original host; aliases use their host. */
 function decryptedBase({ url, options }: SiteSettings): string {

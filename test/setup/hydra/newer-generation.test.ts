@@ -9,6 +9,7 @@ import {
   queueRunnerSettings,
   unusableBuilders,
 } from '../../../src/setup/hydra/joining-builders.js'
+import { liveLogsSettings } from '../../../src/setup/hydra/live-logs.js'
 import type { HydraFacts } from '../../../src/setup/hydra/package-facts.js'
 import { type HydraSettings, hydraSettings } from '../../../src/setup/hydra/settings.js'
 import { allHydraUnits, hydraUnits } from '../../../src/setup/hydra/units.js'
@@ -156,6 +157,24 @@ describe('the units of a Hydra with a queue runner that builders connect to', ()
 })
 
 describe('hydra.conf of a newer generation', () => {
+  it('sends logs of running builds to the browser where the package has hydra-ws, through nginx alone', () => {
+    const facts = { runner: 'takes-builders', programs: new Set(['hydra-ws']) } as const
+    const conf = (hydra: Record<string, unknown>, more: Partial<typeof facts> = {}) =>
+      hydraConfig(settings(hydra), { ...facts, ...more })
+    const url = 'https://hydra.example.org'
+    expect(conf({ nginx: { enable: true }, url })).toContain(
+      '\nws_endpoint = wss://hydra.example.org/hydra-ws\n',
+    )
+    expect(conf({ nginx: { enable: true }, url: 'http://ci.example.org' })).toContain(
+      '\nws_endpoint = ws://ci.example.org/hydra-ws\n',
+    )
+    expect(conf({ url })).not.toContain('ws_endpoint')
+    expect(conf({ nginx: { enable: true } }, { programs: new Set() })).not.toContain('ws_endpoint')
+    expect(liveLogsSettings({ name: 'hydra', port: 5433 })).toMatch(
+      /^hydraDataDir = "\/var\/lib\/hydra"\ndbUrl = "postgres:\/\/hydra@%2Frun%2Fpostgresql:5433\/hydra\?application_name=hydra-ws"\nmaxDbConnections = 8$/m,
+    )
+  })
+
   it('names the address of the queue runner, which an older generation does not need', () => {
     expect(hydraConfig(settings({ queueRunnerPort: 18080 }), august2026)).toContain(
       'queue_runner_endpoint = http://127.0.0.1:18080\n',

@@ -15,6 +15,13 @@ const ofRunner = (extraConfig: string) =>
   ports({ extraConfig }).flatMap(({ unit, port }) => (unit === 'hydra-queue-runner.service' ? [port] : []))
 
 describe('the ports of Hydra', () => {
+  it('are three with a program for logs of running builds, which only nginx makes reachable', () => {
+    const facts = { ...classic, programs: new Set(['hydra-ws']) }
+    const of = (hydra: Record<string, unknown>) => ports(hydra, facts).map(({ port }) => port)
+    expect(of({ nginx: { enable: true } })).toEqual([3000, 9283, 9198])
+    expect(of({})).toEqual([3000, 9198])
+  })
+
   it('are those of the web server and of the metrics of a queue runner in C++', () => {
     expect(ports({ port: 3001 })).toEqual([
       {

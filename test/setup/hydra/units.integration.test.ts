@@ -15,7 +15,7 @@ import { taskMachine } from '../../fakes/task-run.js'
 let root: string
 const programs = [
   ...['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user'],
-  ...['hydra-notify', 'hydra-send-stats', 'hydra-update-gc-roots', 'hydra-builder'],
+  ...['hydra-notify', 'hydra-send-stats', 'hydra-update-gc-roots', 'hydra-builder', 'hydra-ws'],
 ]
 
 beforeAll(() => {
@@ -85,6 +85,7 @@ describe('the units of Hydra', () => {
     ],
     ['with an environment of every character', { extraEnv: { EVERY: everyCharacter(), EMPTY: '' } }],
     ['with IPv6', { listenHost: '::1' }],
+    ['with logs of running builds', { nginx: { enable: true } }],
   ])('are accepted by systemd: %s', (_, hydra) => {
     expect(complaints(unitsOf(hydra))).toBe('')
   })
