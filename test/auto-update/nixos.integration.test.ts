@@ -263,7 +263,10 @@ describe('an automatic update of a NixOS machine goes back to its old system', (
     const path = await make('stuck', { row: 'boot-full' })
     offer(path)
     // No generation is there to go back to.
-    await machine.namespace.sh('cd /nix/var/nix/profiles; rm system-*; ln -sfnT "$1" system', old)
+    await machine.namespace.sh(
+      'cd /nix/var/nix/profiles; rm system-*; ln -sfnT "$1" system; touch -h -d "2 days ago" system',
+      old,
+    )
     expect(await go({ activationSeconds: 120 })).toMatchObject({
       code: 1,
       said: expect.stringContaining(`going back failed: ${path} stays the boot default`),
