@@ -130,7 +130,7 @@ async function fetchSample(host: Host, use: CacheUse, cache: UsedCache, run: Run
 function fetchFailure(error: unknown, { machine }: Host, cache: UsedCache): unknown {
   if (!(error instanceof OpsError) || error.code === 'INTERRUPTED') return error
   const said = [messageOf(error), error.detail ?? ''].join('\n')
-  const [why, hint] = /not signed by any of the keys/.test(said)
+  const [why, hint]: readonly [string, string] = /not signed by any of the keys/.test(said)
     ? [
         `the signature is not by the key ${nameOf(cache)}`,
         `deploy '${cache.machine}': its set-up task 'builder-cache' tells the present key`,
@@ -140,15 +140,22 @@ function fetchFailure(error: unknown, { machine }: Host, cache: UsedCache): unkn
           `its Nix does not read ${cachesFile}`,
           `run hydra-ops setup run nix --redo; on NixOS, set nix.extraOptions = "!include ${cachesFile}\\n"`,
         ]
-      : []
-  if (why === undefined) return error
+      : /and cannot delete it/.test(said)
+        ? [
+            `${cache.sample} is there already, so nothing would be fetched`,
+            `the last lines say what keeps the path; once it is free, run hydra-ops setup verify --on ${machine}`,
+          ]
+        : [
+            error.detail?.split('\n').at(-1) ?? error.message,
+            `run hydra-ops setup verify --on ${cache.machine}; if that succeeds, the Nix daemon of '${machine}' does not reach '${cache.machine}' by ssh as root`,
+          ]
   return failure(
     'BUILDER_CACHE',
     `machine '${machine}' cannot fetch from builder '${cache.machine}': ${why}`,
     {
       machine,
       cause: error,
-      ...(hint === undefined ? {} : { hint }),
+      hint,
       ...(error.detail === undefined ? {} : { detail: error.detail }),
     },
   )

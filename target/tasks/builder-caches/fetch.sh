@@ -13,5 +13,9 @@ if [ -n "$settings" ]; then
     exit 1
   }
 fi
-NIX_REMOTE=daemon nix-store --delete "$path" > /dev/null 2>&1
+said=$(NIX_REMOTE=daemon nix-store --delete "$path" 2>&1)
+if NIX_REMOTE=daemon nix-store --check-validity "$path" 2>/dev/null; then
+  echo "the machine has $path already, and cannot delete it: $said" >&2
+  exit 1
+fi
 NIX_REMOTE=daemon nix-store --realise "$path" --max-jobs 0 > /dev/null < /dev/null

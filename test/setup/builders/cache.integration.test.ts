@@ -175,6 +175,35 @@ rm -f /etc/nix/hydra-ops-signing.conf; ${forget}; systemctl try-restart nix-daem
     expect(texts.filter((text) => holds(text, half))).toEqual([])
   })
 
+  it('proves nothing with a path that the machine has and cannot delete, and says so', async () => {
+    const { sample } = state.b1['builder-cache'] ?? {}
+    await fetch(sample ?? '')
+    await sh('ci', `ln -s ${sample} /nix/var/nix/gcroots/kept-sample`)
+    try {
+      await expect(cachesTask().verify(host('ci'), run)).rejects.toMatchObject({
+        code: 'BUILDER_CACHE',
+        message: expect.stringMatching(
+          /-hydra-ops-builder-cache is there already, so nothing would be fetched$/,
+        ),
+        detail: expect.stringContaining('still alive'),
+      })
+    } finally {
+      await sh('ci', 'rm /nix/var/nix/gcroots/kept-sample')
+    }
+    await cachesTask().verify(host('ci'), run)
+  })
+
+  it('names the next step for every other failure, such as a path that left the builder', async () => {
+    const known = state.b1['builder-cache'] ?? {}
+    state.b1['builder-cache'] = { ...known, sample: `/nix/store/${'0'.repeat(32)}-gone` }
+    await expect(cachesTask().verify(host('ci'), run)).rejects.toMatchObject({
+      code: 'BUILDER_CACHE',
+      message: expect.stringMatching(/cannot fetch from builder 'b1': .*0-gone/),
+      hint: expect.stringContaining('run hydra-ops setup verify --on b1'),
+    })
+    state.b1['builder-cache'] = known
+  })
+
   it('tells a Nix that does not read the settings', async () => {
     await deploy()
     await sh('b1', 'sed -i /signing/d /etc/nix/nix.conf')
