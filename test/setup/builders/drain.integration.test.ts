@@ -142,4 +142,12 @@ describe('the builds on builders', () => {
       for (const child of children) child.kill('SIGKILL')
     }
   })
+
+  it('are no empty list where the machine has no ps', async () => {
+    writeFileSync(join(root, 'ps'), '#!/bin/sh\necho "ps: not found" >&2\nexit 127\n', { mode: 0o755 })
+    const question = { what: 'ask', script: 'tasks/builders/steps', values: { logins: ['nix-builder@b1'] } }
+    await expect(askMachine(new LocalShellHost({ bin: root }), question, taskRun())).rejects.toMatchObject({
+      detail: 'ps: not found',
+    })
+  })
 })
