@@ -64,7 +64,7 @@ describe('the first system of a machine', () => {
   it('was fetched by the machine itself, which keeps the signature', async () => {
     const path = await running()
     const signed = await onWeb(`nix --extra-experimental-features nix-command path-info --sigs ${path}`)
-    expect(signed).toMatch(/ lab-ci-1:\S+/)
+    expect(signed).toMatch(/\slab-ci-1:\S+/)
     expect(await network.on('ci', 'cat /var/log/nginx/access.log')).toMatch(
       new RegExp(`^10\\.77\\.\\d+\\.\\d+ .*GET /static-cache/${network.hashOf(path)}\\.narinfo `, 'm'),
     )
