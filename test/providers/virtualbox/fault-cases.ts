@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { VirtualBoxConfig } from '../../../providers/virtualbox/config.js'
 import { machinesOf, type Subject } from './made-machines.js'
-import type { Session } from './session.js'
+import { type Session, settingsOf } from './session.js'
 
 /** Defines tests of faults around a machine, on the stand-in and on the real VBoxManage alike. */
 export function faultCases({ name, open, options }: Subject): void {
@@ -24,9 +24,7 @@ export function faultCases({ name, open, options }: Subject): void {
     describe('options of VBoxManage that the user adds', () => {
       it('save nothing where one is wrong, and the machine keeps its settings', async () => {
         const made = await make()
-        const settings = async () =>
-          settingsIn(await session.vbox('showvminfo', made.handle.uuid, '--machinereadable'))
-        const before = await settings()
+        const before = await settingsOf(session, made.handle.uuid)
         const config = VirtualBoxConfig.parse({
           ...made.config,
           memorySize: 128,
@@ -38,7 +36,7 @@ export function faultCases({ name, open, options }: Subject): void {
           code: 'VIRTUALBOX',
           message: expect.stringContaining('--no-such-option'),
         })
-        expect(await settings()).toBe(before)
+        expect(await settingsOf(session, made.handle.uuid)).toBe(before)
         // The change is due as before, and the machine as it was is as wanted.
         expect(await session.provider.plan(wrong, session.run)).toMatchObject([
           { detail: 'memory 64 → 128 MiB' },
@@ -120,12 +118,4 @@ export function faultCases({ name, open, options }: Subject): void {
       })
     })
   })
-}
-
-/**
- * Drops two lines of a machine that may differ once VBoxSVC has ended for want of work and started again, on a busy host
- * between any two calls: a time without its fraction, and a default that it saves nowhere.
- */
-function settingsIn(said: string): string {
-  return said.replace(/^(?:VMStateChangeTime|localhostReachable)=.*\n/gm, '')
 }

@@ -154,13 +154,21 @@ export async function createForeign(
     '--basefolder',
     folder,
   )
-  const shown = () => session.vbox('showvminfo', name, '--machinereadable')
-  const before = await shown()
+  const before = await settingsOf(session, name)
   return {
     isUntouched: async () => {
-      const same = (await shown()) === before
+      const same = (await settingsOf(session, name)) === before
       await session.vbox('unregistervm', name, '--delete')
       return same
     },
   }
+}
+
+/**
+ * Returns the settings of a machine without two lines that may differ once VBoxSVC has ended for want of work and started
+ * again, on a busy host between any two calls: a time without its fraction, and a default that it saves nowhere.
+ */
+export async function settingsOf(session: Session, machine: string): Promise<string> {
+  const said = await session.vbox('showvminfo', machine, '--machinereadable')
+  return said.replace(/^(?:VMStateChangeTime|localhostReachable)=.*\n/gm, '')
 }
