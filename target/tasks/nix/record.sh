@@ -13,7 +13,7 @@ files="$store
 /etc/nix/nix.conf
 $settings
 /etc/xdg/nix/nix.conf
-/root/.config/nix/nix.conf"
+${XDG_CONFIG_HOME:-${HOME:-}/.config}/nix/nix.conf"
 add_file() { files="$files
 ${file_to_add:?}"; }
 split_by_line
