@@ -1,6 +1,6 @@
 import type { MachineName } from '../../src/core/names.js'
 import { MachineName as Name } from '../../src/core/names.js'
-import type { PeerMachine } from '../../src/core/setup-task.js'
+import type { PeerMachine, TaskMachine, WantedTask } from '../../src/core/setup-task.js'
 
 /** The public host key of the made-up builders. */
 export const builderHostKey =
@@ -24,4 +24,23 @@ export const b1Cache = {
 export function peersOffering(user: MachineName, entry = b1Offer): ReadonlyMap<MachineName, PeerMachine> {
   const builder = { user: 'nix-builder', for: user, entry }
   return new Map([[Name.parse('b1'), peer({ outputs: { builder, 'builder-cache': b1Cache } })]])
+}
+
+/** Returns a machine as set-up tasks know it, with what they made there before and the other machines. */
+export function subject(
+  definition: TaskMachine['definition'],
+  outputs: NonNullable<TaskMachine['outputs']>,
+  peers: ReadonlyMap<MachineName, PeerMachine>,
+): TaskMachine {
+  return { definition, deployment: 'lab', outputs, peers, publishedPort: () => undefined }
+}
+
+/** Returns the task that a machine wants. */
+export function wantedOf(
+  bind: (machine: TaskMachine) => WantedTask | undefined,
+  machine: TaskMachine,
+): WantedTask {
+  const found = bind(machine)
+  if (found === undefined) throw new Error('the task is not wanted')
+  return found
 }

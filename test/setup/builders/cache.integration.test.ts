@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { MachineName } from '../../../src/core/names.js'
-import type { PeerMachine, TaskMachine, WantedTask } from '../../../src/core/setup-task.js'
+import type { TaskMachine } from '../../../src/core/setup-task.js'
 import { bindTask } from '../../../src/core/setup-task.js'
 import type { Host } from '../../../src/core/ssh.js'
 import { builderTask } from '../../../src/setup/builders/builder-task.js'
@@ -8,7 +7,7 @@ import { builderCacheTask } from '../../../src/setup/builders/cache-task.js'
 import { builderCachesTask } from '../../../src/setup/builders/caches-task.js'
 import { builderKeyTask } from '../../../src/setup/builders/key-task.js'
 import { holds } from '../../e2e/audit.js'
-import { peer } from '../../fakes/builder-peers.js'
+import { peer, subject, wantedOf } from '../../fakes/builder-peers.js'
 import { debianMachine } from '../../fakes/debian-machine.js'
 import { taskRun } from '../../fakes/task-run.js'
 import { withScript } from '../../fixtures/with-script.js'
@@ -31,8 +30,8 @@ beforeAll(async () => {
     )
     await restartDaemon(machine)
   }
-  state.ci['builder-key'] = await task(bindTask(builderKeyTask), onCi()).apply(host('ci'), run)
-  state.b1.builder = await task(bindTask(builderTask), onB1()).apply(host('b1'), run)
+  state.ci['builder-key'] = await wantedOf(bindTask(builderKeyTask), onCi()).apply(host('ci'), run)
+  state.b1.builder = await wantedOf(bindTask(builderTask), onB1()).apply(host('b1'), run)
 }, 120_000)
 afterAll(async () => machines?.dispose())
 
@@ -66,22 +65,8 @@ function onB1(options?: Record<string, unknown>): TaskMachine {
   return subject(definition, state.b1, new Map([[ci, peer({ outputs: state.ci })]]))
 }
 
-function subject(
-  definition: TaskMachine['definition'],
-  outputs: Outputs,
-  peers: ReadonlyMap<MachineName, PeerMachine>,
-): TaskMachine {
-  return { definition, deployment: 'lab', outputs, peers, publishedPort: () => undefined }
-}
-
-function task(bind: (machine: TaskMachine) => WantedTask | undefined, machine: TaskMachine): WantedTask {
-  const found = bind(machine)
-  if (found === undefined) throw new Error('the task is not wanted')
-  return found
-}
-
-const cacheTask = (options?: Record<string, unknown>) => task(bindTask(builderCacheTask), onB1(options))
-const cachesTask = (options?: Record<string, unknown>) => task(bindTask(builderCachesTask), onCi(options))
+const cacheTask = (options?: Record<string, unknown>) => wantedOf(bindTask(builderCacheTask), onB1(options))
+const cachesTask = (options?: Record<string, unknown>) => wantedOf(bindTask(builderCachesTask), onCi(options))
 
 /** Does the work of a deploy of both machines. */
 async function deploy(): Promise<void> {

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { MachineName } from '../../../src/core/names.js'
-import type { PeerMachine, TaskMachine, WantedTask } from '../../../src/core/setup-task.js'
+import type { TaskMachine } from '../../../src/core/setup-task.js'
 import { bindTask } from '../../../src/core/setup-task.js'
 import { builderTask } from '../../../src/setup/builders/builder-task.js'
 import { buildersTask } from '../../../src/setup/builders/builders-task.js'
 import { builderKeyTask } from '../../../src/setup/builders/key-task.js'
-import { peer } from '../../fakes/builder-peers.js'
+import { peer, subject, wantedOf } from '../../fakes/builder-peers.js'
 import { debianMachine } from '../../fakes/debian-machine.js'
 import { taskRun } from '../../fakes/task-run.js'
 import { taskContract } from '../task-contract.js'
@@ -41,23 +41,9 @@ function onB1(options: Record<string, unknown> = builder()): TaskMachine {
   return subject(definition, state.b1, new Map([[ci, peer({ outputs: state.ci })]]))
 }
 
-function subject(
-  definition: TaskMachine['definition'],
-  outputs: Outputs,
-  peers: ReadonlyMap<MachineName, PeerMachine>,
-): TaskMachine {
-  return { definition, deployment: 'lab', outputs, peers, publishedPort: () => undefined }
-}
-
-function wanted(bind: (machine: TaskMachine) => WantedTask | undefined, machine: TaskMachine): WantedTask {
-  const task = bind(machine)
-  if (task === undefined) throw new Error('the task is not wanted')
-  return task
-}
-
-const keyTask = () => wanted(bindTask(builderKeyTask), onCi())
-const accountTask = (options?: Record<string, unknown>) => wanted(bindTask(builderTask), onB1(options))
-const listTask = (options?: Record<string, unknown>) => wanted(bindTask(buildersTask), onCi(options))
+const keyTask = () => wantedOf(bindTask(builderKeyTask), onCi())
+const accountTask = (options?: Record<string, unknown>) => wantedOf(bindTask(builderTask), onB1(options))
+const listTask = (options?: Record<string, unknown>) => wantedOf(bindTask(buildersTask), onCi(options))
 
 /** Does the work of a deploy of both machines. */
 async function deploy(options?: Record<string, unknown>): Promise<void> {
