@@ -131,6 +131,13 @@ export class Daemon {
     }
   }
 
+  /** Waits for words of the log, which come through a pipe, maybe later than what they tell of. */
+  async says(words: string | RegExp): Promise<void> {
+    await this.until(`it says ${words}`, () =>
+      typeof words === 'string' ? this.#log.includes(words) : words.test(this.#log),
+    )
+  }
+
   async stop(): Promise<number | null> {
     return this.#end('SIGTERM')
   }
