@@ -33,7 +33,17 @@ decode() {
 
 # Prints the number of a user or group, given its name or number; prints nothing where it does not exist.
 user_id() { case $1 in *[!0-9]*) id -u -- "$1" 2>/dev/null ;; *) printf %s "$1" ;; esac; }
-group_id() { case $1 in *[!0-9]*) getent group -- "$1" | cut -d: -f3 ;; *) printf %s "$1" ;; esac; }
+group_id() {
+  case $1 in
+    *[!0-9]*)
+      getent group -- "$1" | {
+        IFS=: read -r _ _ group_number _
+        printf %s "$group_number"
+      }
+      ;;
+    *) printf %s "$1" ;;
+  esac
+}
 
 # Replaces file $1 by standard input: a crash leaves the old text or the complete new one.
 replace_file() { cat > "$1.new" && sync "$1.new" && mv -fT -- "$1.new" "$1"; }

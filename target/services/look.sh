@@ -35,11 +35,13 @@ for path in $files; do
   esac
 done
 
+count_of() { echo $#; }
 # Prints the answer of systemd for each unit, on a line of its own. One call answers for all units that exist.
 each_unit() {
   # shellcheck disable=SC2086 # A list: one word a line.
   answers=$(systemctl "$1" $units 2> /dev/null)
-  if [ "$(printf '%s\n' "$answers" | wc -l)" = "$(printf '%s\n' "$units" | wc -l)" ]; then
+  # shellcheck disable=SC2086 # Lists: one word a line.
+  if [ "$(count_of $answers)" = "$(count_of $units)" ]; then
     printf '%s\n' "$answers"
   else
     for unit in $units; do printf '%s\n' "$(systemctl "$1" "$unit" 2> /dev/null)"; done

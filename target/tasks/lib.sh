@@ -7,6 +7,43 @@ own_system() {
   printf '%s\n' "${system:-$(uname -m)-linux}"
 }
 
+# Prints the systems that Nix builds for on this machine, a line each: its own, and those that binfmt emulates.
+systems_of_nix() {
+  nix --extra-experimental-features nix-command show-config 2>/dev/null | {
+    IFS=' ' own='' emulated=''
+    while read -r name _ values; do
+      case $name in
+        system) own=$values ;;
+        extra-platforms) emulated=$values ;;
+      esac
+    done
+    # shellcheck disable=SC2086 # A list: words.
+    [ -z "$own" ] || printf '%s\n' "$own" $emulated
+  }
+}
+
+# Prints the inode, size and times of files, and nothing for a missing one.
+file_states() { stat -L -c '%i %s %Y %Z %n' -- "$@" 2>/dev/null; }
+
+# Reads the record of a Nix that has started before; fails if any of the files that decide its start has changed since.
+# File $1 is the record that nix/record.sh writes: assignments of nix_version, nix_files and nix_states, and of
+# nix_systems, the systems that Nix builds for, a line each (absent from an older record).
+read_nix_record() {
+  [ -r "$1" ] || return 1
+  nix_version='' nix_files='' nix_states='' nix_systems=''
+  # shellcheck disable=SC1090 # Our own record.
+  . "$1"
+  [ -n "$nix_version" ] && [ -n "$nix_states" ] || return 1
+  (
+    split_by_line
+    # shellcheck disable=SC2086 # A line is a path.
+    [ "$(file_states $nix_files)" = "$nix_states" ]
+  )
+}
+
+recorded_version() { read_nix_record "$1" && printf '%s\n' "$nix_version"; }
+recorded_systems() { read_nix_record "$1" && printf '%s\n' "$nix_systems"; }
+
 # Path of the newest PostgreSQL's own psql. Debian's `psql` is a wrapper in Perl, which is slower than most questions.
 psql=psql
 for found in /usr/lib/postgresql/*/bin/psql; do

@@ -205,8 +205,11 @@ describe('a cache of the store', () => {
 
   it('by harmonia cannot read an idle database without write permission, and can while the second unit runs', async () => {
     const { get, daemon } = await started('harmonia')
-    const folder = standIns.nix.real('/nix/var/nix/db')
+    const log = databaseLog()
+    const folder = dirname(log)
     const path = `/${hashPart(standIns.path('harmonia'))}.narinfo`
+    // A program of an earlier test may still be closing the database, and its files would stay.
+    await daemon.until('the database is idle', () => !existsSync(log))
     chmodSync(folder, 0o555)
     try {
       expect((await get(path)).status).toBe(500)
@@ -222,6 +225,11 @@ describe('a cache of the store', () => {
   })
 })
 
+/** Returns the path of a file that exists while a program has Nix's database open. */
+function databaseLog(): string {
+  return standIns.nix.real('/nix/var/nix/db/db.sqlite-wal')
+}
+
 /** Runs the script of the second unit until it holds the database. */
 async function heldStore(): Promise<Daemon> {
   const files = cacheServices(
@@ -236,9 +244,7 @@ async function heldStore(): Promise<Daemon> {
       stdio: ['ignore', 'pipe', 'pipe'],
     }),
   )
-  await daemon.until('the database has its files', () =>
-    existsSync(standIns.nix.real('/nix/var/nix/db/db.sqlite-wal')),
-  )
+  await daemon.until('the database has its files', () => existsSync(databaseLog()))
   return daemon
 }
 

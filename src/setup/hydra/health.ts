@@ -4,6 +4,7 @@ import type { Run } from '../../core/run.js'
 import type { TaskRun } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
 import { askMachine, fact } from '../../remote/run-script.js'
+import { askSocket } from '../ask-socket.js'
 import type { HydraFacts } from './package-facts.js'
 import {
   type DaemonSettings,
@@ -81,6 +82,7 @@ export async function healthProblems(
       address: listenHost,
       port,
       runner_port: runner === 'takes-builders' ? queueRunnerPort : '-',
+      ask_socket: askSocket(),
     },
   }
   const facts = await askMachine(host, question, run)

@@ -5,6 +5,7 @@ import type { Host } from '../../core/ssh.js'
 import { targetFile } from '../../core/target-file.js'
 import type { PlacedFile } from '../../remote/place-files.js'
 import { askMachine, type Facts, fact } from '../../remote/run-script.js'
+import { nixRecordFile } from '../nix-start.js'
 
 /** Facts about Hydra's package and its machine that only the machine can tell. */
 export interface HydraFacts {
@@ -51,7 +52,8 @@ export async function hydraFacts(
   { anew = false }: { readonly anew?: boolean } = {},
 ): Promise<ExaminedHydra> {
   const record = anew || !isImmutable(packagePath) ? '' : packageRecordFile
-  const values = { package: packagePath, apart, record, examined: recordTitle(packagePath) }
+  const examined = recordTitle(packagePath)
+  const values = { package: packagePath, apart, record, examined, nix_record: nixRecordFile }
   const question = { what: 'look at the package of Hydra', script: 'tasks/hydra/package', values }
   const facts = await askMachine(host, question, run)
   const takesBuilders = takes(facts, 'hydra-queue-runner', '--grpc-bind')

@@ -8,6 +8,7 @@ import type { Host } from '../../core/ssh.js'
 import { type PlacedFile, placeFiles } from '../../remote/place-files.js'
 import { askMachine, type Facts, fact, runScript } from '../../remote/run-script.js'
 import { publicFile } from '../../remote/services.js'
+import { askSocket, startupMessage } from '../ask-socket.js'
 import { hydraRole, hydraSettings, hydraUsers } from '../hydra/settings.js'
 import { hasMap, hasRuleFirst, isOurs, withMap, withRule } from './access-files.js'
 import { type Cluster, clusterUnit, findClusters, requireCluster } from './cluster.js'
@@ -96,6 +97,8 @@ async function look(host: Host, cluster: Cluster, options: PostgresqlOptions, ru
     drop_in: restartDropIn.path,
     drop_in_hash: createHash('sha256').update(restartDropIn.content).digest('hex'),
     users: options.users,
+    startup: startupMessage(hydraRole, options.database),
+    ask_socket: askSocket(),
   }
   return askMachine(host, { what: 'look at PostgreSQL', script: 'tasks/postgresql/look', values }, run)
 }

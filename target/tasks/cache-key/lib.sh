@@ -4,8 +4,17 @@
 # A secret key of Nix is `NAME:BASE64` of 64 bytes, the last 32 of which are the public key (libsodium's crypto_sign).
 # No part of the key leaves the machine or appears on a command line.
 
-decoded() { tr -d '\n' < "$1" | cut -d: -f2- | base64 -d 2>/dev/null; }
-is_key() { grep -q '^[^:[:space:]][^:[:space:]]*:' "$1" && [ "$(decoded "$1" | wc -c)" -eq 64 ]; }
+# Sets key_name and key_code from a file. The shell itself reads the file; a line break inside of the code is allowed.
+read_key() {
+  key_text=''
+  while IFS= read -r key_line || [ -n "$key_line" ]; do key_text=$key_text$key_line; done < "$1" || return 1
+  key_name=${key_text%%:*} key_code=${key_text#*:}
+  case $key_text in *:*) ;; *) return 1 ;; esac
+  case $key_name in '' | *[[:space:]]*) return 1 ;; esac
+}
+is_key() { read_key "$1" && [ "$(printf %s "$key_code" | base64 -d 2>/dev/null | wc -c)" -eq 64 ]; }
 
 # Prints the public key that belongs to a secret one.
-public_of() { printf '%s:%s\n' "$(head -n 1 "$1" | cut -d: -f1)" "$(decoded "$1" | tail -c 32 | base64 -w0)"; }
+public_of() {
+  read_key "$1" && printf '%s:%s\n' "$key_name" "$(printf %s "$key_code" | base64 -d 2>/dev/null | tail -c 32 | base64 -w0)"
+}

@@ -13,8 +13,15 @@ elif is_key "$secret"; then
 else
   say secret broken
 fi
-say published "$(head -n 1 -- "$public" 2>/dev/null)"
-for file in "$directory" "$secret" "$public"; do
-  say mode "$(stat -c '%a %U %G' -- "$file" 2>/dev/null || echo -)"
-done
+published=''
+if [ -r "$public" ]; then IFS= read -r published < "$public"; fi
+say published "$published"
+if modes=$(stat -c '%a %U %G' -- "$directory" "$secret" "$public" 2>/dev/null); then
+  split_by_line
+  for mode in $modes; do say mode "$mode"; done
+else
+  for file in "$directory" "$secret" "$public"; do
+    say mode "$(stat -c '%a %U %G' -- "$file" 2>/dev/null || echo -)"
+  done
+fi
 exit 0

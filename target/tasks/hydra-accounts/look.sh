@@ -5,9 +5,33 @@
 # Prints `group=absent` where the group does not exist, and `wrong=` with a sentence for each fault.
 : "${group:?}" "${socket_group:?}" "${users:?}" "${directories:?}"
 getent group "$group" > /dev/null || say group absent
+split_by_line
+# Prints the users' names, or the paths of the folders.
+first_fields() {
+  printf '%s\n' "$1" | while IFS=: read -r field _; do
+    decode field
+    printf '%s\n' "$field"
+  done
+}
+# One program answers for all users, and one for all folders. A program of its own finds the fault of any other answer.
+# shellcheck disable=SC2046 # A list: one word a line.
+accounts=$(id -- $(first_fields "$users") 2> /dev/null)
+# shellcheck disable=SC2046 # A list: one word a line.
+folders=$(stat -Lc '%a %U %G %n' -- $(first_fields "$directories") 2> /dev/null)
+# Tells whether the account of user $1 is right. A line is `uid=1(USER) gid=2(GROUP) groups=2(GROUP),3(GROUP)`.
+is_right() {
+  for account in $accounts; do
+    case $account in
+      uid=*"($1) gid="*"($group) groups="*"($socket_group)"*) return 0 ;;
+    esac
+  done
+  return 1
+}
 while IFS=: read -r name _; do
   decode name
-  if ! id -u -- "$name" > /dev/null 2>&1; then
+  if is_right "$name"; then
+    continue
+  elif ! id -u -- "$name" > /dev/null 2>&1; then
     say wrong "user $name is missing"
   elif [ "$(id -gn -- "$name")" != "$group" ]; then
     say wrong "user $name is not of group $group"
@@ -19,6 +43,11 @@ $users
 END
 while IFS=: read -r path mode user; do
   decode path
+  case "
+$folders
+" in *"
+$mode $user $group $path
+"*) continue ;; esac
   seen=$(stat -Lc '%a %U %G' -- "$path" 2>/dev/null) || seen=missing
   [ "$seen" = "$mode $user $group" ] || say wrong "$path is $seen"
 done <<END

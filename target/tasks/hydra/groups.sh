@@ -6,22 +6,35 @@
 split_by_line
 number=$(group_id "$group")
 [ -n "$number" ] && [ -n "$units" ] || exit 0
-# systemd prints the properties of a unit in an order of its own, and an empty line before the next unit.
 # shellcheck disable=SC2086 # A list: one word a line.
-{
-  systemctl show --property=Id --property=MainPID -- $units 2> /dev/null
-  echo
-} | while read -r line; do
-  case $line in
-    Id=*) unit=${line#Id=} ;;
-    MainPID=*) process=${line#MainPID=} ;;
-    '')
-      if [ "${process:-0}" != 0 ] && [ -r "/proc/$process/status" ]; then
-        groups=$(grep '^Groups:' "/proc/$process/status" | tr '\t' ' ')
-        case "$groups " in *" $number "*) ;; *) say unit "$unit" ;; esac
-      fi
-      unit='' process=''
-      ;;
-  esac
+shown=$(systemctl show --property=Id --property=MainPID -- $units 2> /dev/null)
+# systemd prints the properties of a unit in an order of its own, and an empty line before the next unit.
+processes=$(
+  printf '%s\n\n' "$shown" | while IFS= read -r line; do
+    case $line in
+      Id=*) unit=${line#Id=} ;;
+      MainPID=*) pid=${line#MainPID=} ;;
+      '')
+        [ "${pid:-0}" = 0 ] || printf '%s %s\n' "$pid" "$unit"
+        unit='' pid=''
+        ;;
+    esac
+  done
+)
+[ -n "$processes" ] || exit 0
+files=''
+for each in $processes; do
+  files="$files
+/proc/${each%% *}/status"
+done
+# One program reads the groups of all processes. A line is `/proc/PID/status:Groups:`, a tab, and numbers with a space
+# after each.
+# shellcheck disable=SC2086 # A list: one word a line.
+grep -Hs '^Groups:' $files | while IFS= read -r line; do
+  process=${line#/proc/} process=${process%%/*} groups=${line#*Groups:?}
+  case " $groups" in *" $number "*) continue ;; esac
+  for each in $processes; do
+    [ "${each%% *}" != "$process" ] || say unit "${each#* }"
+  done
 done
 exit 0

@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # Examines a package of Hydra and the machine.
 # Values: package (path), apart (names of the programs that are packages of their own since 2026), record (file with the
-# result of an earlier examination; empty for a new one) and examined (the first line of a record of this package).
+# result of an earlier examination; empty for a new one), examined (the first line of a record of this package) and
+# nix_record (file that tells how Nix has started before).
 # Prints `program=` for each program, `takes=` with a program and an option that it takes (`--unsure` where the program
 # did not end by itself), `metrics=no` where no option
 # moves the address of the queue runner's metrics, `url=yes` where a URL tells Hydra its database, `system=` for each
@@ -15,7 +16,7 @@
 #
 # A path of the Nix store never changes, so the examination, which starts several slow programs, is needed once. The
 # machine's own facts and the list of programs are new in each answer.
-: "${package:?}" "${apart:?}" "${record?}" "${examined:?}"
+: "${package:?}" "${apart:?}" "${record?}" "${examined:?}" "${nix_record:?}"
 cd / || exit 1
 for program in "$package"/bin/hydra-*; do
   [ ! -x "$program" ] || say program "${program##*/}"
@@ -74,10 +75,10 @@ examine() {
   [ "$answer" != 0 ] || say url yes
 }
 recorded || examine
-settings=$(nix --extra-experimental-features nix-command show-config 2>/dev/null)
-system=$(printf '%s\n' "$settings" | sed -n 's/^system = //p')
-say system "${system:-$(own_system)}"
-for system in $(printf '%s\n' "$settings" | sed -n 's/^extra-platforms = //p' | tr ' ' '\n'); do say system "$system"; done
+systems=$(recorded_systems "$nix_record")
+[ -n "$systems" ] || systems=$(systems_of_nix)
+[ -n "$systems" ] || systems=$(own_system)
+for system in $systems; do say system "$system"; done
 say system builtin
 say cores "$(nproc)"
 if [ -w /dev/kvm ]; then say kvm yes; fi

@@ -14,9 +14,24 @@ default_state() {
 }
 
 # Prints the address by which the machine reaches another one. The lookup of a route sends no packet.
-main_address() { ip -o "$1" route get "$2" 2> /dev/null | sed -n 's/.* src \([^ ]*\).*/\1/p'; }
+main_address() {
+  route=$(ip -o "$1" route get "$2" 2> /dev/null)
+  case $route in
+    *' src '*)
+      route=${route#* src }
+      printf '%s\n' "${route%% *}"
+      ;;
+  esac
+}
 
-one_line() { printf '%s' "$1" | tr '\n' ' '; }
+# Joins lines by spaces.
+one_line() (
+  split_by_line
+  # shellcheck disable=SC2086 # A list: one word a line.
+  set -- $1
+  IFS=' '
+  printf '%s' "$*"
+)
 
 # Prints conflicts of other sites with ours, whose path is $1. The function uses the values `ports`, `names` and
 # `conflicts_program` of the script, and prints four kinds of lines.

@@ -38,10 +38,11 @@ for conf in /etc/nix/nix.conf "$settings"; do
     [ "$file_to_add" = "$settings" ] || [ -z "$(includes_of "$file_to_add")" ] || exit 0
   done
 done
+systems=$(systems_of_nix)
 # The record is shell text, in which such a name would end a word.
-case $files in *\'*) exit 0 ;; esac
+case $files$systems in *\'*) exit 0 ;; esac
 # shellcheck disable=SC2086 # A list: one path a line.
 states=$(file_states $files)
-printf "nix_version='%s'\nnix_files='%s'\nnix_states='%s'\n" "$version" "$files" "$states" |
+printf "nix_version='%s'\nnix_files='%s'\nnix_states='%s'\nnix_systems='%s'\n" "$version" "$files" "$states" "$systems" |
   replace_file "$record" || exit 1
 step 'the start of Nix is recorded'

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
 # Lists the clusters of Debian's PostgreSQL, and the server of NixOS; none without PostgreSQL.
 # Values: database (of Hydra).
-# Prints `cluster=` for each (version, name, port, status, owner), and `holder=` (version, name) for each that is up and
-# has this database.
+# Prints `cluster=` for each (version, name, port, status, owner). Prints `holder=` (version, name) for each of several
+# that is up and has this database.
 : "${database:?}"
 cd / || exit 1
 list_clusters() {
@@ -18,10 +18,18 @@ list_clusters() {
     pg_lsclusters -h
   fi
 }
-list_clusters | while read -r version name port status owner _; do
+clusters=$(list_clusters)
+# The database decides only among several clusters, and each question to one costs the start of two programs.
+case $clusters in
+  *'
+'*) several=yes ;;
+  *) several=no ;;
+esac
+printf '%s\n' "$clusters" | while read -r version name port status owner _; do
+  [ -n "$version" ] || continue
   say cluster "$version $name $port $status $owner"
-  case $status in
-    *online*)
+  case $several-$status in
+    yes-*online*)
       found=$(sql "select 1 from pg_database where datname = '$database'" 2>/dev/null)
       [ "$found" != 1 ] || say holder "$version $name"
       ;;

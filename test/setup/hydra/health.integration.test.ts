@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -125,7 +125,9 @@ printf '\\tIs the server running locally and accepting connections on that socke
   })
 
   it('is reported when it has no tables', async () => {
-    psql('echo 0')
+    psql(
+      `case $* in *schemaversion*) echo 'ERROR:  relation "schemaversion" does not exist' >&2; exit 1 ;; esac; echo '|0'`,
+    )
     expect(await about()).toEqual([
       'the queue runner does not answer',
       'the database hydra lacks the tables of Hydra',
@@ -134,8 +136,47 @@ printf '\\tIs the server running locally and accepting connections on that socke
   })
 
   it('does not count as down because its client has a warning', async () => {
-    psql('echo "could not change directory" >&2; echo 1')
+    psql('echo "could not change directory" >&2; echo "84|1"')
     expect(await about()).toEqual(['the queue runner does not answer'])
+  })
+})
+
+describe('a user of Hydra whom the Nix daemon shuts out', () => {
+  const installed = { facts: { runner: 'goes-to-builders' }, environment: {}, databasePort: 5432 } as const
+  const shutOut = async () =>
+    (await healthProblems(host, settings({}), installed, taskRun())).filter((each) =>
+      each.includes('Nix daemon'),
+    )
+  const asked = () => readFileSync(join(folder, 'asked'), 'utf8')
+  /** Lets the daemon answer the greetings, and logs which users start Nix. */
+  const greets = (lines: readonly string[], nix: string) => {
+    standIn('perl', `cat <<'END'\n${lines.join('\n')}\nEND`)
+    standIn('runuser', `case $* in *nix-store*) echo "$2" >> ${join(folder, 'asked')}; ${nix} ;; esac`)
+    writeFileSync(join(folder, 'asked'), '')
+  }
+  const greeted = '6f69786400000000'
+
+  it('is none when the daemon greets all of them, and Nix does not start', async () => {
+    greets([`hydra ${greeted}`, `hydra-queue-runner ${greeted}`, `hydra-www ${greeted}`], 'exit 1')
+    expect(await shutOut()).toEqual([])
+    expect(asked()).toBe('')
+  })
+
+  it.each(['hydra-www -', 'hydra-www ?', 'hydra-www ', 'hydra-www 6f697864', 'hydra 6f69786400000000'])(
+    'is judged by Nix itself after the answer "%s"',
+    async (answer) => {
+      greets([`hydra ${greeted}`, `hydra-queue-runner ${greeted}`, answer], 'exit 1')
+      expect(await shutOut()).toEqual(['user hydra-www cannot use the Nix daemon'])
+      expect(asked()).toBe('hydra-www\n')
+      greets([`hydra ${greeted}`, `hydra-queue-runner ${greeted}`, answer], 'exit 0')
+      expect(await shutOut()).toEqual([])
+    },
+  )
+
+  it('is found by Nix on a machine without Perl', async () => {
+    greets([], 'exit 1')
+    standIn('perl', 'exit 127')
+    expect(await shutOut()).toHaveLength(3)
   })
 })
 

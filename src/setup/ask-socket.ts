@@ -1,0 +1,15 @@
+import { targetFile } from '../core/target-file.js'
+
+/** Returns the program in Perl that connects to a Unix socket as each of some users. */
+export function askSocket(): string {
+  return targetFile('tasks/ask-socket.pl')
+}
+
+/** Writes the message with which a client of PostgreSQL begins, in hexadecimal (its manual, 55.7, StartupMessage). */
+export function startupMessage(role: string, database: string): string {
+  const protocol = Buffer.from([0, 3, 0, 0])
+  const names = Buffer.from(`user\0${role}\0database\0${database}\0\0`)
+  const length = Buffer.alloc(4)
+  length.writeInt32BE(length.length + protocol.length + names.length)
+  return Buffer.concat([length, protocol, names]).toString('hex')
+}
