@@ -320,6 +320,13 @@ describe('the record of a Nix that starts', () => {
     writeFileSync(join(root, 'etc/nix/nix.conf'), debianConf)
   })
 
+  it('has the systems that Nix builds for, its own first', async () => {
+    writeFileSync(join(root, 'etc/nix/nix.conf'), `${debianConf}\nextra-platforms = riscv64-linux\n`)
+    await wanted().apply(real, run)
+    expect(readFileSync(record(), 'utf8')).toMatch(/^nix_systems='\w+-linux\nriscv64-linux'$/m)
+    writeFileSync(join(root, 'etc/nix/nix.conf'), debianConf)
+  })
+
   it('has the files that nix.conf includes', async () => {
     writeFileSync(join(root, 'etc/nix/nix.conf'), `${debianConf}\n!include local.conf\n`)
     await wanted().apply(real, run)

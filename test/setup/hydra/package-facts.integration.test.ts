@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
   existsSync,
@@ -7,12 +8,14 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { hydraFacts, packageRecord, packageRecordFile } from '../../../src/setup/hydra/package-facts.js'
+import { nixRecordFile } from '../../../src/setup/nix-start.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskRun } from '../../fakes/task-run.js'
 import { StandIns } from '../../hydra/stand-in-packages.js'
@@ -245,5 +248,73 @@ describe('the examination of a package in the Nix store', () => {
 
   it('has no record for a folder outside of the Nix store', async () => {
     expect(packageRecord('/opt/hydra', await look())).toBeUndefined()
+  })
+})
+
+describe('the systems that a machine builds for', () => {
+  let root: string
+  const file = (name: string) => join(root, name)
+  const asked = () => existsSync(file('asked'))
+  /** Puts a stand-in for `nix show-config`, whose lines are in the order of the alphabet. */
+  const nix = (lines: string) =>
+    writeFileSync(file('bin/nix'), `#!/bin/sh\ntouch '${file('asked')}'\nprintf '${lines}'\n`, {
+      mode: 0o755,
+    })
+  /** Records the systems as `target/tasks/nix/record.sh` does. */
+  const record = (systems: string) => {
+    writeFileSync(file('nix.conf'), 'max-jobs = 1\n')
+    const states = execFileSync('stat', ['-L', '-c', '%i %s %Y %Z %n', '--', file('nix.conf')], {
+      encoding: 'utf8',
+    })
+    writeFileSync(
+      file('record'),
+      `nix_version='2.8.0'\nnix_files='${file('nix.conf')}'\nnix_states='${states.trim()}'\n${systems}`,
+    )
+  }
+  const systems = async () => {
+    const moved = { [nixRecordFile]: file('record') }
+    return (await hydraFacts(new LocalShellHost({ bin: file('bin'), moved }), packageOf('hydra'), taskRun()))
+      .systems
+  }
+  const told =
+    'extra-platforms = aarch64-linux i686-linux\\nmax-jobs = 1\\nsystem = x86_64-linux\\nsystem-features = kvm\\n'
+  const recorded = "nix_systems='x86_64-linux\nriscv64-linux'\n"
+
+  beforeEach(() => {
+    root = mkdtempSync(join(folder, 'systems-'))
+    mkdirSync(file('bin'))
+    symlinkSync(join(folder, 'machine/bin/runuser'), file('bin/runuser'))
+    nix(told)
+  })
+
+  it('are its own and then those that it emulates, in the words of Nix', async () => {
+    expect(await systems()).toEqual(['x86_64-linux', 'aarch64-linux', 'i686-linux', 'builtin'])
+  })
+
+  it('are its own alone when it emulates none', async () => {
+    nix('extra-platforms = \\nsystem = x86_64-linux\\n')
+    expect(await systems()).toEqual(['x86_64-linux', 'builtin'])
+  })
+
+  it('are told by a record of Nix, which then does not start', async () => {
+    record(recorded)
+    expect(await systems()).toEqual(['x86_64-linux', 'riscv64-linux', 'builtin'])
+    expect(asked()).toBe(false)
+  })
+
+  it.each<[string, () => void]>([
+    ['a file of Nix has changed since', () => utimesSync(file('nix.conf'), 1, 1)],
+    ['the record is an older one without systems', () => record('')],
+  ])('are asked from Nix when %s', async (_, change) => {
+    record(recorded)
+    change()
+    expect(await systems()).toEqual(['x86_64-linux', 'aarch64-linux', 'i686-linux', 'builtin'])
+  })
+
+  it('are those of the kernel when Nix fails', async () => {
+    writeFileSync(file('bin/nix'), '#!/bin/sh\nexit 1\n', { mode: 0o755 })
+    writeFileSync(file('bin/nix-instantiate'), '#!/bin/sh\nexit 1\n', { mode: 0o755 })
+    const machine = execFileSync('uname', ['-m'], { encoding: 'utf8' }).trim()
+    expect(await systems()).toEqual([`${machine}-linux`, 'builtin'])
   })
 })
