@@ -44,7 +44,7 @@ function starterWords({ pid, startTime, pidNamespace }: Starter) {
   return [pid, startTime, pidNamespace]
 }
 
-/** What one look at the processes has found. */
+/** Findings of one look at the processes. */
 export interface FoundPrograms {
   readonly programs: readonly StartedProgram[]
   /** Whether a process is so new that its arguments are not there yet; the next look tells more. */

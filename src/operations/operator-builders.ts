@@ -24,7 +24,7 @@ export interface HostLines {
   readonly list: string
   readonly lines: readonly string[]
   readonly sshBlocks: readonly string[]
-  /** What keeps this host's Nix from its builders. */
+  /** Reason why this host's Nix cannot use its builders. */
   readonly hindrances: readonly string[]
 }
 

@@ -12,7 +12,7 @@ import { standardRequest } from '../fakes/standard-request.js'
 let ops: FakeOps
 afterEach(() => ops.cleanup())
 
-/** What the tasks did, in their order: `MACHINE TASK`. */
+/** Actions of the tasks, in their order: `MACHINE TASK`. */
 let done: string[]
 /** Tasks whose result is on their machine. */
 let present: Set<string>

@@ -14,7 +14,7 @@ export function peer(more: Partial<PeerMachine> = {}): PeerMachine {
   return { hostKey: builderHostKey, outputs: {}, definition: undefined, obsolete: false, ...more }
 }
 
-/** What the made-up builder tells about its cache. */
+/** Report of the made-up builder about its cache. */
 export const b1Cache = {
   publicKey: 'lab-b1-builder-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=',
   sample: '/nix/store/0zpqig0p3h9p3n1zpyghwz18xs9vcyml-hydra-ops-builder-cache',

@@ -17,7 +17,7 @@ afterEach(async () => {
   await hydra.dispose()
 })
 
-/** What a state knows of two machines. */
+/** Records of two machines in a state. */
 const machines = {
   web: {
     ...{ privateIPv4: '10.20.0.2', publicIPv4: '127.0.0.1', hostKey: 'ssh-ed25519 AAAAweb' },

@@ -21,7 +21,7 @@ interface Machine {
   state: 'none' | 'armed' | 'confirmed' | 'fired'
   obstacle: string
   prepared: string
-  /** What the reboot leads to. */
+  /** Makes the changes that the reboot makes. */
   reboot(): void
 }
 

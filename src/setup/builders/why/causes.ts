@@ -36,7 +36,7 @@ export interface WhyFacts {
   readonly ignored: readonly ListText[]
   /** Slots in use, by the name of a slot's lock. */
   readonly busy: readonly string[]
-  /** What a queue runner reports about each builder, by name. */
+  /** Report of a queue runner about each builder, by name. */
   readonly reported: ReadonlyMap<string, ReportedBuilder>
 }
 

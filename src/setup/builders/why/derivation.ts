@@ -1,6 +1,6 @@
 import * as z from 'zod'
 
-/** What a derivation requires of the machine that builds it. */
+/** Requirements of a derivation for the machine that builds it. */
 export interface Derivation {
   readonly path: string
   readonly system: string
