@@ -102,7 +102,10 @@ export async function writeNote<Handle>(places: NotePlaces, note: Note<Handle>, 
   }
 }
 
-/** Returns the resource with the data of the note beside the disks. A crash or an older state may lack these data. */
+/**
+ * Returns the resource with the handle from the note beside the disks, if the resource has none. A crash can lose the
+ * handle, and an older state does not have one.
+ */
 export function withNotedHandle<Handle, R extends { readonly handle: Handle | undefined }>(
   resource: R,
   found: NoteFound<Handle>,

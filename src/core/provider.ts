@@ -277,7 +277,7 @@ export interface Provider<Config, Allocation, Handle> {
   readonly console?: {
     /** Returns the argv of an interactive console, to be run with the user's terminal. */
     command(resource: Resource<Config, Allocation, Handle>): Promise<string[]>
-    /** Returns the serial log, oldest boot first; undefined when there is none. */
+    /** Returns the path of the serial log, which has the oldest boot first; undefined when there is none. */
     logFile(resource: Resource<Config, Allocation, Handle>): string | undefined
   }
   readonly snapshots?: Snapshots<Config, Allocation, Handle>

@@ -5,7 +5,7 @@ import { makeFolderDurably, renameDurably, replaceFile } from '../core/durable-f
 import { failure, messageOf } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import { seenKey } from './host-key.js'
-import { loadIdentity } from './identities.js'
+import { type Identity, loadIdentity } from './identities.js'
 
 const deadlineMs = 60_000
 
@@ -22,7 +22,7 @@ export async function ensureKeyPair(
     if (!existsSync(file)) await generate(file, run, local)
     chmodSync(file, 0o600)
     const identity = loadIdentity(file)
-    if (identity.kind !== 'usable') throw failure('KEY_PAIR', `the private key is ${identity.kind}`)
+    if (identity.kind !== 'usable') throw failure('KEY_PAIR', whyUnusable(identity))
     const line = seenKey(identity.blob).key
     const publicFile = `${file}.pub`
     if (!existsSync(publicFile)) await replaceFile(publicFile, `${line} hydra-ops\n`, { mode: 0o644 })
@@ -31,6 +31,19 @@ export async function ensureKeyPair(
     throw failure('KEY_PAIR', `there is no usable key pair at '${file}': ${messageOf(error)}`, {
       cause: error,
     })
+  }
+}
+
+function whyUnusable(identity: Exclude<Identity, { readonly kind: 'usable' }>): string {
+  switch (identity.kind) {
+    case 'encrypted':
+      return 'the private key has a passphrase'
+    case 'security-key':
+      return 'the private key is on a security key'
+    case 'public':
+      return 'the file has a public key in place of the private key'
+    case 'unreadable':
+      return `the private key cannot be read: ${identity.reason}`
   }
 }
 

@@ -45,8 +45,8 @@ sub meaning {
     return $meanings{$code} // '';
 }
 
-# Returns the services that failed or that systemd starts again and again; a service that was as bad before the switch is
-# no fault of the switch. Tells each of them.
+# Returns the services that failed or that systemd starts again and again. A service that was as bad before the switch
+# is left out. Tells the faults of all services.
 sub services {
     my ($seen, @named) = @_;
     my (%own, %bad, @order);

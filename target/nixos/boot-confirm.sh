@@ -2,8 +2,8 @@
 # Confirms a one-time boot: takes the file of the fallback before the fallback does. The caller runs this script over a
 # login that began after the boot.
 # Values: run, new (system), once (folder of the one-time boot).
-# Prints boot (id), current (system), entered (yes where the machine runs by the one-time boot), state (none, armed,
-# confirmed or fired, after this script) and won (yes for a boot that is confirmed).
+# Prints boot (id), current (system) and entered (yes where the machine runs by the one-time boot). Prints the state
+# after this script (none, armed, confirmed or fired) and won (yes for a confirmed boot).
 : "${run:?}" "${new:?}" "${once:?}"
 entered=no won=no
 if booted_once "$run"; then entered=yes; fi

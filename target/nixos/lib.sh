@@ -12,9 +12,10 @@ place_of() { readlink -e -- "$1" 2>/dev/null; }
 # Prints the first line of a file; prints nothing where the file is missing.
 first_line() { head -n 1 -- "$1" 2>/dev/null | head -c 500; }
 
-# Files of the fallback of a one-time boot, which systemd reads in each system.
+# Folder with the units that end a failed one-time boot. systemd reads this folder in every generation.
 control=/etc/systemd/system.control
 control_wants=$control/sysinit.target.wants
+# GRUB's variables.
 grub_environment=/boot/grub/grubenv
 
 # Says whether the machine runs by the one-time boot of run $1.

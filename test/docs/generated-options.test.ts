@@ -263,7 +263,7 @@ function withExamples(
   })
 }
 
-/** Converts an example to the form that its schema gets: paths and packages arrive as places. */
+/** Converts an example to the value that its schema gets: a path or a package becomes an absolute path. */
 function arrived(example: unknown): unknown {
   if (Array.isArray(example)) return example.map(arrived)
   if (typeof example === 'object' && example !== null)

@@ -136,7 +136,7 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
   return nix
 }
 
-/** Throws for an invalid machine that is required, as the real one does. */
+/** Returns the network without invalid machines. Throws for one of them that is required, as the real Nix does. */
 function withoutInvalid(nix: FakeNix, request: EvaluationRequest): NetworkDefinition {
   const required = request.required ?? request.only
   for (const [name, error] of nix.invalid) {

@@ -49,4 +49,20 @@ describe('a key pair', () => {
     })
     expect(readFileSync(file, 'utf8')).toBe('not a key')
   })
+
+  const made = (...more: readonly string[]) => {
+    const file = join(folder, more.join(''))
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-C', '', '-f', file, ...more])
+    return file
+  }
+  it.each<[string, () => string]>([
+    ['the private key has a passphrase', () => made('-N', 'a passphrase')],
+    ['the file has a public key in place of the private key', () => `${made('-N', '')}.pub`],
+    ['the private key cannot be read: ', () => mkdtempSync(join(folder, 'empty-'))],
+  ])('is refused with its cause: %s', async (cause, file) => {
+    await expect(ssh.ensureKeyPair(file(), run)).rejects.toMatchObject({
+      code: 'KEY_PAIR',
+      message: expect.stringContaining(`: ${cause}`),
+    })
+  })
 })
