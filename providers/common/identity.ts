@@ -193,7 +193,7 @@ async function writeSeed(
     if (result.kind !== 'exited' || result.code !== 0) {
       throw failure('SEED', `cannot ${what}: ${result.stderr.trim() || describeEnd(result)}`)
     }
-    // The folder goes first: nobody writes a seed that is complete again, so the folder would stay after a crash.
+    // A later run leaves a complete seed as it is. The folder is removed first, because a crash would otherwise keep it.
     rmSync(folder, { recursive: true, force: true })
     await renameDurably(draft, places.seed)
   } finally {

@@ -199,7 +199,8 @@ function isJump(text: string): boolean {
 }
 
 /**
- * Tells whether a hop is one `user@host:port`, `ssh://…` or `[v6]:port` that shell and ssh can only take for a name.
+ * Tells whether a hop is one `user@host:port`, `ssh://…` or `[v6]:port`. Shell and ssh can only take such a text for a
+ * name.
  */
 export function isHop(hop: string): boolean {
   return /^[A-Za-z0-9_[%][A-Za-z0-9_.@:%[\]/+=~-]*$/.test(hop)
