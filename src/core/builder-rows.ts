@@ -3,22 +3,20 @@ import type { DeploymentRecord } from './deployment.js'
 import { MachineName } from './names.js'
 import type { BuilderRow } from './reports.js'
 
+type Machines = Pick<DeploymentRecord, 'machines'>
+
 /** Lists the builders of a deployment with the machines that build there, as the last deploy left them. */
-export function builderRows({ machines }: Pick<DeploymentRecord, 'machines'>): BuilderRow[] {
-  return Object.entries(machines).flatMap(([user, record]) => {
-    const { builders, drained } = record.tasks[useTask]?.outputs ?? {}
-    return machinesIn(builders).flatMap((builder) => {
-      const offer = readOffer(machines[builder]?.tasks[offerTask]?.outputs.entry)
-      return offer === undefined
-        ? []
-        : [
-            {
-              builder,
-              usedBy: MachineName.parse(user),
-              drained: machinesIn(drained).includes(builder),
-              ...offer,
-            },
-          ]
-    })
+export function builderRows(record: Machines): BuilderRow[] {
+  return Object.keys(record.machines).flatMap((user) => buildersUsedBy(record, MachineName.parse(user)))
+}
+
+/** Lists the builders of one machine, as its last deploy left them. */
+export function buildersUsedBy({ machines }: Machines, usedBy: MachineName): BuilderRow[] {
+  const { builders, drained } = machines[usedBy]?.tasks[useTask]?.outputs ?? {}
+  return machinesIn(builders).flatMap((builder) => {
+    const offer = readOffer(machines[builder]?.tasks[offerTask]?.outputs.entry)
+    return offer === undefined
+      ? []
+      : [{ builder, usedBy, drained: machinesIn(drained).includes(builder), ...offer }]
   })
 }

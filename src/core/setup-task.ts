@@ -46,7 +46,7 @@ export interface TaskMachine {
   readonly outputs?: PeerMachine['outputs']
   /** The public key of the operator host's Nix, once it has one. */
   readonly operatorKey?: string | undefined
-  /** The other machines of the deployment, by name. */
+  /** The machines of the deployment by name, this one included. */
   readonly peers?: ReadonlyMap<MachineName, PeerMachine>
   /** Returns the users' address for a TCP port of the machine, if its provider publishes the port. */
   publishedPort(port: number): { readonly host: string; readonly port: number } | undefined

@@ -1,5 +1,5 @@
 import { builderLists, drainFolder, machinesIn, offerTask, useTask } from '../core/builder-offer.js'
-import { builderRows } from '../core/builder-rows.js'
+import { builderRows, buildersUsedBy } from '../core/builder-rows.js'
 import { failure, messageOf, throwIfAborted } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import type { Observation } from '../core/provider.js'
@@ -118,8 +118,8 @@ export async function giveJobsBack(session: MachineSession): Promise<void> {
 export async function resumeBuildersOf(session: MachineSession): Promise<void> {
   const { ops, deployment, machine, run } = session
   const waiting = waitingFor(session, machine)
-  for (const row of builderRows(deployment.record)) {
-    if (row.usedBy !== machine || !waiting.includes(row.builder)) continue
+  for (const row of buildersUsedBy(deployment.record, machine)) {
+    if (!waiting.includes(row.builder)) continue
     const builder = recordedMachine(ops, deployment, row.builder, run)
     if (await isUp(builder))
       await setJobs(builder, row, { drains: false, choice: usualDrain, how: 'resumed' })

@@ -3,6 +3,7 @@ import type { RunLogs } from '../core/context.js'
 import { throwIfAborted } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
+import { restEvery } from '../core/rest.js'
 import { settleAll } from '../core/settle.js'
 import { joinStages, type TaskStage } from '../core/setup-task.js'
 import { connect, waitAndConnect } from '../machine/connect.js'
@@ -19,6 +20,8 @@ import { lookToChange } from './refuse-machine.js'
 
 /** Deadline of a machine's answer; the machine was deployed in this run. */
 const reachMs = 120_000
+/** Longest time for which the questions about a fleet's records hold the event loop. */
+const restMs = 20
 
 /**
  * Runs the set-up tasks that need other machines, after every machine was deployed by itself. A machine that failed
@@ -31,11 +34,13 @@ export async function joinMachines(
 ): Promise<MachineResult[]> {
   const ended = new Map(results.map((result) => [result.machine, result]))
   const slots = pLimit(limit)
+  const rest = restEvery(restMs)
   for (const stage of joinStages) {
     const whole = items.filter(({ job }) => isWhole(job, ended))
     await settleAll(
       whole.map((item) =>
         slots(async () => {
+          await rest()
           throwIfAborted(item.job.ops.signal)
           const result = await join(item, stage, logs)
           const before = ended.get(item.job.machine)

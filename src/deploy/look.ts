@@ -99,28 +99,46 @@ export function taskMachineOf(job: Job): TaskMachine {
   }
 }
 
-/** Describes the other machines of the deployment: those of the state, and those that only the network has yet. */
-function peersOf({ deployment, network, machine }: Job): ReadonlyMap<MachineName, PeerMachine> {
+interface KnownPeers {
+  readonly network: Job['network']
+  /** Records from which the peers were described. A change replaces a machine's record. */
+  readonly records: ReadonlyMap<string, MachineRecord>
+  readonly peers: ReadonlyMap<MachineName, PeerMachine>
+}
+
+/** Peers by the machines of a state. Each machine of a fleet asks about all others, and few of them change meanwhile. */
+const knownPeers = new WeakMap<Job['deployment']['record']['machines'], KnownPeers>()
+
+/** Describes the machines of the deployment: those of the state, and those that only the network has yet. */
+function peersOf({ deployment, network }: Job): ReadonlyMap<MachineName, PeerMachine> {
   const { machines } = deployment.record
-  const names = new Set([
-    ...Object.keys(machines).map((name) => MachineName.parse(name)),
-    ...(network?.machines.keys() ?? []),
-  ])
-  names.delete(machine)
-  return new Map(
-    [...names].map((name): [MachineName, PeerMachine] => {
-      const known = Object.hasOwn(machines, name) ? machines[name] : undefined
-      return [
-        name,
-        {
-          hostKey: known?.hostKey,
-          outputs: outputsOf(known),
-          definition: network?.machines.get(name),
-          obsolete: known?.obsolete === true,
-        },
-      ]
+  const before = knownPeers.get(machines)
+  const now = Object.entries(machines)
+  const same =
+    before?.network === network &&
+    before?.records.size === now.length &&
+    now.every(([name, record]) => before.records.get(name) === record)
+  if (same) return before.peers
+  const records = new Map(now)
+  const peers = new Map(
+    [...records].map(([text, record]): [MachineName, PeerMachine] => {
+      const name = MachineName.parse(text)
+      return [name, peerOf(record, network?.machines.get(name))]
     }),
   )
+  for (const [name, definition] of network?.machines ?? [])
+    if (!peers.has(name)) peers.set(name, peerOf(undefined, definition))
+  knownPeers.set(machines, { network, records, peers })
+  return peers
+}
+
+function peerOf(known: MachineRecord | undefined, definition: PeerMachine['definition']): PeerMachine {
+  return {
+    hostKey: known?.hostKey,
+    outputs: outputsOf(known),
+    definition,
+    obsolete: known?.obsolete === true,
+  }
 }
 
 function outputsOf(known: MachineRecord | undefined): PeerMachine['outputs'] {

@@ -87,9 +87,13 @@ function wantedBuilder(machine: TaskMachine): BuilderTaskOptions | undefined {
     supportedFeatures: builder.supportedFeatures ?? undefined,
     mandatoryFeatures: builder.mandatoryFeatures,
     ...loginsOf(machine),
-    ambiguous: isForOperator(builder) && machine.peers?.has(MachineName.parse(operatorName)) === true,
+    ambiguous: isForOperator(builder) && hasOtherNamed(machine, operatorName),
     ...(builder.wrapper == null ? {} : { wrapper: builder.wrapper }),
   }
+}
+
+function hasOtherNamed({ definition, peers }: TaskMachine, name: string): boolean {
+  return definition.name !== name && peers?.has(MachineName.parse(name)) === true
 }
 
 /** Writes the keys that may log in, with the very command of Nix and Hydra (measured), which only serves the store. */

@@ -50,8 +50,7 @@ export function builderUse(machine: TaskMachine): BuilderUse | undefined {
   const builders: UsedBuilder[] = []
   const awaited: MachineName[] = []
   const { name } = machine.definition
-  for (const [peerName, peer] of peersOf(machine)) {
-    if (!offersTo(peer, name)) continue
+  for (const [peerName, peer] of peersOf(machine, (each) => offersTo(each, name))) {
     const offer = readOffer(peer.outputs[offerTask]?.entry)
     const { hostKey } = peer
     if (offer === undefined || hostKey === undefined) awaited.push(peerName)
@@ -67,8 +66,8 @@ export function builderUse(machine: TaskMachine): BuilderUse | undefined {
 export function cacheUse(machine: TaskMachine): CacheUse | undefined {
   const caches: UsedCache[] = []
   const awaited: MachineName[] = []
-  for (const [peerName, peer] of peersOf(machine)) {
-    if (!offersCacheTo(peer, machine.definition.name)) continue
+  const { name } = machine.definition
+  for (const [peerName, peer] of peersOf(machine, (each) => offersCacheTo(each, name))) {
     const offer = readOffer(peer.outputs[offerTask]?.entry)
     const { publicKey = '', sample = '' } = peer.outputs[cacheTask] ?? {}
     const { hostKey } = peer
@@ -93,8 +92,14 @@ function offersCacheTo(peer: PeerMachine, user: MachineName): boolean {
   return definition?.options.builder.cache.enable ?? (outputs[cacheTask]?.publicKey ?? '') !== ''
 }
 
-function peersOf({ peers }: TaskMachine): [MachineName, PeerMachine][] {
-  return [...(peers ?? [])].sort(([a], [b]) => a.localeCompare(b, 'en'))
+/** Lists the other machines that offer something, by name. Choosing comes before sorting: few of a fleet's machines do. */
+function peersOf(
+  { peers, definition }: TaskMachine,
+  offers: (peer: PeerMachine) => boolean,
+): [MachineName, PeerMachine][] {
+  return [...(peers ?? [])]
+    .filter(([name, peer]) => name !== definition.name && offers(peer))
+    .sort(([a], [b]) => a.localeCompare(b, 'en'))
 }
 
 function readerOf({ definition }: TaskMachine): BuilderReader {

@@ -42,6 +42,12 @@ describe('the builders of a machine', () => {
     expect(use(peer({ outputs: { builder: { ...offered.builder, for: 'web2,other' } } }))).toBeUndefined()
   })
 
+  it('never hold the machine itself', () => {
+    const self = machine({}, { peers: new Map([[web, defined({ enable: true, for: ['web'] })]]) })
+    expect(self.definition.name).toBe('web')
+    expect(builderUse(self)).toBeUndefined()
+  })
+
   it('no longer hold a machine that left the network', () => {
     const peers = new Map([[b1, peer({ outputs: offered, obsolete: true })]])
     expect(builderUse(machine({}, { peers }))).toBeUndefined()
