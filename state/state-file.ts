@@ -39,8 +39,6 @@ import { presentHandle, storedHandle } from './stored-handle.js'
 export const manyMachines = 300
 /** Number of characters of as many machines in one file. */
 export const largeState = 300_000
-/** Time of reading after which other work gets its turn. */
-const readMs = 20
 
 /** A complete file, as it was read. */
 export interface LoadedFile {
@@ -129,7 +127,7 @@ async function readMachines(
   if (undivided !== undefined) return { machines: undivided.machines, files, errors }
   const folder = stateFiles(join(deploymentsFolder(root), head.uuid)).machines
   const found: [MachineName, MachineRecord][] = []
-  const rest = restEvery(readMs)
+  const rest = restEvery()
   const names = namesIn(folder)
   if (names instanceof OpsError) return { machines: newMachines(), files, errors: [names] }
   const many = names.length >= manyMachines

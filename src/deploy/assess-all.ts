@@ -2,6 +2,7 @@ import pLimit from 'p-limit'
 import { exitCodes, OpsError, throwIfAborted } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachinePlan } from '../core/plan.js'
+import { restEvery } from '../core/rest.js'
 import { settleAll } from '../core/settle.js'
 import { explained } from '../machine/explain-failure.js'
 import { failedResult, secondsSince } from '../machine/finish.js'
@@ -21,7 +22,16 @@ export interface PlannedMachine {
 /** Assesses and plans every machine, at most `limit` at once; leaves no connection open. */
 export function assessAll(jobs: readonly Job[], limit: number): Promise<PlannedMachine[]> {
   const slots = pLimit(limit)
-  return settleAll(jobs.map((job) => slots(() => assessOne(job))))
+  const rest = restEvery()
+  return settleAll(
+    jobs.map((job) =>
+      slots(async () => {
+        // A new machine is planned without a question to it.
+        await rest()
+        return assessOne(job)
+      }),
+    ),
+  )
 }
 
 async function assessOne(job: Job): Promise<PlannedMachine> {

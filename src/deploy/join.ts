@@ -20,8 +20,6 @@ import { lookToChange } from './refuse-machine.js'
 
 /** Deadline of a machine's answer; the machine was deployed in this run. */
 const reachMs = 120_000
-/** Longest time for which the questions about a fleet's records hold the event loop. */
-const restMs = 20
 
 /**
  * Runs the set-up tasks that need other machines, after every machine was deployed by itself. A machine that failed
@@ -34,7 +32,7 @@ export async function joinMachines(
 ): Promise<MachineResult[]> {
   const ended = new Map(results.map((result) => [result.machine, result]))
   const slots = pLimit(limit)
-  const rest = restEvery(restMs)
+  const rest = restEvery()
   for (const stage of joinStages) {
     const whole = items.filter(({ job }) => isWhole(job, ended))
     await settleAll(

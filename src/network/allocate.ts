@@ -25,7 +25,7 @@ export async function allocateMachines(
   const { record } = deployment
   refuseChangedProviders(record, network)
   const book = allocationBook(ops, record, await ops.store.list(record.uuid))
-  const rest = restEvery(workMs)
+  const rest = restEvery()
   await eachInTurn(network.machines.values(), async (definition) => {
     await rest()
     if (isStale(record, definition)) await allocateOne(ops, book, definition)
@@ -47,9 +47,6 @@ export async function allocateMachines(
   if (description !== record.description)
     await deployment.updateDeployment((draft) => Object.assign(draft, { description }))
 }
-
-/** Milliseconds of work on the machines of a network before other work gets its turn. */
-const workMs = 20
 
 /** Machines of one deployment whose allocations are written together. */
 interface Batch {
