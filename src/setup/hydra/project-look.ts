@@ -3,7 +3,7 @@ import type { ProjectsOptions } from '../../core/hydra-project-options.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
 import { askMachine, fact } from '../../remote/run-script.js'
-import { SeenJobset, SeenProject } from './project-state.js'
+import { SeenJobset, SeenProject, targetProject } from './project-state.js'
 import { databaseValues } from './settings.js'
 import type { UsersTable } from './web-users.js'
 
@@ -89,10 +89,38 @@ export function madeText({ projects, jobsets, shots }: Made): string {
   return [head, ...lines('project', projects), ...lines('jobset', jobsets), ...lines('shot', shots)].join('')
 }
 
-/** Things of Hydra that the task made, and that the options no longer name. */
-export interface LeftOver {
+/** Names of projects, and of jobsets as `PROJECT:JOBSET`. */
+export interface Gone {
   readonly projects: readonly string[]
   readonly jobsets: readonly string[]
+}
+
+/**
+ * Finds the names of the list that neither Hydra nor the options have. A removal leaves them behind if the connection
+ * ends before the list is written. Somebody else may use such a name later.
+ */
+export function forgotten({ made, projects, jobsets }: ProjectsSeen, options: ProjectsOptions): Gone {
+  const isWanted = (jobset: string) => {
+    const project = projectOf(jobset)
+    const wanted = Object.hasOwn(options, project) ? options[project]?.jobsets : undefined
+    return Object.hasOwn(wanted ?? {}, jobset.slice(project.length + 1))
+  }
+  return {
+    projects: [...made.projects].filter((name) => !projects.has(name) && !Object.hasOwn(options, name)),
+    jobsets: [...made.jobsets].filter((name) => !jobsets.has(name) && !isWanted(name)),
+  }
+}
+
+/** Describes each name of the list that nothing has any more. */
+export function listFaults(seen: ProjectsSeen, options: ProjectsOptions): string[] {
+  const { projects, jobsets } = forgotten(seen, options)
+  return [...projects.map((name) => `project '${name}'`), ...jobsets.map((name) => `jobset '${name}'`)].map(
+    (name) => `${madeFile} names ${name}, which no longer exists`,
+  )
+}
+
+/** Things of Hydra that the task made, and that the options no longer name. */
+export interface LeftOver extends Gone {
   /** Projects that stay, because they hold jobsets of others. */
   readonly shared: readonly string[]
 }
@@ -104,14 +132,20 @@ export function leftOver({ made, projects, jobsets }: ProjectsSeen, options: Pro
     projects.get(project)?.declarative === undefined &&
     [...jobsets.keys()].some((jobset) => projectOf(jobset) === project && !made.jobsets.has(jobset))
   const gone = dropped.filter((name) => !holdsOthers(name))
+  // A removal follows the changes, which may make a project declarative, or end that.
+  const isDeclarative = (project: string) => {
+    const before = projects.get(project)
+    const wanted = Object.hasOwn(options, project) ? options[project] : undefined
+    const after = wanted === undefined ? before : targetProject(project, wanted, before, '')
+    return after?.declarative !== undefined
+  }
   return {
     projects: gone,
     shared: dropped.filter(holdsOthers),
     jobsets: [...made.jobsets].filter((jobset) => {
       const project = projectOf(jobset)
       // Hydra itself keeps the jobsets of a declarative project, and refuses every change to them.
-      if (!jobsets.has(jobset) || gone.includes(project)) return false
-      if (projects.get(project)?.declarative !== undefined) return false
+      if (!jobsets.has(jobset) || gone.includes(project) || isDeclarative(project)) return false
       return !Object.hasOwn(options[project]?.jobsets ?? {}, jobset.slice(project.length + 1))
     }),
   }

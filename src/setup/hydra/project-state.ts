@@ -162,6 +162,11 @@ export function isOneShot(options: JobsetOptions): boolean {
   return options.enabled === 'one-shot'
 }
 
+/** Tells whether the jobset exists and is switched off. */
+export function isOff(seen: SeenJobset | undefined): boolean {
+  return seen?.enabled === off
+}
+
 /** Lists the names of the values that differ. */
 export function differences<T extends SeenProject | SeenJobset>(target: T, seen: T): string[] {
   const present = new Map(Object.entries(seen))

@@ -7,9 +7,12 @@ import { placeFiles } from '../../remote/place-files.js'
 import { publicFile } from '../../remote/services.js'
 import { findClusters, requireCluster } from '../postgresql/cluster.js'
 import {
+  forgotten,
   fullName,
+  type Gone,
   leftOver,
   leftOverText,
+  listFaults,
   lookAtProjects,
   type Made,
   madeFile,
@@ -17,7 +20,7 @@ import {
   type ProjectsSeen,
   projectOf,
 } from './project-look.js'
-import { differences, isOneShot, targetJobset, targetProject } from './project-state.js'
+import { differences, isOff, isOneShot, targetJobset, targetProject } from './project-state.js'
 import { ProjectsApi } from './projects-api.js'
 import { type ProjectsLogin, signIn } from './projects-login.js'
 import { type HydraSettings, oneShotSettings, reachedAt, webEntrance } from './settings.js'
@@ -75,13 +78,14 @@ async function probeProjects(host: Host, options: ProjectsTaskOptions, run: Run)
   const table = { database: options.database, port: cluster.port }
   const seen = await lookAtProjects(host, table, options.projects, run)
   if (!seen.readable) return 'needed'
-  const wrong = plannedChanges(options, seen)
+  const faults = listFaults(seen, options.projects)
+  const wrong = [...plannedChanges(options, seen).map(({ say }) => say), ...faults]
   const gone = leftOverText(leftOver(seen, options.projects))
   const more = gone === undefined ? {} : { leftOver: gone }
   if (wrong.length === 0) return gone === undefined ? 'done' : { leftOver: gone }
   const anything = Object.keys(options.projects).some((name) => seen.projects.has(name))
-  return anything || gone !== undefined
-    ? { drifted: wrong.map(({ say }) => say).join('; '), ...more }
+  return anything || gone !== undefined || faults.length > 0
+    ? { drifted: wrong.join('; '), ...more }
     : 'needed'
 }
 
@@ -144,11 +148,16 @@ async function applyProjects(
   const changes = plannedChanges(options, seen)
   const gone = run.prune ? leftOver(seen, options.projects) : { projects: [], jobsets: [], shared: [] }
   const outputs = { projects: Object.keys(options.projects).join(', '), url: options.entrance.url }
-  const made = withNew(seen.made, changes)
-  // The list comes before the creation: a crash between the two leaves nothing behind that nobody knows.
+  const fired = changes.filter((change) => isShot(options, change))
+  const known = withNew(without(seen.made, forgotten(seen, options.projects)), changes)
+  // Hydra itself switches a fired jobset off, so only a jobset that is off already looks the same before and after.
+  const early = fired.filter(
+    ({ project, jobset = '' }) => !isOff(seen.jobsets.get(fullName(project, jobset))),
+  )
+  const made = withShots(known, options, early)
+  // The list comes before the changes: a crash leaves nothing behind that nobody knows, and fires no new jobset twice.
   await placeMade(host, seen.made, made, run)
-  const shots = changes.flatMap((change) => shotOf(options, change))
-  const after = without({ ...made, shots: shotsAfter(options, made, shots) }, gone)
+  const after = without(withShots(made, options, fired), gone)
   if (changes.length > 0 || gone.projects.length + gone.jobsets.length > 0) {
     const session = await signIn(host, options, table, run)
     try {
@@ -189,11 +198,7 @@ async function makeChange(
   await api.writeJobset(targetJobset({ project, name: jobset }, each, before, fired))
 }
 
-async function remove(
-  api: ProjectsApi,
-  gone: { readonly projects: readonly string[]; readonly jobsets: readonly string[] },
-  run: TaskRun,
-): Promise<void> {
+async function remove(api: ProjectsApi, gone: Gone, run: TaskRun): Promise<void> {
   for (const jobset of gone.jobsets) {
     run.log(`removing jobset '${jobset}' with its builds`)
     const project = projectOf(jobset)
@@ -234,10 +239,7 @@ function withNew(made: Made, changes: readonly Change[]): Made {
   }
 }
 
-function without(
-  made: Made,
-  gone: { readonly projects: readonly string[]; readonly jobsets: readonly string[] },
-): Made {
+function without(made: Made, gone: Gone): Made {
   const stays = (jobset: string) =>
     !gone.projects.includes(projectOf(jobset)) && !gone.jobsets.includes(jobset)
   return {
@@ -247,17 +249,19 @@ function without(
   }
 }
 
-function shotOf({ projects }: ProjectsTaskOptions, { project, jobset }: Change): string[] {
+/** Tells whether the change is about a jobset that is evaluated only once. */
+function isShot({ projects }: ProjectsTaskOptions, { project, jobset }: Change): boolean {
   const wanted = jobset === undefined ? undefined : projects[project]?.jobsets[jobset]
-  return wanted !== undefined && jobset !== undefined && isOneShot(wanted) ? [fullName(project, jobset)] : []
+  return wanted !== undefined && isOneShot(wanted)
 }
 
-/** Returns the one-shot jobsets that are switched on by now; a jobset of another kind may be switched on again. */
-function shotsAfter({ projects }: ProjectsTaskOptions, made: Made, fired: readonly string[]): Set<string> {
+/** Adds jobsets that are switched on; a jobset of another kind may be switched on again. */
+function withShots(made: Made, { projects }: ProjectsTaskOptions, fired: readonly Change[]): Made {
+  const names = new Set(fired.map(({ project, jobset = '' }) => fullName(project, jobset)))
   const wanted = Object.entries(projects).flatMap(([project, { jobsets }]) =>
     Object.entries(jobsets).flatMap(([jobset, each]) => (isOneShot(each) ? [fullName(project, jobset)] : [])),
   )
-  return new Set(wanted.filter((name) => fired.includes(name) || made.shots.has(name)))
+  return { ...made, shots: new Set(wanted.filter((name) => names.has(name) || made.shots.has(name))) }
 }
 
 async function placeMade(host: Host, before: Made, after: Made, run: Run): Promise<void> {

@@ -1,80 +1,32 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { bindTask, type TaskRun, type WantedTask } from '../../../src/core/setup-task.js'
-import { hydraProjectsTask } from '../../../src/setup/hydra/projects-task.js'
-import { LocalShellHost } from '../../fakes/local-shell-host.js'
-import { taskMachine, taskRun } from '../../fakes/task-run.js'
-import { freePort } from '../../fixtures/free-port.js'
-import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgres.js'
-import { StandIns } from '../../hydra/stand-in-packages.js'
+import { rmSync } from 'node:fs'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { TaskRun } from '../../../src/core/setup-task.js'
+import type { LocalShellHost } from '../../fakes/local-shell-host.js'
+import { taskRun } from '../../fakes/task-run.js'
+import type { PrivatePostgres } from '../../hydra/private-postgres.js'
 import { taskContract } from '../task-contract.js'
+import { ProjectsStandIn } from './projects-stand-in.js'
 
-/** The stand-in of Hydra on a real PostgreSQL. The tester plays all of Hydra's Unix users. */
-const standIns = new StandIns()
+let standIn: ProjectsStandIn
 let postgres: PrivatePostgres
-let root: string
 let host: LocalShellHost
 let port: number
 
-/** The password `hunter2`; a hash by Hydra's own parameters would take 256 MiB at each login. */
-const cheapHash = '$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$+55bGFBCI8ee8BNN4vbb/g'
-
 beforeAll(async () => {
-  root = mkdtempSync(join(tmpdir(), 'ho-projects-'))
-  postgres = startPostgres()
-  await standIns.build('hydra')
-  for (const [name, value] of Object.entries(postgres.env)) vi.stubEnv(name, value)
-  program('pg_lsclusters', 'echo "15 main 5432 online nobody /data /log"')
-  program('runuser', 'shift 3; exec "$@"')
-  const moved = {
-    '/var/lib/hydra-ops': join(root, 'hydra-ops'),
-    '/var/lib/hydra': standIns.data,
-    '/nix/store': standIns.nix.real('/nix/store'),
-  }
-  host = new LocalShellHost({ bin: join(root, 'bin'), moved, asRoot: true })
-  const env = await standIns.env({ ...postgres.env, HYDRA_DBI: 'dbi:Pg:dbname=hydra;user=hydra;' })
-  writeFileSync(join(standIns.data, 'hydra.conf'), 'using_frontend_proxy = 1\n')
-  expect(standIns.run('hydra', ['hydra-init'], env).status).toBe(0)
-  const create = ['hydra-create-user', 'alice', '--password-hash', cheapHash, '--role', 'admin']
-  expect(standIns.run('hydra', create, env).status).toBe(0)
-  port = await freePort()
-  await standIns.start('hydra', ['hydra-server', '-h', '127.0.0.1', '-p', `${port}`], env, async (daemon) =>
-    daemon.log.includes('Accepting connections'),
-  )
+  standIn = await ProjectsStandIn.start()
+  ;({ postgres, host, port } = standIn)
 })
-afterAll(async () => {
-  vi.unstubAllEnvs()
-  await standIns.dispose()
-  postgres?.stop()
-  rmSync(root, { recursive: true, force: true })
-})
-
-function program(name: string, body: string): void {
-  mkdirSync(join(root, 'bin'), { recursive: true })
-  writeFileSync(join(root, 'bin', name), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
-}
+afterAll(() => standIn?.dispose())
 
 const network = { type: 'git', value: 'https://git.example.org/network.git main' }
 const nixExpression = { input: 'network', path: 'hydra/default.nix' }
 const main = { nixExpression, inputs: { network, nixpkgs: { type: 'path', value: '/srv/nixpkgs' } } }
 const fleet = { displayName: 'The fleet', jobsets: { main, nightly: { ...main, enabled: 'one-shot' } } }
 
-/** Alice's password comes from a file, so the task signs in as her; a typed one makes it use its own user. */
-const byFile = { file: '/secrets/alice' }
+/** A password that the administrator types makes the task use its own user. */
 const typed = { prompt: true }
 
-function wanted(projects: unknown, password: Record<string, unknown> = byFile): WantedTask {
-  const hydra = {
-    ...{ enable: true, package: standIns.path('hydra'), url: `http://127.0.0.1:${port}`, port, projects },
-    admin: { userName: 'alice', password },
-  }
-  const task = bindTask(hydraProjectsTask)(taskMachine({ hydra }))
-  if (task === undefined) throw new Error('the task is not wanted')
-  return task
-}
-
+const wanted = (projects: unknown, password?: Record<string, unknown>) => standIn.wanted(projects, password)
 const alice = (prune = false) => taskRun({ 'hydra-user-alice': 'hunter2' }, [], prune)
 const converge = async (projects: unknown, run: TaskRun = alice()) => {
   const task = wanted(projects)
@@ -86,7 +38,7 @@ const probe = (projects: unknown) => wanted(projects).probe(host, alice())
 const psql = (statement: string) => `psql -XqAt -U hydra -d hydra -c "${statement}" > /dev/null`
 const row = (columns: string, jobset = 'main') =>
   postgres.sql(`select ${columns} from jobsets where project = 'fleet' and name = '${jobset}'`).trim()
-const madeList = () => readFileSync(join(root, 'hydra-ops', 'hydra-projects'), 'utf8')
+const madeList = () => standIn.listText()
 
 describe('the hydra-projects task', () => {
   taskContract(() => ({
@@ -96,7 +48,7 @@ describe('the hydra-projects task', () => {
     run: alice(),
     verifiable: true,
     placesFiles: true,
-    realPath: (path) => path.replace(join(root, 'hydra-ops'), '/var/lib/hydra-ops'),
+    realPath: (path) => path.replace(standIn.state, '/var/lib/hydra-ops'),
     reset: `${psql('delete from projects')}\nrm -f /var/lib/hydra-ops/hydra-projects`,
     damages: {
       'project hidden': psql("update projects set hidden = 1 where name = 'fleet'"),
@@ -113,7 +65,7 @@ describe('the hydra-projects task', () => {
 describe('projects and jobsets', () => {
   beforeEach(() => {
     postgres.sql('delete from projects')
-    rmSync(join(root, 'hydra-ops'), { recursive: true, force: true })
+    rmSync(standIn.state, { recursive: true, force: true })
   })
 
   it('begin with the values of Hydra’s own form', async () => {
