@@ -110,10 +110,18 @@ const signs: readonly (readonly [RegExp, string])[] = [
     /(?:cannot unlink|opening file|creating directory|opening lock file) '[^']*(?:cache|\.nar)[^']*': Permission denied/,
     'hydra-queue-runner cannot write to the cache: that user must own the folder of the cache',
   ],
+  [
+    /session_data[^\n]*Permission denied/,
+    'hydra-server cannot write to /var/lib/hydra/www: that folder must belong to hydra-www',
+  ],
   [/No space left on device/, 'the machine has no disk space left'],
   [/Failed at step NAMESPACE/, 'a unit cannot start, because a folder of its ReadWritePaths does not exist'],
   [
-    /(?:Peer authentication failed|role "\w+" does not exist|could not connect to server|connection to server on socket)/,
+    /role "\w+" does not exist/,
+    'the database server does not have the role that a service logs in as: somebody renamed the role, or a new version of PostgreSQL runs with an empty data folder',
+  ],
+  [
+    /(?:Peer authentication failed|could not connect to server|connection to server on socket)/,
     'a service cannot log in to the database',
   ],
   [

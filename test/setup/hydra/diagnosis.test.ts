@@ -95,6 +95,34 @@ describe('the cause of a build that does not turn green', () => {
       /database/,
     ],
     [
+      'the role is missing, as in the empty data folder of a new PostgreSQL',
+      { journal: 'DBI connect failed: FATAL:  role "hydra" does not exist' },
+      /a new version of PostgreSQL runs with an empty data folder/,
+    ],
+    [
+      'the folder of hydra-server has another owner',
+      { journal: 'Caught exception: /var/lib/hydra/www/session_data failed: Permission denied at Hydra.pm' },
+      /\/var\/lib\/hydra\/www: that folder must belong to hydra-www/,
+    ],
+    [
+      'the evaluator has not its program on the PATH',
+      { journal: 'failed to run command ‘hydra-eval-jobset’: No such file or directory' },
+      /does not find hydra-eval-jobset/,
+    ],
+    [
+      'the evaluator has not its program on the PATH, by the status of the shell',
+      { journal: 'evaluation of jobset ‘a:b (jobset#1)’ by hydra-eval-jobset failed with status 32512' },
+      /does not find hydra-eval-jobset/,
+    ],
+    [
+      'another builder closes the connection',
+      {
+        journal:
+          'possibly transient failure building ‘/nix/store/x.drv’ on ‘nix@b1’: error: unexpected end-of-file',
+      },
+      /a builder closes the connection/,
+    ],
+    [
       'the port of the figures is taken',
       {
         journal:
