@@ -26,9 +26,12 @@ const Refusal = z.object({ error: z.string() })
 
 /**
  * Describes a server's refusal, as the end of a sentence. Hydra mostly gives the reason in JSON, but some errors are
- * plain text or a page.
+ * plain text or a page. A redirect leads to another program.
  */
 export function refusal(answer: HttpAnswer): string {
+  const [location] = [answer.headers.location ?? []].flat()
+  if (answer.status >= 300 && answer.status < 400 && location !== undefined)
+    return `status ${answer.status}, a redirect to ${location.slice(0, 300)}`
   const parsed = Refusal.safeParse(json(answer))
   const [text = ''] = (parsed.success ? parsed.data.error : answer.body.trim()).split('\n')
   const said = /^</.test(text) ? '' : text.slice(0, 300)

@@ -11,7 +11,7 @@ import { type HydraApi, hydraApi } from '../hydra/api.js'
 import { type Choice, type ChosenBuild, choose, type Wish } from '../hydra/choose.js'
 import type { JobName, JobsetName } from '../hydra/names.js'
 import type { Evaluation } from '../hydra/replies.js'
-import { wayFromOperator } from '../hydra/way.js'
+import { operatorRun, wayFromOperator } from '../hydra/way.js'
 import { definitionIn } from '../network/evaluate.js'
 import type { DeployRequest } from './request.js'
 
@@ -54,7 +54,7 @@ export async function withHydraBuilds(
   if (request.closures.size > 0) throw usageError('--closure and --from-hydra exclude each other')
   const definitions = wanted.map((name) => definitionIn(network, name))
   const place = placeOf(definitions, network, wish)
-  const api = hydraApi(wayFromOperator(place.url, { signal: ops.signal }))
+  const api = hydraApi(wayFromOperator(place.url, operatorRun(ops)))
   const { builds, passed } = await buildsFor(api, place, { definitions, wish, record, now: ops.now() })
   for (const { id, why } of passed.slice(0, 3)) {
     ops.events.emit({

@@ -29,7 +29,7 @@ export function hydraApi(way: HydraWay): HydraApi {
       const got = await asked(way, 'GET', at)
       if (got.status === 404) return undefined
       if (!isRedirect(got)) return accepted(got, at)
-      at = pathBehind(got, at)
+      at = pathBehind(url, got, at)
     }
     throw failure('HYDRA_ANSWER', `Hydra at ${url} redirects ${path} again and again`, {
       hint: 'a proxy before Hydra changes the address; the proxy must pass Host, and X-Forwarded-Proto with TLS',
@@ -39,20 +39,6 @@ export function hydraApi(way: HydraWay): HydraApi {
   function accepted(got: HttpAnswer, path: string): HttpAnswer {
     if (got.status === 200) return got
     throw refusedBy(url, path, got)
-  }
-
-  function pathBehind(got: HttpAnswer, path: string): string {
-    const [location = ''] = [got.headers.location ?? []].flat()
-    const from = `${url}${path}`
-    const to = URL.canParse(location, from) ? new URL(location, from) : undefined
-    const base = new URL(url)
-    const prefix = base.pathname.replace(/\/$/, '')
-    if (to === undefined || to.origin !== base.origin || !to.pathname.startsWith(`${prefix}/`)) {
-      throw failure('HYDRA_ANSWER', `Hydra at ${url} redirects to another address: ${location}`, {
-        hint: 'use the URL of that address if it is the same Hydra; otherwise the proxy before Hydra must pass Host, and X-Forwarded-Proto with TLS',
-      })
-    }
-    return `${to.pathname.slice(prefix.length)}${to.search}`
   }
 
   async function find<T>(path: string, schema: z.ZodType<T>): Promise<T | undefined> {
@@ -71,7 +57,7 @@ export function hydraApi(way: HydraWay): HydraApi {
     async target(path) {
       const got = await asked(way, 'GET', path)
       if (got.status === 404) return undefined
-      if (isRedirect(got)) return pathBehind(got, path)
+      if (isRedirect(got)) return pathBehind(url, got, path)
       throw refusedBy(url, path, got)
     },
     text: async (path) => (await answer(path))?.body,
@@ -90,18 +76,38 @@ export async function asked(
   try {
     return await way.request(method, path, body)
   } catch (error) {
-    if (error instanceof OpsError) throw error
-    const why = messageOf(error)
-    throw failure('HYDRA_DOWN', `Hydra at ${way.url} does not answer ${path}: ${why}`, {
-      cause: error,
-      hint: /certificate|self.signed/i.test(why)
-        ? 'set NODE_EXTRA_CA_CERTS=FILE if your own authority made the certificate'
-        : 'check the URL; on the machine of Hydra, systemctl status hydra-server nginx says more',
-    })
+    throw noAnswer(way.url, path, error)
   }
 }
 
-function isRedirect({ status }: HttpAnswer): boolean {
+/** Makes the error of a request that got no answer; an error with a sentence of its own stays. */
+export function noAnswer(url: string, path: string, error: unknown): OpsError {
+  if (error instanceof OpsError) return error
+  const why = messageOf(error)
+  return failure('HYDRA_DOWN', `Hydra at ${url} does not answer ${path}: ${why}`, {
+    cause: error,
+    hint: /certificate|self.signed/i.test(why)
+      ? 'set NODE_EXTRA_CA_CERTS=FILE if your own authority made the certificate'
+      : 'check the URL; on the machine of Hydra, systemctl status hydra-server nginx says more',
+  })
+}
+
+/** Returns the path behind a redirect, which must not lead out of the Hydra at the URL. */
+export function pathBehind(url: string, got: HttpAnswer, path: string): string {
+  const [location = ''] = [got.headers.location ?? []].flat()
+  const from = `${url}${path}`
+  const to = URL.canParse(location, from) ? new URL(location, from) : undefined
+  const base = new URL(url)
+  const prefix = base.pathname.replace(/\/$/, '')
+  if (to === undefined || to.origin !== base.origin || !to.pathname.startsWith(`${prefix}/`)) {
+    throw failure('HYDRA_ANSWER', `Hydra at ${url} redirects to another address: ${location}`, {
+      hint: 'use the URL of that address if it is the same Hydra; otherwise the proxy before Hydra must pass Host, and X-Forwarded-Proto with TLS',
+    })
+  }
+  return `${to.pathname.slice(prefix.length)}${to.search}`
+}
+
+export function isRedirect({ status }: HttpAnswer): boolean {
   return [301, 302, 303, 307, 308].includes(status)
 }
 

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { failure } from '../core/errors.js'
 import { type HttpAnswer, json, refusal } from '../core/http-request.js'
-import { asked, refusedBy } from './api.js'
+import { asked, isRedirect, pathBehind, refusedBy } from './api.js'
 import type { JobsetName } from './names.js'
 import type { HydraWay } from './way.js'
 
@@ -46,7 +46,8 @@ function firstLine(text: string): string {
 export async function changeBuild(way: HydraWay, verb: 'restart' | 'cancel', id: number): Promise<void> {
   const path = `/build/${id}/${verb}`
   const answer = await asked(way, 'GET', path)
-  if (answer.status === 302 || answer.status === 200) return
+  // Another program that answers at this URL changes nothing, although it may redirect too.
+  if (isRedirect(answer) && pathBehind(way.url, answer, path) === `/build/${id}`) return
   if (answer.status === 404)
     throw failure('HYDRA_ABSENT', `Hydra at ${way.url} has no build ${id}`, {
       hint: 'hydra-ops hydra status PROJECT:JOBSET shows the builds of the newest evaluation',

@@ -61,10 +61,12 @@ export class HydraSession {
   /** Logs in; returns the answer if it is a refusal. */
   private async tryLogin(username: string, password: string): Promise<HttpAnswer | undefined> {
     const answer = await this.request('POST', '/login', { username, password })
-    // A successful login answers 302 to /current-user; newer versions may answer 200.
-    if (answer.status !== 302 && answer.status !== 200) return answer
-    const cookies = [answer.headers['set-cookie'] ?? []].flat()
-    this.cookie = cookies.map((each) => each.split(';', 1)[0] ?? '').join('; ')
+    const cookies = [answer.headers['set-cookie'] ?? []].flat().map((each) => each.split(';', 1)[0] ?? '')
+    // A successful login answers 302 to /current-user; newer versions may answer 200. The page of another program, such
+    // as a proxy with a login of its own, may answer so too, but begins no session of Hydra.
+    const isAccepted = answer.status === 302 || answer.status === 200
+    if (!isAccepted || !cookies.some((each) => each.startsWith('hydra_session='))) return answer
+    this.cookie = cookies.join('; ')
     return undefined
   }
 
@@ -93,6 +95,8 @@ function subjectOf(machine: string | undefined): string {
 function loginHint(answer: HttpAnswer): string {
   if (answer.body.includes('POST requests should come from'))
     return 'a proxy before Hydra changes the host name; the proxy must pass Host, and X-Forwarded-Proto with TLS'
+  if (answer.status < 400)
+    return 'another program answers at this URL, such as a proxy with a login page of its own; the URL must lead to Hydra'
   if (answer.status === 502 || answer.status === 504)
     return 'journalctl -u hydra-server on the machine says more'
   return 'hydra-ops logs shows the earlier changes to this user'

@@ -1,8 +1,13 @@
+import type { Ops } from '../core/context.js'
 import { type HttpAnswer, httpAnswer } from '../core/http-request.js'
 import { connectFromOperator } from '../core/operator-connection.js'
+import { sayingWhenSlow } from '../core/slow-wait.js'
 
-/** Deadline of one answer. */
-export const answerMs = 30_000
+/** Deadline of one answer; a Hydra with a busy database needs half a minute for a large page. */
+const answerMs = 60_000
+
+/** Time after which a wait for an answer is told. */
+export const quietMs = 5_000
 
 /** Limit above the list of all builds of a large evaluation, and above a long log. */
 const mostBytes = 64 * 1024 * 1024
@@ -32,17 +37,32 @@ export function wayFromOperator(url: string, run: OperatorRun): HydraWay {
 
 export interface OperatorRun {
   readonly signal: AbortSignal
+  /** Tells the user about a long wait. */
+  log(line: string): void
   /** Deadline of one answer. */
   readonly timeoutMs?: number
+  /** Time after which the wait is told. */
+  readonly quietMs?: number
+}
+
+/** Bounds requests by a run of hydra-ops, which tells the user about long waits. */
+export function operatorRun({ signal, events }: Pick<Ops, 'signal' | 'events'>): OperatorRun {
+  return { signal, log: (text) => events.emit({ kind: 'notice', text }) }
+}
+
+/** Describes a wait for an answer. */
+export function waitingFor(url: string, path: string, timeoutMs: number): string {
+  return `waiting for Hydra at ${url}, which has not answered ${path} yet (at most ${timeoutMs / 1_000} s)`
 }
 
 /** Returns the function that sends one request from the operator host. */
-export function senderFromOperator(base: string, { signal, timeoutMs = answerMs }: OperatorRun) {
+export function senderFromOperator(base: string, run: OperatorRun) {
+  const { signal, timeoutMs = answerMs } = run
   const { hostname, port, protocol } = new URL(base)
   const host = hostname.replace(/^\[|\]$/g, '')
   const number = port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port)
-  return ({ path, ...request }: SentRequest): Promise<HttpAnswer> =>
-    httpAnswer({
+  return ({ path, ...request }: SentRequest): Promise<HttpAnswer> => {
+    const answer = httpAnswer({
       ...request,
       url: `${base}${path}`,
       checkCertificate: true,
@@ -51,6 +71,9 @@ export function senderFromOperator(base: string, { signal, timeoutMs = answerMs 
       timeoutMs,
       mostBytes,
     })
+    const say = () => run.log(waitingFor(base, path, timeoutMs))
+    return sayingWhenSlow(answer, run.quietMs ?? quietMs, say)
+  }
 }
 
 /** One request of a session or of a plain reader. */

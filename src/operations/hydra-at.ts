@@ -1,7 +1,7 @@
 import type { Ops } from '../core/context.js'
 import { usageError } from '../core/errors.js'
 import { type HydraApi, hydraApi } from '../hydra/api.js'
-import { wayFromOperator } from '../hydra/way.js'
+import { operatorRun, wayFromOperator } from '../hydra/way.js'
 
 /** Choice of a Hydra to ask: by its URL, or the one of a deployment. */
 export interface HydraChoice {
@@ -11,7 +11,7 @@ export interface HydraChoice {
 
 /** Opens the Hydra to ask; nothing is written to the state. */
 export async function openHydraApi(ops: Ops, choice: HydraChoice): Promise<HydraApi> {
-  return hydraApi(wayFromOperator(await urlOf(ops, choice), { signal: ops.signal }))
+  return hydraApi(wayFromOperator(await urlOf(ops, choice), operatorRun(ops)))
 }
 
 /** Returns the URL from the flag, or that of the deployment's own Hydra, or of the Hydra that its machines came from. */

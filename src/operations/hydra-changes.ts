@@ -1,11 +1,12 @@
 import type { Ops } from '../core/context.js'
-import { failure, usageError } from '../core/errors.js'
+import { usageError } from '../core/errors.js'
 import { userSecretName } from '../core/hydra-users.js'
 import { MachineName } from '../core/names.js'
+import { noAnswer } from '../hydra/api.js'
 import { changeBuild, evaluateNow } from '../hydra/changes.js'
 import { readPlace } from '../hydra/names.js'
 import { HydraSession } from '../hydra/session.js'
-import { senderFromOperator } from '../hydra/way.js'
+import { operatorRun, senderFromOperator } from '../hydra/way.js'
 import { type HydraChoice, urlOf } from './hydra-at.js'
 import { type PasswordRequest, readPassword } from './hydra-password.js'
 
@@ -35,14 +36,9 @@ export async function changeHydraBuild(
 async function logIn(ops: Ops, change: HydraChange): Promise<HydraSession> {
   const url = await urlOf(ops, change)
   const password = await passwordOf(ops, change)
-  const session = new HydraSession(url, senderFromOperator(url, { signal: ops.signal }))
+  const session = new HydraSession(url, senderFromOperator(url, operatorRun(ops)))
   await session.login(undefined, change.user, password).catch((error: unknown) => {
-    throw error instanceof Error && !('exitCode' in error)
-      ? failure('HYDRA_DOWN', `Hydra at ${url} does not answer /login: ${error.message}`, {
-          cause: error,
-          hint: 'check the URL; on the machine of Hydra, systemctl status hydra-server nginx says more',
-        })
-      : error
+    throw noAnswer(url, '/login', error)
   })
   return session
 }

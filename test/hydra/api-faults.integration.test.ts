@@ -33,7 +33,7 @@ async function faultOf(
   url: string,
   how: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
 ): Promise<OpsError> {
-  const api = hydraApi(wayFromOperator(url, { signal: controller().signal, ...how }))
+  const api = hydraApi(wayFromOperator(url, { signal: controller().signal, log: () => {}, ...how }))
   const error = await queue(api).catch((thrown: unknown) => thrown)
   if (!(error instanceof OpsError)) throw new Error(`expected a failure, got ${String(error)}`)
   expect(error.message).not.toContain('\n')
@@ -50,7 +50,7 @@ describe('a question to a Hydra', () => {
       const build = { id: 1, finished: 0, nixname: 'x'.repeat(1000) }
       answer.end(JSON.stringify(Array.from({ length: 6000 }, () => build)))
     })
-    const api = hydraApi(wayFromOperator(`${url}/hydra/`, { signal: controller().signal }))
+    const api = hydraApi(wayFromOperator(`${url}/hydra/`, { signal: controller().signal, log: () => {} }))
     expect(await queue(api)).toHaveLength(6000)
     expect(seen).toEqual(['/hydra/queue', 'application/json'])
   })
@@ -60,7 +60,7 @@ describe('a question to a Hydra', () => {
       if (path === '/hydra/queue') answer.writeHead(302, { location: `${url}/hydra/other` }).end(page)
       else answer.end(path === '/hydra/other' ? '[]' : 'wrong')
     })
-    const api = hydraApi(wayFromOperator(`${url}/hydra`, { signal: controller().signal }))
+    const api = hydraApi(wayFromOperator(`${url}/hydra`, { signal: controller().signal, log: () => {} }))
     expect(await queue(api)).toEqual([])
   })
 
@@ -79,6 +79,21 @@ describe('a question to a Hydra', () => {
     const url = await listen(() => {})
     const fault = await faultOf(url, { timeoutMs: 200 })
     expect(fault.message).toBe(`Hydra at ${url} does not answer /queue: no answer within 0.2 s`)
+  })
+
+  it('says what it waits for when Hydra is slow, and takes the late answer', async () => {
+    const said: string[] = []
+    let answerNow = () => {}
+    const url = await listen((_, answer) => {
+      answerNow = () => answer.end('[]')
+    })
+    const log = (line: string) => {
+      said.push(line)
+      answerNow()
+    }
+    const way = wayFromOperator(url, { signal: controller().signal, log, quietMs: 20 })
+    expect(await queue(hydraApi(way))).toEqual([])
+    expect(said).toEqual([`waiting for Hydra at ${url}, which has not answered /queue yet (at most 60 s)`])
   })
 
   it('ends at its deadline when the answer stops in the middle', async () => {
@@ -164,7 +179,7 @@ describe('a question to a Hydra', () => {
 
   it('blames the URL if another server has none of the pages', async () => {
     const url = await listen((_, answer) => answer.writeHead(404).end('not here'))
-    const api = hydraApi(wayFromOperator(url, { signal: controller().signal }))
+    const api = hydraApi(wayFromOperator(url, { signal: controller().signal, log: () => {} }))
     await expect(jobsets(api, 'infra')).rejects.toMatchObject({
       message: `Hydra at ${url} has no page /`,
       hint: expect.stringContaining('the URL must be that of Hydra itself'),

@@ -59,6 +59,22 @@ describe('a change of a build', () => {
 
   it.each([
     [
+      'a redirect to the login page of a proxy',
+      302,
+      { location: 'https://sso.example.org/' },
+      'redirects to',
+    ],
+    ['a redirect to another page', 302, { location: '/login' }, 'status 302, a redirect to /login'],
+    ['a page of HTML', 200, {}, 'refuses /build/25/restart: status 200'],
+  ])('is not taken for done after %s', async (_, status, headers, words) => {
+    const body = '<html>welcome</html>'
+    const answer = { status, headers, body, bytes: Buffer.from(body) }
+    const way = { url: 'http://127.0.0.1:3001', request: async () => answer }
+    await expect(changeBuild(way, 'restart', 25)).rejects.toThrow(words)
+  })
+
+  it.each([
+    [
       'restart',
       'build-restart-not-finished',
       'cannot restart build 25: status 500, This build cannot be restarted.',

@@ -50,7 +50,7 @@ function jobs(web: string): string {
     }`
 }
 
-const api = () => hydraApi(wayFromOperator(url, { signal: run.signal }))
+const api = () => hydraApi(wayFromOperator(url, { signal: run.signal, log: () => {} }))
 const chosen = (wish: Partial<Wish> = {}) => choose(api(), { ...plain, ...wish }, new Date())
 
 async function evaluations(): Promise<number[]> {
@@ -106,7 +106,7 @@ beforeAll(async () => {
     daemon.log.includes('checking the queue'),
   )
   evaluator = await standIns.start('hydra', ['hydra-evaluator'], env, async () => true)
-  session = new HydraSession(url, senderFromOperator(url, { signal: run.signal }))
+  session = new HydraSession(url, senderFromOperator(url, { signal: run.signal, log: () => {} }))
   await session.login(undefined, 'alice', 'foobar')
   await session.request('PUT', '/project/infra', { displayname: 'Infra', enabled: 1 })
   const inputs = { src: { type: 'path', value: source } }
@@ -193,7 +193,7 @@ describe('a Hydra that evaluates and builds', () => {
     await changeBuild(session, 'cancel', id)
     expect(describeBuild(await read.build(api(), id))).toBe('cancelled')
     await expect(changeBuild(session, 'cancel', id)).rejects.toThrow('This build cannot be cancelled.')
-    const anonymous = wayFromOperator(url, { signal: run.signal })
+    const anonymous = wayFromOperator(url, { signal: run.signal, log: () => {} })
     await expect(changeBuild(anonymous, 'restart', id)).rejects.toMatchObject({ code: 'HYDRA_REFUSED' })
   })
 })

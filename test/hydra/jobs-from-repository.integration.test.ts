@@ -136,7 +136,7 @@ it('a Hydra builds a network from its repository after jobs init, and a deploy t
     postgres?.sql("select name, enabled, nixexprpath from jobsets where name <> '.jobsets'").trim(),
   ).toBe('main|1|hydra/default.nix')
   evaluateJobset('main')
-  const api = hydraApi(wayFromOperator(url, { signal: ops.signal }))
+  const api = hydraApi(wayFromOperator(url, { signal: ops.signal, log: () => {} }))
   const id = Number(postgres?.sql('select max(id) from jobsetevals'))
   await runner.until('every build is finished', async () =>
     (await read.buildsOf(api, id)).every(({ finished }) => finished === 1),

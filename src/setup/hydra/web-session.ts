@@ -1,14 +1,36 @@
-import { type HttpAnswer, httpAnswer } from '../../core/http-request.js'
+import { EndedEarly, type HttpAnswer, httpAnswer } from '../../core/http-request.js'
 import type { TaskRun } from '../../core/setup-task.js'
+import { sayingWhenSlow } from '../../core/slow-wait.js'
+import { noAnswer } from '../../hydra/api.js'
 import { HydraSession } from '../../hydra/session.js'
+import { quietMs, waitingFor } from '../../hydra/way.js'
 import type { WebEntrance } from './settings.js'
 
-const requestMs = 120_000
+/** Bounds of one answer. */
+export interface AnswerPace {
+  readonly timeoutMs: number
+  /** Time after which the wait is told. */
+  readonly quietMs: number
+}
 
-/** A session through the machine's entrance for users. */
+const usualPace: AnswerPace = { timeoutMs: 120_000, quietMs }
+
+/** A session through the machine's entrance for users. The error of a lost or late answer names the request. */
 export class WebSession extends HydraSession {
-  constructor(entrance: WebEntrance, run: TaskRun) {
-    super(entrance.url, (request) => askEntrance(entrance, run, { ...request, timeoutMs: requestMs }))
+  constructor(entrance: WebEntrance, run: TaskRun, pace = usualPace) {
+    const { url } = entrance
+    super(url, async (request) => {
+      const { timeoutMs } = pace
+      const what = `${request.method} ${request.path}`
+      const answer = askEntrance(entrance, run, { ...request, timeoutMs })
+      const say = () => run.log(waitingFor(url, what, timeoutMs))
+      try {
+        return await sayingWhenSlow(answer, pace.quietMs, say)
+      } catch (error) {
+        // The check of a cache judges a body that ends early.
+        throw error instanceof EndedEarly ? error : noAnswer(url, what, error)
+      }
+    })
   }
 }
 

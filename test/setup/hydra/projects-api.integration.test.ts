@@ -44,7 +44,7 @@ describe('a Hydra that fails', () => {
     [
       'another host',
       { status: 302, headers: { location: 'http://other.example.org/' }, body: '' },
-      /status 302$/,
+      /status 302, a redirect to http:\/\/other\.example\.org\/$/,
     ],
   ])('is told in one sentence when it answers with %s', async (_, given, text) => {
     answer = given
@@ -64,7 +64,12 @@ describe('a Hydra that fails', () => {
 
   it('is told when nothing listens', async () => {
     await new Promise((resolve) => server.close(resolve))
-    await expect(api.readJobset('p', 'j')).rejects.toThrow(/ECONNREFUSED/)
+    await expect(api.readJobset('p', 'j')).rejects.toMatchObject({
+      code: 'HYDRA_DOWN',
+      message: expect.stringMatching(
+        /^Hydra at http:\/\/127\.0\.0\.1:\d+ does not answer GET \/jobset\/p\/j: .*ECONNREFUSED/,
+      ),
+    })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   })
 })

@@ -1,0 +1,10 @@
+/** Waits for an end, and calls `say` once if that takes longer than usual. */
+export async function sayingWhenSlow<T>(wait: Promise<T>, usualMs: number, say: () => void): Promise<T> {
+  const timer = setTimeout(say, usualMs)
+  timer.unref()
+  try {
+    return await wait
+  } finally {
+    clearTimeout(timer)
+  }
+}
