@@ -89,13 +89,16 @@ describe('a port that another program holds', () => {
     async (port, id, unit) => {
       await guest.sh('systemctl stop "$1"', unit)
       await squat(port)
-      for (const tries of ['', 'systemctl start "$1" || true']) {
-        await guest.sh(tries, unit)
-        const { message, hint } = await refusal(guest.apply(id))
-        expect(message).toMatch(new RegExp(`port ${port} is taken by perl \\(process \\d+\\)$`))
-        expect(hint).toContain('stop it')
+      try {
+        for (const tries of ['', 'systemctl start "$1" || true']) {
+          await guest.sh(tries, unit)
+          const { message, hint } = await refusal(guest.apply(id))
+          expect(message).toMatch(new RegExp(`port ${port} is taken by perl \\(process \\d+\\)$`))
+          expect(hint).toContain('stop that program')
+        }
+      } finally {
+        await leave(port)
       }
-      await leave(port)
       await guest.apply(id)
       expect(await guest.notDone()).toEqual({})
     },
@@ -161,7 +164,7 @@ alter column drvpath drop not null; update schemaversion set version = 85`)
     async () => {
       await guest.sh('cd /; runuser -u postgres -- psql -qX -c "drop database hydra with (force)"')
       expect(await guest.notDone('postgresql')).toEqual({
-        postgresql: { drifted: 'the database hydra is gone', lost: true },
+        postgresql: { drifted: 'the database hydra is missing', lost: true },
       })
       for (const id of ['postgresql', 'hydra', 'admin-user']) await guest.apply(id)
       expect(await guest.notDone()).toEqual({})
