@@ -111,7 +111,7 @@ export function forgotten({ made, projects, jobsets }: ProjectsSeen, options: Pr
   }
 }
 
-/** Describes each name of the list that nothing has any more. */
+/** Describes each name of the list that no longer exists. */
 export function listFaults(seen: ProjectsSeen, options: ProjectsOptions): string[] {
   const { projects, jobsets } = forgotten(seen, options)
   return [...projects.map((name) => `project '${name}'`), ...jobsets.map((name) => `jobset '${name}'`)].map(

@@ -22,7 +22,7 @@ ask_runner() {
   else
     split_by_line
     # shellcheck disable=SC2086 # A list: one word a line.
-    runuser -u "$runner_user" -- env $environment "$package/bin/hydra-queue-runner" --status < /dev/null 2>/dev/null
+    runuser -u "$runner_user" -- timeout 120 env $environment "$package/bin/hydra-queue-runner" --status < /dev/null 2>/dev/null
   fi
 }
 # Reads the answer of the queue runner.

@@ -141,6 +141,27 @@ printf '\\tIs the server running locally and accepting connections on that socke
   })
 })
 
+describe('a queue runner', () => {
+  it('does not answer if its answer takes longer than the deadline, which `timeout` ends', async () => {
+    const path = '/nix/store/00000000000000000000000000000000-hydra'
+    const machine = new LocalShellHost({ bin: folder, moved: { [path]: folder } })
+    mkdirSync(join(folder, 'bin'))
+    standIn('bin/hydra-queue-runner', `echo '{"status":"up"}'`)
+    standIn(
+      'runuser',
+      `case $* in *psql*) echo '84|1'; exit ;; esac; while [ "$1" != -- ]; do shift; done; shift; exec "$@"`,
+    )
+    const installed = { facts: { runner: 'goes-to-builders' }, environment: {}, databasePort: 5432 } as const
+    const about = async () =>
+      (await healthProblems(machine, settings({ package: path }), installed, taskRun())).filter((each) =>
+        each.includes('queue runner'),
+      )
+    expect(await about()).toEqual([])
+    standIn('timeout', 'exit 124')
+    expect(await about()).toEqual(['the queue runner does not answer'])
+  })
+})
+
 describe('a user of Hydra whom the Nix daemon shuts out', () => {
   const installed = { facts: { runner: 'goes-to-builders' }, environment: {}, databasePort: 5432 } as const
   const shutOut = async () =>
