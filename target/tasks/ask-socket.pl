@@ -1,7 +1,8 @@
 # Connects to a Unix socket as each of some users, sends bytes, and prints the beginning of the answer.
-# Arguments: path of the socket, bytes to send and number of bytes to read, names of the users. Bytes are hexadecimal.
-# Prints a line for each user: the name and the answer; `-` where there is no connection, and `?` where this process
-# cannot become the user.
+# Arguments: path of the socket, bytes to send, number of bytes to read, seconds for each user, names of the users. Bytes
+# are hexadecimal.
+# Prints a line for each user: the name and the answer; `-` where there is no connection or no answer in time, and `?`
+# where this process cannot become the user.
 #
 # A server sees the effective user of a process at its connection (unix(7), SO_PEERCRED), so one process can ask as
 # several users. A program for each user, such as nix-store or psql, starts ten times as long.
@@ -9,8 +10,7 @@ use strict;
 use warnings;
 use Socket;
 
-my ($path, $request, $length, @users) = @ARGV;
-my $deadline = 30;
+my ($path, $request, $length, $deadline, @users) = @ARGV;
 
 # Lists the groups of a user, the main one first, in the words of $).
 sub groups_of {
@@ -36,11 +36,12 @@ sub beginning {
 
 sub answer {
     socket my $socket, PF_UNIX, SOCK_STREAM, 0 or return '-';
-    connect $socket, pack_sockaddr_un($path) or return '-';
     my $answer = eval {
         local $SIG{ALRM} = sub { die "no answer\n" };
         local $SIG{PIPE} = 'IGNORE';
+        # A server that accepts nothing any more also holds the connection.
         alarm $deadline;
+        connect $socket, pack_sockaddr_un($path) or die "no connection\n";
         syswrite $socket, pack 'H*', $request;
         my $read = beginning($socket);
         alarm 0;

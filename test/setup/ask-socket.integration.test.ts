@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
@@ -31,10 +32,14 @@ async function listen(answer: (request: Buffer, socket: Socket) => void): Promis
 }
 
 /** Runs the program for some users, and returns its output. */
-function ask(request: string, length: number, users: readonly string[]): Promise<string> {
-  const child = spawn('perl', ['-e', askSocket(), path(), request, String(length), ...users], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+function ask(request: string, length: number, users: readonly string[], seconds = 30): Promise<string> {
+  const child = spawn(
+    'perl',
+    ['-e', askSocket(), path(), request, String(length), String(seconds), ...users],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
   let output = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     output += text
@@ -60,6 +65,31 @@ describe('a socket asked as several users', () => {
 
   it('may be missing', async () => {
     expect(await ask('00', 9, [me])).toBe(`${me} -\n`)
+  })
+
+  it('may accept the connection and never answer', async () => {
+    await listen(() => {})
+    expect(await ask('00', 9, [me], 1)).toBe(`${me} -\n`)
+  })
+
+  it('may hold the connection without accepting it', async () => {
+    const full = spawn(
+      'perl',
+      [
+        '-MSocket',
+        '-e',
+        `socket my $server, PF_UNIX, SOCK_STREAM, 0; bind $server, pack_sockaddr_un($ARGV[0]); listen $server, 0;
+socket my $client, PF_UNIX, SOCK_STREAM, 0; connect $client, pack_sockaddr_un($ARGV[0]); $| = 1; print "full"; sleep 60`,
+        path(),
+      ],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    )
+    try {
+      await once(full.stdout, 'data')
+      expect(await ask('00', 9, [me], 1)).toBe(`${me} -\n`)
+    } finally {
+      full.kill()
+    }
   })
 
   it('is not asked as a user that does not exist, while the others are asked', async () => {

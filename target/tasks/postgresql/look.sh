@@ -32,7 +32,7 @@ fi
 line_feed='
 '
 # shellcheck disable=SC2086 # A list: one word a line.
-greeted=$line_feed$(perl -e "$ask_socket" "/var/run/postgresql/.s.PGSQL.$port" "$startup" 10 $users nobody 2> /dev/null)$line_feed
+greeted=$line_feed$(perl -e "$ask_socket" "/var/run/postgresql/.s.PGSQL.$port" "$startup" 10 30 $users nobody 2> /dev/null)$line_feed
 enters() {
   case $greeted in
     *"$line_feed$1 52000000080000000053$line_feed"*) return 0 ;;
