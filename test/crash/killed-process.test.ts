@@ -44,4 +44,18 @@ describe('a script for the crash tests', () => {
     expect(files.map((pattern) => pattern.split('/')[0])).not.toContain(top)
     expect(readFileSync(join(root, '.gitignore'), 'utf8').split('\n')).toContain(`${top}/`)
   })
+
+  it('is ended when it hangs, and the error tells what it waits for', async () => {
+    const file = join(folder, 'hanging.ts')
+    writeFileSync(file, `import { createServer } from 'node:net'\ncreateServer().listen(0, '127.0.0.1')\n`)
+    const hanging = await killableScript(file, 1_500)
+    try {
+      const run = hanging.run(['deploy'])
+      await expect(run).rejects.toThrow(
+        /^deploy has not ended after 1\.5 s; its stack: .*"type":"tcp".*127\.0\.0\.1/,
+      )
+    } finally {
+      hanging.remove()
+    }
+  })
 })
