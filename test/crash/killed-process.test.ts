@@ -45,9 +45,26 @@ describe('a script for the crash tests', () => {
     expect(readFileSync(join(root, '.gitignore'), 'utf8').split('\n')).toContain(`${top}/`)
   })
 
+  it('exits at its end, although Node would wait for its server', async () => {
+    const file = join(folder, 'ending.ts')
+    writeFileSync(
+      file,
+      `import { createServer } from 'node:net'\ncreateServer().listen(0, '127.0.0.1')\nconsole.log('end')\n`,
+    )
+    const ending = await killableScript(file)
+    try {
+      expect(await ending.run([])).toBe('end\n')
+    } finally {
+      ending.remove()
+    }
+  })
+
   it('is ended when it hangs, and the error tells what it waits for', async () => {
     const file = join(folder, 'hanging.ts')
-    writeFileSync(file, `import { createServer } from 'node:net'\ncreateServer().listen(0, '127.0.0.1')\n`)
+    writeFileSync(
+      file,
+      `import { createServer } from 'node:net'\ncreateServer().listen(0, '127.0.0.1')\nawait new Promise(() => {})\n`,
+    )
     const hanging = await killableScript(file, 1_500)
     try {
       const run = hanging.run(['deploy'])

@@ -30,7 +30,10 @@ export async function killableScript(script: string, deadlineMs = usualDeadlineM
   const folder = mkdtempSync(join(cache, 'crash-'))
   const outfile = join(folder, basename(script).replace(/\.ts$/, '.mjs'))
   const shape = { bundle: true, packages: 'external', platform: 'node', format: 'esm' } as const
-  await build({ entryPoints: [script], outfile, target: 'node20.11', logLevel: 'warning', ...shape })
+  // A process that just ends may hang in Node's shutdown (nodejs/node#54918, once in thousands of runs). So the script
+  // exits as our command does.
+  const footer = { js: 'process.exit()' }
+  await build({ entryPoints: [script], outfile, target: 'node20.11', logLevel: 'warning', footer, ...shape })
   return {
     run: (args) => runUntilKilled(outfile, args, deadlineMs),
     remove: () => rmSync(folder, { recursive: true, force: true }),
