@@ -1,4 +1,5 @@
 import { readFileSync, rmSync } from 'node:fs'
+import { z } from 'zod'
 import type { Ssh } from '../src/core/ssh.js'
 import { deploy } from '../src/deploy/deploy.js'
 import { runFakeDebian } from '../test/fakes/fake-debian.js'
@@ -8,16 +9,17 @@ import { createFakeSsh } from '../test/fakes/fake-ssh.js'
 import { standardRequest } from '../test/fakes/standard-request.js'
 
 /** The costs of a first deploy of many machines on the operator host. */
-export interface FirstDeploy {
-  readonly seconds: number
+export const FirstDeploy = z.object({
+  seconds: z.number(),
   /** The longest time for which one piece of work held the event loop, without the time of other processes. */
-  readonly blockedMs: number
+  blockedMs: z.number(),
   /** The longest processor time of one piece of work; the rest is a wait for the disk or the host. */
-  readonly workedMs: number
+  workedMs: z.number(),
   /** Number of simultaneous connections. */
-  readonly connections: number
-  readonly rssMiB: number
-}
+  connections: z.number(),
+  rssMiB: z.number(),
+})
+export type FirstDeploy = z.infer<typeof FirstDeploy>
 
 /** Deploys machines of the fake provider for the first time; only the engine and the store are real. */
 export async function firstDeploy(count: number, maxConcurrent: number): Promise<FirstDeploy> {

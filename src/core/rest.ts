@@ -3,15 +3,20 @@ const usualMs = 20
 
 /**
  * Makes a function to await between the steps of a long computation. Timers, sockets and signals get their turn after
- * `ms` without a pause.
+ * `ms` without a pause. Several workers of one computation share the pause; otherwise each would take `ms` of a turn.
  */
 export function restEvery(ms = usualMs): () => Promise<void> {
   let worked = performance.now()
+  let pause: Promise<void> | undefined
   return async () => {
-    if (performance.now() - worked < ms) return
-    await new Promise<void>((resolve) => {
-      setImmediate(resolve)
+    if (pause === undefined && performance.now() - worked < ms) return
+    pause ??= new Promise<void>((resolve) => {
+      setImmediate(() => {
+        worked = performance.now()
+        pause = undefined
+        resolve()
+      })
     })
-    worked = performance.now()
+    await pause
   }
 }

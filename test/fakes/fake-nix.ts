@@ -5,6 +5,7 @@ import type { NetworkDefinition } from '../../src/core/definition.js'
 import { failure } from '../../src/core/errors.js'
 import type { MachineName, StorePath } from '../../src/core/names.js'
 import type { EvaluationRequest, FetchProblem, Nix } from '../../src/core/nix.js'
+import { restEvery } from '../../src/core/rest.js'
 
 /** A Nix without Nix: it "evaluates" to a given network, and a folder keeps the paths of each machine. */
 export interface FakeNix extends Nix {
@@ -79,7 +80,10 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
     },
     build: async (derivations) => {
       const results = new Map<MachineName, { out: StorePath } | { error: Error }>()
+      // The real Nix works in a process of its own, beside this one's timers and sockets.
+      const rest = restEvery(5)
       for (const machine of derivations.keys()) {
+        await rest()
         nix.builds.push(machine)
         const out = nix.network.machines.get(machine)?.outPath
         const broken = nix.brokenBuilds.has(machine) || out === undefined
