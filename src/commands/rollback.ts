@@ -1,12 +1,13 @@
 import { type Command, Option } from 'commander'
 import { usageError } from '../core/errors.js'
 import type { OnDegraded } from '../operations/rollback.js'
+import { type DrainFlags, drainFlags, drainOf } from './drain-flags.js'
 import { example, maxConcurrentOf, positive, saysYes, selectionOf, type YesFlags, yesFlag } from './flags.js'
 import { type MachinesFlags, machinesFlags, showResults } from './run-on-machines.js'
 import { machinesStatus } from './statuses.js'
 import type { Cli } from './verb.js'
 
-interface Flags extends MachinesFlags, YesFlags {
+interface Flags extends MachinesFlags, YesFlags, DrainFlags {
   readonly allowReboot?: boolean | undefined
   readonly onDegraded?: OnDegraded | undefined
   readonly confirmTimeout?: number | undefined
@@ -22,6 +23,7 @@ export function registerRollback(command: Command, cli: Cli): void {
       'time for the login that confirms the system (default: 30)',
       positive,
     )
+  drainFlags(command)
   yesFlag(command)
   machinesFlags(command)
   example(command, 'hydra-ops rollback web -d lab', "hydra-ops rollback -d lab --on '@web' --yes")
@@ -44,6 +46,7 @@ export function registerRollback(command: Command, cli: Cli): void {
         allowReboot: flags.allowReboot ?? false,
         onDegraded: flags.onDegraded,
         confirmSeconds: flags.confirmTimeout ?? 30,
+        drain: await drainOf(flags),
         onPlan: (plan) => {
           ui.expect(plan.machines.map(({ machine }) => machine))
           if (!ui.json) ui.announce(planView(plan, ui.errStyle))

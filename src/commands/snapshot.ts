@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { Ops } from '../core/context.js'
 import type { MachineResult } from '../core/events.js'
+import { type DrainFlags, drainFlags, drainOf } from './drain-flags.js'
 import {
   commonFlags,
   example,
@@ -14,7 +15,7 @@ import { noSuchAction } from './no-such-action.js'
 import { type MachinesFlags, type MachinesRequest, machinesFlags, runOnMachines } from './run-on-machines.js'
 import type { Cli } from './verb.js'
 
-type Flags = MachinesFlags & YesFlags & { readonly description?: string | undefined }
+type Flags = MachinesFlags & YesFlags & DrainFlags & { readonly description?: string | undefined }
 
 export function registerSnapshot(command: Command, cli: Cli): void {
   command.argument('[action]', 'the action (default: list the snapshots)')
@@ -54,6 +55,7 @@ export function registerSnapshot(command: Command, cli: Cli): void {
     'restore <name>',
     'restore machines from a snapshot; shows the losses and asks first',
   )
+  drainFlags(restore)
   yesFlag(restore)
   example(
     restore,
@@ -63,7 +65,7 @@ export function registerSnapshot(command: Command, cli: Cli): void {
   restore.action((name: string, machines: string[], _: Flags, self: Command) =>
     onNamed(cli, machines, self.optsWithGlobals(), 'to restore', async (ops, request, flags) => {
       const { restoreSnapshots } = await import('../operations/restore-snapshot.js')
-      return restoreSnapshots(ops, { ...request, name, yes: saysYes(flags) })
+      return restoreSnapshots(ops, { ...request, name, yes: saysYes(flags), drain: await drainOf(flags) })
     }),
   )
 

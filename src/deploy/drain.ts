@@ -6,7 +6,14 @@ import type { Observation } from '../core/provider.js'
 import type { BuilderRow } from '../core/reports.js'
 import type { Host } from '../core/ssh.js'
 import { bootMs, connect, hostOf, waitAndConnect } from '../machine/connect.js'
-import { closeJob, journal, type MachineSession, recordedMachine, resourceFor } from '../machine/machine.js'
+import {
+  closeJob,
+  journal,
+  type MachineSession,
+  recordedMachine,
+  resourceFor,
+  withLink,
+} from '../machine/machine.js'
 import { mayAnswerAgain } from '../machine/reboot.js'
 import { askMachine, type Facts, fact } from '../remote/run-script.js'
 import { waitUntil } from '../remote/wait-until.js'
@@ -41,8 +48,8 @@ const lostMs = 60_000
 
 /** Machine that is about to go down. */
 export interface GoingDown {
-  /** Word for the error: `rebooted`, `stopped`, `destroyed`. */
-  readonly how: 'rebooted' | 'stopped' | 'destroyed'
+  /** Word for the error. */
+  readonly how: 'rebooted' | 'stopped' | 'destroyed' | 'restored'
   /** Machines that go down with the same command, and start no build. */
   readonly with?: readonly MachineName[] | undefined
 }
@@ -73,6 +80,19 @@ export async function drainFirst(
     if (facts?.get('read')?.includes(builderLists['queue runner'])) queued = true
   }
   await waitForBuilds(session, { ...choice, idleMs: queued ? choice.idleMs : 0 }, going.how)
+}
+
+/** Drains a builder as `drainFirst` does if the builder runs; a machine that is off has no builds. */
+export async function drainIfRunning(
+  session: MachineSession,
+  choice: DrainChoice | undefined,
+  going: GoingDown,
+): Promise<void> {
+  const { deployment, machine, provider } = session
+  if (!builderRows(deployment.record).some(({ builder }) => builder === machine)) return
+  const observed = await provider.inspect(await resourceFor(session), session.run)
+  if (observed.kind !== 'running') return
+  await withLink(session, () => drainFirst(session, choice, going))
 }
 
 /**

@@ -1,6 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs'
 import pLimit from 'p-limit'
-import { builderRows } from '../core/builder-rows.js'
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
 import { exitCodes, failure, OpsError } from '../core/errors.js'
@@ -9,8 +8,8 @@ import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import { destroyMachine } from '../deploy/destroy-machine.js'
-import { type DrainChoice, drainFirst, inUseAfterFailure } from '../deploy/drain.js'
-import { type MachineSession, recordedMachine, recordOf, resourceFor, withLink } from '../machine/machine.js'
+import { type DrainChoice, drainIfRunning, inUseAfterFailure } from '../deploy/drain.js'
+import { type MachineSession, recordedMachine, recordOf } from '../machine/machine.js'
 import { syncOperatorBuilders } from '../machine/operator-builders.js'
 import { resourceOf } from '../machine/resource.js'
 import { machineRecord } from '../machine/session.js'
@@ -53,7 +52,8 @@ export async function destroyMachines(
       if (something && !there.includes(machine)) throw madeMeanwhile(machine)
       const session = recordedMachine(ops, deployment, machine, run)
       await inUseAfterFailure(session, async () => {
-        await drainIfUp(session, request.drain, selected)
+        if (isDestroyed(session))
+          await drainIfRunning(session, request.drain, { how: 'destroyed', with: selected })
         // The provider cleans up in any case, because an old crash may have left invisible remains.
         await destroyMachine(ops, deployment, machine, run)
       })
@@ -65,18 +65,9 @@ export async function destroyMachines(
   return results
 }
 
-/** Takes a running builder out of use; a host that lives on, and that is only forgotten, stays in use. */
-async function drainIfUp(
-  session: MachineSession,
-  choice: DrainChoice | undefined,
-  selected: readonly MachineName[],
-): Promise<void> {
-  const { deployment, machine, provider } = session
-  if (!provider.makesMachines || recordOf(session).handle === undefined) return
-  if (!builderRows(deployment.record).some(({ builder }) => builder === machine)) return
-  const observed = await provider.inspect(await resourceFor(session), session.run)
-  if (observed.kind !== 'running') return
-  await withLink(session, () => drainFirst(session, choice, { how: 'destroyed', with: selected }))
+/** Says whether a machine ends by a destroy; a host that lives on, and that is only forgotten, stays in use. */
+function isDestroyed(session: MachineSession): boolean {
+  return session.provider.makesMachines && recordOf(session).handle !== undefined
 }
 
 /** Picks machines of which something may exist; a machine that cannot be inspected counts, too. */

@@ -3,11 +3,12 @@ import type { Ops } from '../core/context.js'
 import type { DeploymentRecord, JournalEntry } from '../core/deployment.js'
 import { exitCodes, messageOf, OpsError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
-import { StorePath } from '../core/names.js'
+import { type MachineName, StorePath } from '../core/names.js'
 import type { Observation } from '../core/provider.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import { noSnapshot } from '../core/snapshot-errors.js'
+import { type DrainChoice, drainIfRunning, giveJobsBack, inUseAfterFailure } from '../deploy/drain.js'
 import { bootMs, hostOf, waitAndConnect } from '../machine/connect.js'
 import { sayMoved, startResource, takenPortsFor } from '../machine/lifecycle.js'
 import {
@@ -35,7 +36,7 @@ import { type SnapshotRequest, snapshotOf } from './snapshots.js'
  */
 export async function restoreSnapshots(
   ops: Ops,
-  request: SnapshotRequest & { readonly yes: boolean },
+  request: SnapshotRequest & { readonly yes: boolean; readonly drain?: DrainChoice | undefined },
 ): Promise<MachineResult[]> {
   const { name } = request
   const record = await ops.store.resolve(request.deployment)
@@ -51,8 +52,11 @@ export async function restoreSnapshots(
   }
   const network = networkOnce(ops)
   const wanted = { ...request, selection: { include }, verb: 'snapshot.restore' }
-  return onMachines(ops, wanted, async (deployment, machine, run) => {
-    await restoreOne(madeMachine(ops, deployment, machine, run), name, network, run)
+  return onMachines(ops, wanted, async (deployment, machine, run, selected) => {
+    const session = madeMachine(ops, deployment, machine, run)
+    await inUseAfterFailure(session, () =>
+      restoreOne(session, name, network, { run, drain: request.drain, with: selected }),
+    )
     return true
   })
 }
@@ -93,11 +97,18 @@ function running(observed: Observation): string[] {
   return observed.kind === 'running' ? ['the machine runs, and its programs end as by a power cut'] : []
 }
 
+interface Restoring {
+  readonly run: Run
+  readonly drain: DrainChoice | undefined
+  /** Machines that are restored by the same command. */
+  readonly with: readonly MachineName[]
+}
+
 async function restoreOne(
   session: MachineSession,
   name: string,
   network: NetworkOnce,
-  run: Run,
+  { run, drain, with: selected }: Restoring,
 ): Promise<void> {
   const { machine, provider } = session
   const snapshot = await snapshotOf(session, name, run)
@@ -108,6 +119,7 @@ async function restoreOne(
   const resource = await resourceFor(session)
   // The record stays as it is for a restore that cannot begin.
   await power.losses(resource, name, run)
+  await drainIfRunning(session, drain, { how: 'restored', with: selected })
   const before = await provider.inspect(resource, run)
   const kept = recordOfSnapshot(recordOf(session), snapshot)
   await journal(session, 'snapshot.restore', { data: name })
@@ -140,6 +152,7 @@ async function comeUp(
     await readTruth(session, run)
     // A boot removes keys in /run; memory brings its own back.
     if (!hadMemory) await resendVolatileKeys(session, network)
+    await giveJobsBack(session)
   })
 }
 

@@ -7,6 +7,7 @@ import type { MachinePlan, Plan } from '../core/plan.js'
 import type { Run } from '../core/run.js'
 import type { DeploymentSession } from '../core/session.js'
 import { settleAll } from '../core/settle.js'
+import { type DrainChoice, drainFirst, giveJobsBack, inUseAfterFailure } from '../deploy/drain.js'
 import { refuseOtherOwner } from '../deploy/refuse-machine.js'
 import { connect, hostOf } from '../machine/connect.js'
 import { type MachineSession, recordedMachine, recordOf, updateJob, withLink } from '../machine/machine.js'
@@ -31,6 +32,8 @@ export interface RollbackRequest {
   readonly allowReboot: boolean
   readonly onDegraded: OnDegraded | undefined
   readonly confirmSeconds: number
+  /** Choice about a builder that has to reboot. */
+  readonly drain?: DrainChoice | undefined
   /** Receives the plan once, before anything is touched. */
   onPlan(plan: Plan): void
 }
@@ -64,7 +67,8 @@ export async function rollbackMachines(ops: Ops, request: RollbackRequest): Prom
   return onMachines(ops, how, async (deployment, machine, run) => {
     const way = ways.find((each) => each.machine === machine)
     if (way === undefined || !('to' in way)) throw way?.why
-    return rollbackOne(ops, deployment, way, { run, request, network })
+    const session = recordedMachine(ops, deployment, machine, run)
+    return inUseAfterFailure(session, () => rollbackOne(session, way.to, request, network))
   })
 }
 
@@ -90,19 +94,13 @@ function planOf(way: Way): MachinePlan {
   return { machine: way.machine, items: [{ subject: 'system', action: 'activate', detail }] }
 }
 
-interface Going {
-  readonly run: Run
-  readonly request: RollbackRequest
-  readonly network: NetworkOnce
-}
-
 async function rollbackOne(
-  ops: Ops,
-  deployment: DeploymentSession,
-  { machine, to }: Extract<Way, { readonly to: StorePath }>,
-  { run, request, network }: Going,
+  session: MachineSession,
+  to: StorePath,
+  request: RollbackRequest,
+  network: NetworkOnce,
 ): Promise<boolean | Unchanged> {
-  const session = recordedMachine(ops, deployment, machine, run)
+  const { ops } = session
   const system = systemFor(session)
   return withLink(session, async () => {
     await connect(session)
@@ -129,12 +127,14 @@ async function rollbackOne(
 async function rebootAfter(
   session: MachineSession,
   reason: string,
-  { allowReboot }: RollbackRequest,
+  { allowReboot, drain }: RollbackRequest,
   network: NetworkOnce,
 ): Promise<void> {
   if (allowReboot) {
+    await drainFirst(session, drain, { how: 'rebooted' })
     await rebootMachine(session)
     await resendVolatileKeys(session, network)
+    await giveJobsBack(session)
     return
   }
   const text = `machine '${session.machine}': ${reason}; run hydra-ops reboot, or rollback --allow-reboot`

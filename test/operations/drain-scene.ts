@@ -1,22 +1,17 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { offerTask } from '../../src/core/builder-offer.js'
 import { unreachable } from '../../src/core/errors.js'
-import { MachineName } from '../../src/core/names.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { usualDrain } from '../../src/deploy/drain.js'
 import { listBuilders } from '../../src/operations/builders.js'
 import { rebootMachines, startMachines, stopMachines } from '../../src/operations/power.js'
-import { b1Offer } from '../fakes/builder-peers.js'
+import { fakeBuilderTasks } from '../fakes/fake-builder-tasks.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { succeed } from '../fakes/fake-ssh.js'
-import { fakeTask } from '../fakes/fake-task.js'
 import { standardRequest } from '../fakes/standard-request.js'
-
-const b1 = MachineName.parse('b1')
 
 /** Made-up machines of which `ci` builds on `b1`, and their events. */
 interface Scene {
@@ -54,33 +49,7 @@ export async function begin(): Promise<void> {
     network: fakeNetwork(['b1', 'ci', 'web'].map((name) => fakeMachine(name))),
   })
   runFakeDebian(scene.ops)
-  Object.assign(scene.ops, {
-    tasks: async () => [
-      fakeTask('builder', {
-        stage: 'offer',
-        wanted: ({ definition }) => (definition.name === 'b1' ? {} : undefined),
-        probe: async () => 'done',
-        apply: async () => ({ user: 'nix-builder', for: 'ci', entry: b1Offer }),
-      }),
-      fakeTask('builders', {
-        stage: 'use',
-        wanted: ({ definition, peers }) => {
-          const { hostKey, outputs } = peers?.get(b1) ?? {}
-          return definition.name === 'ci' ? { hostKey, offer: outputs?.[offerTask]?.entry } : undefined
-        },
-        probe: async () => 'done',
-        apply: async (_, options) => {
-          const builders = 'offer' in options && options.offer !== undefined ? 'b1' : ''
-          const marked = (when: boolean) => (when ? builders : '')
-          return {
-            builders,
-            drained: marked(scene.mark !== 'none'),
-            automatic: marked(scene.mark === 'automatic'),
-          }
-        },
-      }),
-    ],
-  })
+  Object.assign(scene.ops, { tasks: async () => fakeBuilderTasks('b1', 'ci', () => scene.mark) })
   const drains = /^(?:take|return) the jobs of builder 'b1'$/
   scene.ops.ssh.answer(drains, async ({ values, machine }) => {
     if (values.drains === 'true') scene.knownBefore = await drainedNow()

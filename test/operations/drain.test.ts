@@ -5,7 +5,10 @@ import { deploy } from '../../src/deploy/deploy.js'
 import { usualDrain } from '../../src/deploy/drain.js'
 import { bootMs } from '../../src/machine/connect.js'
 import { destroyMachines } from '../../src/operations/destroy.js'
+import { restoreSnapshots } from '../../src/operations/restore-snapshot.js'
+import { createSnapshots } from '../../src/operations/snapshots.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
+import { succeed } from '../fakes/fake-ssh.js'
 import { standardRequest } from '../fakes/standard-request.js'
 import { begin, drainedNow, only, quick, reboot, scene, silence, start, stop } from './drain-scene.js'
 
@@ -110,6 +113,57 @@ describe('the reboot of a builder', () => {
   it('drains no machine that is no builder', async () => {
     expect(await reboot({ selection: only('web', 'ci') })).toHaveLength(2)
     expect(scene.seen.filter((each) => !each.endsWith('reboots'))).toEqual([])
+  })
+})
+
+describe('the restore of a builder from a snapshot', () => {
+  const named = { deployment: undefined, maxConcurrent: 1, selection: only('b1'), name: 'before' }
+  const restore = (more: Partial<Parameters<typeof restoreSnapshots>[1]> = {}) =>
+    restoreSnapshots(scene.ops, { ...named, yes: true, drain: quick, ...more })
+  beforeEach(async () => {
+    scene.ops.ssh.answer('set the clock', succeed())
+    await createSnapshots(scene.ops, { ...named, description: undefined })
+    const { revert } = scene.ops.hypervisor
+    scene.ops.hypervisor.revert = (...how) => {
+      scene.seen.push('b1 restored')
+      revert(...how)
+    }
+  })
+
+  it('takes the jobs away first, waits for the running builds, and gives the jobs back', async () => {
+    scene.serving = [1, 0]
+    expect(await restore()).toMatchObject([{ machine: 'b1', outcome: 'changed' }])
+    expect(scene.seen).toEqual(['drain', '1 builds', '0 builds', 'b1 restored', 'resume'])
+    expect(await drainedNow()).toEqual([false])
+  })
+
+  it('does not happen while builds run for too long, and the builder gets its jobs back', async () => {
+    scene.serving = [1]
+    const [result] = await restore({ drain: { ...quick, deadlineMs: 30 } })
+    expect(result).toMatchObject({
+      outcome: 'failed',
+      reason: expect.stringContaining('no build runs there any more, before it is restored: 1 build runs'),
+    })
+    expect([scene.seen.includes('b1 restored'), scene.seen.at(-1)]).toEqual([false, 'resume'])
+  })
+
+  it('happens although the builder does not answer, because a restore may be its way back', async () => {
+    silence('b1')
+    const [result] = await restore()
+    expect(result?.reason).not.toContain('build')
+    expect(scene.seen).toEqual(['drain', 'b1 restored'])
+    expect(await drainedNow()).toEqual([true])
+  })
+
+  it('happens at once with --no-drain, and with a machine that is off', async () => {
+    scene.serving = [3]
+    expect(await restore({ drain: undefined })).toMatchObject([{ outcome: 'changed' }])
+    expect(scene.seen).toEqual(['b1 restored'])
+    scene.serving = [0]
+    await stop('b1')
+    scene.seen = []
+    expect(await restore()).toMatchObject([{ outcome: 'changed' }])
+    expect(scene.seen.filter((each) => /drain|builds/.test(each))).toEqual([])
   })
 })
 

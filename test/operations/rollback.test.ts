@@ -1,11 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Plan } from '../../src/core/plan.js'
 import { deploy } from '../../src/deploy/deploy.js'
+import { usualDrain } from '../../src/deploy/drain.js'
 import { type RollbackRequest, rollbackMachines } from '../../src/operations/rollback.js'
+import { fakeBuilderTasks } from '../fakes/fake-builder-tasks.js'
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../fakes/fake-network.js'
 import { type FakeFleet, runFakeFleet } from '../fakes/fake-nixos-fleet.js'
 import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
-import { surveyOf } from '../fakes/fake-ssh.js'
+import { succeed, surveyOf } from '../fakes/fake-ssh.js'
 import { nixosDefinition } from '../fakes/nixos-definition.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
@@ -131,6 +133,25 @@ describe('rollback', () => {
     await rollback()
     await rollback({ allowReboot: true })
     expect(fleet.machine('web')).toMatchObject({ boot: 2, current: pathOf('v1'), booted: pathOf('v1') })
+  })
+
+  it('drains a builder before its reboot, and gives the jobs back', async () => {
+    Object.assign(ops, { tasks: async () => fakeBuilderTasks('web', 'ci') })
+    const drains = /^(?:take|return) the jobs of builder 'web'$/
+    ops.ssh.answer(drains, ({ machine, values }) => {
+      fleet.events.push(`${machine} ${values.drains === 'true' ? 'drains' : 'resumes'} web`)
+      return succeed('before=none\nread=/etc/nix/machines\n')
+    })
+    ops.ssh.answer('count the running builds', succeed('serving=0\n'))
+    ops.nix.network = fakeNetwork([nixosDefinition('web', { version: 'v2' }), nixosDefinition('ci')])
+    await deploy(ops, standardRequest)
+    fleet.behave(pathOf('v1'), { kernel: '/nix/store/older-kernel' })
+    fleet.events.length = 0
+    const drain = { ...usualDrain, idleMs: 0, pauseMs: 1 }
+    const machines = { selection: { include: ['web'] } }
+    expect(await rollback({ ...machines, allowReboot: true, drain })).toMatchObject([{ outcome: 'changed' }])
+    expect(fleet.machine('web')).toMatchObject({ boot: 2, booted: pathOf('v1') })
+    expect(fleet.events.slice(-3)).toEqual(['ci drains web', `web reboot ${pathOf('v1')}`, 'ci resumes web'])
   })
 
   it('changes nothing on a machine of another deployment', async () => {
