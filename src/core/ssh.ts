@@ -91,6 +91,8 @@ export interface ConnectOptions {
   readonly signal: AbortSignal
   /** The time limit in milliseconds; the error then reports the observations of the wait. */
   readonly timeoutMs: number
+  /** Whether a new TCP connection is made, although one that showed sshd's banner a moment ago is still open. */
+  readonly newConnection?: boolean
   /** Asks for sudo's password, which is never stored. */
   sudoPassword?(): Promise<string>
   /** Decides on the host key at the first contact; false refuses the key. An absent function refuses an unknown key. */

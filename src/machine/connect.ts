@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { failure, messageOf, OpsError, unreachable } from '../core/errors.js'
-import type { Host, HostKeySeen, SshTarget } from '../core/ssh.js'
+import type { ConnectOptions, Host, HostKeySeen, SshTarget } from '../core/ssh.js'
 import { connectTimeoutMs } from '../core/ssh-options.js'
 import { isInHome, withoutRoot } from './home.js'
 import { journal, type MachineSession, recordOf, resourceFor, updateJob } from './machine.js'
@@ -36,13 +36,18 @@ export async function waitAndConnect(session: MachineSession, timeoutMs: number)
 }
 
 /** Logs in, and pins the host key at the first contact. Closes an older connection of this session. */
-export async function connect(session: MachineSession, timeoutMs?: number): Promise<Host> {
+export async function connect(
+  session: MachineSession,
+  timeoutMs?: number,
+  { newConnection }: Pick<ConnectOptions, 'newConnection'> = {},
+): Promise<Host> {
   session.host?.close()
   session.host = undefined
   const target = await targetOf(session)
   const inHome = isInHome(session.definition, recordOf(session))
   const { host, hostKey } = await session.ops.ssh.connect(target, {
     ...(inHome ? { asLoginUser: true } : {}),
+    ...(newConnection === true ? { newConnection } : {}),
     signal: session.run.signal,
     timeoutMs: timeoutMs ?? loginMs(target),
     sudoPassword: () => sudoPassword(session),

@@ -20,7 +20,7 @@ import { type Login, nothingToOffer, planLogin } from './login.js'
 const firstPauseMs = 200
 const longestPauseMs = 3_000
 
-export interface ConnectTools extends Omit<WayOptions, 'signal'> {
+export interface ConnectTools extends Omit<WayOptions, 'signal' | 'newConnection'> {
   readonly keepalive: Keepalive
 }
 
@@ -115,6 +115,7 @@ class Dialler {
       const result = await attempt(this.#target, {
         ...this.#tools,
         signal: this.#options.signal,
+        newConnection: this.#options.newConnection,
         algorithms,
         verify,
         login: this.#login,

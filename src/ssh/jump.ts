@@ -68,6 +68,8 @@ export interface WayOptions {
   readonly greeted: GreetedConnections
   readonly env: Readonly<Record<string, string | undefined>>
   readonly signal: AbortSignal
+  /** Whether no greeted connection may be used. */
+  readonly newConnection?: boolean | undefined
 }
 
 export function hasProxy(target: SshTarget): boolean {
@@ -76,7 +78,8 @@ export function hasProxy(target: SshTarget): boolean {
 
 /** Returns a greeted connection, if one waits for a login; otherwise opens the way. */
 export function wayForLogin(target: SshTarget, options: WayOptions): Way {
-  const stream = hasProxy(target) ? undefined : options.greeted.take(target)
+  const isNew = hasProxy(target) || options.newConnection === true
+  const stream = isNew ? undefined : options.greeted.take(target)
   return stream === undefined
     ? openWay(target, options)
     : { stream, connected: Promise.resolve(), said: () => '' }

@@ -228,6 +228,19 @@ describe('a login right after the wait for ssh', () => {
     await own.stop()
   })
 
+  it('makes a connection of its own if a new one is asked for', async () => {
+    const own = await startSshd()
+    await ssh.waitForBanner(own.target(), { signal: never, timeoutMs: 60_000 })
+    const seen = ports(own.log(), 'Connection from')
+    const host = await connected(own.target(), { newConnection: true }, ssh)
+    expect((await host.exec(['echo', 'in'], remote())).stdout).toBe('in\n')
+    host.close()
+    const [port = '', ...others] = ports(own.log(), 'Accepted publickey for')
+    expect(seen).not.toContain(port)
+    expect(others).toEqual([])
+    await own.stop()
+  })
+
   it('makes another connection when sshd has ended the first one meanwhile', async () => {
     const port = await freePort()
     const first = await startSshd({ port })

@@ -45,7 +45,8 @@ export async function confirmByLogin(
   const deadline = Date.now() + guardMs
   for (;;) {
     try {
-      const host = await connect(session, loginMs)
+      // A connection from before the switch proves nothing about the new system's sshd and network.
+      const host = await connect(session, loginMs, { newConnection: true })
       const won = await takeGuardFile(host, activation, 'confirmed', session.run)
       return won ? { kind: 'won' } : { kind: 'lost', why: unconfirmed(going) }
     } catch (error) {

@@ -48,10 +48,17 @@ const scripts = () => ssh.execs.map(({ scriptName }) => scriptName?.replace('nix
 describe('an activation', () => {
   it('confirms over a new connection, and leaves the boot default to the end of the trial', async () => {
     behave({})
+    const isNew: (boolean | undefined)[] = []
+    const { connect: connectTo } = ssh
+    ssh.connect = (target, options) => {
+      isNew.push(options.newConnection)
+      return connectTo(target, options)
+    }
     const { kind, trial } = await onTrial()
     expect(kind).toBe('done')
     expect(scripts()).toEqual(['survey', 'begin', 'follow', 'confirm', 'follow'])
     expect(ssh.connects).toEqual(['web', 'web'])
+    expect(isNew).toEqual([true])
     expect(machine).toMatchObject({ current: next, profile: old })
     expect(begun.record().activation).toEqual(recordedActivation('r1', next, 'boot-1'))
     await trial.keep()
