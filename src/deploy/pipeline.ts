@@ -290,7 +290,7 @@ function unhealthy(job: Job, { what, error }: FailedChecks, boot: string): OpsEr
   return failure('DEGRADED', `machine '${job.machine}' runs the new system, but a ${what}; ${boot}`, {
     machine: job.machine,
     ...(error.detail === undefined ? {} : { detail: error.detail }),
-    hint: 'mend the machine and deploy again; deploy --on-degraded rollback goes back by itself',
+    hint: 'repair the machine and deploy again; hydra-ops deploy --on-degraded rollback rolls back automatically',
   })
 }
 

@@ -193,7 +193,7 @@ async function refuseForeignUnits(host: Host, files: readonly PlacedFile[], run:
   if (foreign.length === 0) return
   throw failure(
     'FOREIGN',
-    `machine '${host.machine}': ${foreign.join(', ')} exists, but hydra-ops did not write it`,
+    `machine '${host.machine}' has ${foreign.join(', ')}, which hydra-ops did not write`,
     {
       machine: host.machine,
       hint: 'rename that unit or the key, then deploy again',

@@ -75,7 +75,7 @@ export function refuseSecret(input: string, value: string): void {
   if ((user === '' || isOpen) && !rest.includes('?')) return
   throw usageError(
     `the address of the input '${input}' holds a user, a password or a token, which everybody could read in Hydra`,
-    { hint: `give an address without them: --${flagOf[input] ?? input} "URL BRANCH"` },
+    { hint: `give an address without user, password and token: --${flagOf[input] ?? input} "URL BRANCH"` },
   )
 }
 

@@ -95,7 +95,7 @@ function server({ settings: { options } }: HydraUnitsInput): Daemon {
 }
 
 function evaluator(input: HydraUnitsInput): Daemon {
-  const ownSettings = input.facts.evaluatorToldBy === 'file'
+  const ownSettings = input.facts.evaluatorSettings === 'file'
   const options = ownSettings ? ['--config-path', evaluatorFile] : []
   const unlock = [`${input.package}/bin/hydra-evaluator`, ...options, '--unlock'].join(' ')
   return {
@@ -176,7 +176,7 @@ function gateway(input: HydraUnitsInput): Daemon {
  */
 function builder(input: HydraUnitsInput): Daemon {
   const { facts, settings } = input
-  const fromFile = facts.builderToldBy === 'file'
+  const fromFile = facts.builderSettings === 'file'
   return {
     name: 'hydra-builder',
     description: "Hydra: the machine's own builder",
