@@ -8,15 +8,15 @@ export interface HydraApi {
   readonly url: string
   /** Returns the answer; fails if there is none. */
   get<T>(path: string, schema: z.ZodType<T>): Promise<T>
-  /** Returns the answer, or undefined if Hydra has no such thing. */
+  /** Returns the answer, or undefined if Hydra answers 404. */
   find<T>(path: string, schema: z.ZodType<T>): Promise<T | undefined>
-  /** Returns the path behind a redirect, or undefined if Hydra has no such thing. */
+  /** Returns the path behind a redirect, or undefined if Hydra answers 404. */
   target(path: string): Promise<string | undefined>
-  /** Returns a page that is plain text, or undefined if Hydra has no such thing. */
+  /** Returns a page of plain text, or undefined if Hydra answers 404. */
   text(path: string): Promise<string | undefined>
 }
 
-/** Redirects that are followed for one question; Hydra itself needs two at most. */
+/** Maximum number of redirects for one question; Hydra itself needs at most two. */
 const mostRedirects = 4
 
 export function hydraApi(way: HydraWay): HydraApi {

@@ -76,8 +76,8 @@ export async function hydraFacts(
 }
 
 /**
- * Describes the record of an examination, in the words of the script that reads it. A folder outside of the Nix store
- * may change, and an unsure answer may be wrong, so neither has a record.
+ * Describes the record of an examination, in the words of the script that reads the record. A folder outside of the Nix
+ * store may change, and an unsure answer may be wrong. Neither has a record.
  */
 export function packageRecord(packagePath: string, facts: ExaminedHydra): PlacedFile | undefined {
   if (!isImmutable(packagePath) || !facts.sure) return undefined
