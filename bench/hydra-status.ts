@@ -5,8 +5,8 @@ import { cli, operatorHost } from './operator-host.js'
 const turns = 3
 
 /**
- * Compares the status of a jobset with many jobs, a tenth of which failed, with a bare start of Node that reads the same
- * pages.
+ * Compares the status of a jobset with many jobs with a bare start of Node that reads the same pages. A tenth of the
+ * jobs failed.
  */
 export async function hydraStatusCost(count = 500): Promise<Comparison[]> {
   const host = operatorHost()

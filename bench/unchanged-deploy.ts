@@ -35,12 +35,12 @@ import { debianNetwork, nixosNetwork } from './network.js'
 import { type OperatorHost, operatorHost } from './operator-host.js'
 import { processorTime } from './processor-time.js'
 
-/** Default number of machines that `deploy` works on at once; the raw connections get the same. */
+/** Default number of machines that `deploy` works on at once, and number of raw connections at once. */
 const atOnce = 10
 const turns = 3
 /** Time of a deploy in relation to as many raw `ssh` with OpenSSH's default key exchange. */
 const defaultGoal = 0.7
-/** The same in relation to raw `ssh` with the key exchange of our own connections, or with the whole look. */
+/** Time of a deploy in relation to raw `ssh` with our own key exchange, or with the whole look. */
 const floorGoal = 2.5
 
 /** Compares a deploy without any change with as many raw `ssh` of the same parallelism. */
@@ -53,8 +53,8 @@ export async function unchangedDeploy(): Promise<Comparison[]> {
 }
 
 /**
- * Compares the same for NixOS machines. A second floor runs the look at the machine too, because this very host is the
- * far side of all 50.
+ * Compares a deploy without any change for NixOS machines. A second floor runs the look at the machine too, because
+ * this very host is the far side of all 50.
  */
 export async function unchangedNixos(): Promise<Comparison[]> {
   return [...(await measureTargets(50, nixos)), ...(await measureTargets(50, nixos, { withLook: true }))]
@@ -362,7 +362,7 @@ async function recordNix(host: OperatorHost): Promise<string> {
   return record
 }
 
-/** A task that asks the far side the usual questions, and takes every answer of this host for a set-up Nix. */
+/** Task that asks the far side the usual questions. Every answer of this host counts as the answer of a set-up Nix. */
 const unchangedNix = bindTask({
   ...nixTask,
   debianPackages: () => ['base-files'],

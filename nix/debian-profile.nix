@@ -102,9 +102,10 @@ let
   lines = concatStringsSep "" (map (record: "${toJSON record}\n") records);
   text = "${lines}${toJSON [ "end" (toString (stringLength lines)) ]}\n";
 
-  # `toFile` refuses text that mentions a package, because its closure would not be copied. A derivation keeps the
-  # closure. The derivation's shell uses builtins alone, because a sandbox may have no other programs. `read -r` of dash
-  # 0.5.12, bash 5.2 and busybox 1.35 keeps every byte but NUL, which no Nix string has (measured).
+  # `toFile` refuses text that mentions a package, because the closure of the package is otherwise not copied. A
+  # derivation keeps the closure. The derivation's shell uses builtins alone, because a sandbox may have no other
+  # programs. `read -r` of dash 0.5.12, bash 5.2 and busybox 1.35 keeps every byte but NUL, which no Nix string has
+  # (measured).
   manifest =
     if ! builtins.hasContext text then builtins.toFile "hydra-ops-manifest" text
     else derivation {

@@ -115,7 +115,7 @@ let
     sshKeyPairs = "hydra-ops makes no key pairs; make one with ssh-keygen, deliver it by deployment.keys.NAME.keyFile, and read its public half with builtins.readFile";
     commandOutput = "hydra-ops runs no command for an expression; use deployment.keys.NAME.keyCommand, or builtins.readFile";
   }.${name} or "hydra-ops makes machines and no other resources" }";
-  # A definition that reads such a resource gets the same sentence.
+  # A definition that reads a resource of NixOps fails with the sentence of that resource.
   absentResources = foldl'
     (all: file: all // mapAttrs (name: _: fail { files = [ file.file ]; say = resourceText name; }) (resourcesIn file))
     { }
@@ -314,7 +314,8 @@ let
     in
     within { machine = name; inherit (each) files; } (deepSeq data data);
 
-  # A NixOS machine takes far more memory than others, so an evaluation may leave some to later ones.
+  # A NixOS machine takes far more memory than other machines. An evaluation may therefore leave some machines to later
+  # evaluations.
   included = filter (name: ! elem name input.exclude) names;
   isNixos = name: let each = machines.${name}; in within { machine = name; inherit (each) files; } (each.os == "nixos");
   batch = input.batch or null;
@@ -326,7 +327,7 @@ let
   later = if batch ? first then builtins.genList (index: builtins.elemAt ofNixos (batch.first + index)) (max 0 (length ofNixos - batch.first)) else [ ];
   max = left: right: if left < right then right else left;
 
-  # The derivations of all machines, in place of everything else. They are jobs of a Hydra: see jobs.nix.
+  # The derivations of all machines, and no other data. The derivations are the jobs of a Hydra (see jobs.nix).
   derivationOf = name:
     let each = machines.${name}; inherit (each) os files; in
     within { machine = name; inherit files; } (

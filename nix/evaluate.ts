@@ -117,8 +117,8 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
 
   /**
    * Evaluates, and evaluates again without each broken machine, so that no machine hides another. One evaluation is
-   * enough while the memory is: NixOS machines beyond it have evaluations of their own, sized by the memory that the
-   * last one took.
+   * enough while the memory suffices. Further NixOS machines have evaluations of their own, sized by the memory of the
+   * last evaluation.
    */
   async function evaluateIsolating(request: EvaluationRequest, store: Store, run: Run): Promise<Evaluated> {
     const broken = new Map<string, OpsError>()
@@ -137,7 +137,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
         run.log(`${attempt.how}: the evaluation is tried again with at most ${most} NixOS machines at once`)
         const all: readonly string[] = [...('names' in batch ? batch.names : []), ...waiting]
         waiting = all.slice(most)
-        // Without any NixOS machine, the evaluation tells which ones there are.
+        // An evaluation without any NixOS machine lists the NixOS machines.
         batch = 'names' in batch ? { names: all.slice(0, most) } : { first: 0 }
         continue
       }

@@ -199,7 +199,7 @@ function positionText({ file, line, column }: Position): string {
   return `${file}:${line}:${column}`
 }
 
-/** Shortens the paths in a sentence that are below the current folder, as the user would type them. */
+/** Shortens a sentence's paths below the current folder to the form that the user types. */
 export function shorten(text: string, cwd: string): string {
   return cwd === '/' ? text : text.replaceAll(`${cwd}/`, '')
 }

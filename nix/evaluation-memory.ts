@@ -28,7 +28,7 @@ export function batchSize(available: number, measured: number | undefined): numb
 
 const Statistics = z.object({ gc: z.object({ heapSize: z.number(), totalBytes: z.number() }) })
 
-/** The environment that makes Nix tell its memory at the end of stderr. A file would be one that a plan writes. */
+/** Environment that makes Nix report its memory at the end of stderr, not in a file: a plan writes no files. */
 export const statistics = { NIX_SHOW_STATS: '1', NIX_SHOW_STATS_PATH: '-' }
 
 /**

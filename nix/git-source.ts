@@ -13,7 +13,7 @@ export interface SourcedRequest extends EvaluationRequest {
   readonly written: readonly string[]
   /** Puts the checkout in the place of its fetched source, in a text for people. */
   restore(text: string): string
-  /** Does the same in the text of JSON. */
+  /** Puts the checkout in the place of its fetched source, in a text of JSON. */
   restoreJson(text: string): string
 }
 

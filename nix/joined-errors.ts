@@ -1,6 +1,6 @@
 import { type OpsError, usageError } from '../src/core/errors.js'
 
-/** Most machines that are named for the same fault. */
+/** Maximum number of machines that are named for the same fault. */
 const mostNamed = 3
 
 /** Tells whether two machines have the same fault, which most likely lies in a shared definition. */

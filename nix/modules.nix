@@ -28,8 +28,8 @@ let
     hint = "the arguments are ${concatStringsSep ", " (attrNames (removeAttrs arguments ofNixosAlone))}; network.specialArgs adds more";
   };
 
-  # Adds a module's definitions to `state`, a set { seen; defs; refused; }. Each file counts once; a second import would
-  # otherwise double its lists.
+  # Adds a module's definitions to `state`, a set { seen; defs; refused; }. Each file counts once; a second import
+  # otherwise doubles its lists.
   visit = place: state: module:
     if isList module then foldl' (visit place) state module
     else if isPath module || isString module then visitFile place state module

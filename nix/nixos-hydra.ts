@@ -75,7 +75,7 @@ export function tellsLeftAlone(
   ]
 }
 
-/** Lists the options of Hydra and of timers that a NixOS machine cannot follow, each with the way that it has. */
+/** Lists the options of Hydra and of timers that a NixOS machine cannot follow, each with the alternative. */
 export function hydraIssues(options: NixosOptions, made: HydraOfNixos | null): FiledIssue[] {
   const { autoUpdate, hydra, nix } = options
   const at = (path: readonly string[], say: string) => ({ path: ['deployment', ...path], say })

@@ -70,7 +70,7 @@ let
       modules = [ ./modules/image.nix (disks disk) (packagesOf source) ];
     } // ownLib);
 
-  # Facts of the provider. Every definition of the user is stronger; that of a disk is also stronger if it is a
+  # Facts of the provider. Every definition of the user is stronger; a disk's definition is also stronger if it is a
   # mkDefault of a module of a newer NixOS.
   physical = name: { lib, ... }: {
     _file = "<hydra-ops: facts of the provider>";
@@ -83,14 +83,14 @@ let
     _file = "<hydra-ops: facts of the provider>";
     config = {
       boot.loader.grub.device = weakest lib disk.boot;
-      # The drivers join those of other definitions; a machine without them would not find its root.
+      # The drivers join those of other definitions; a machine without these drivers does not find its root.
       boot.initrd.availableKernelModules = disk.drivers or [ ];
       # NixOS uses a label only where there is no device.
       fileSystems."/" = {
         device = lib.mkIf (config.fileSystems."/".label == null) (weakest lib disk.root);
         fsType = weakest lib disk.rootType;
       };
-      # The machine would otherwise answer nobody after its first deploy.
+      # The machine otherwise answers nobody after its first deploy.
       services.openssh.enable = weakest lib true;
     };
   };

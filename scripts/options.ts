@@ -5,8 +5,8 @@ import { hydraOptionsFile, machineModule } from './options/machine-module.js'
 import { providerModules } from './options/provider-modules.js'
 
 /**
- * The generator of the tables in docs/options.md and docs/providers/, of the options.nix of each provider, of
- * nix/options.nix and of nix/hydra-options.nix, by the schemas of options. `npx tsx scripts/options.ts`
+ * Generator of the option tables in docs/options.md and docs/providers/, from the schemas of options. It also writes
+ * each provider's options.nix, nix/options.nix and nix/hydra-options.nix. Run `npx tsx scripts/options.ts`.
  */
 
 const at = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url))

@@ -14,7 +14,7 @@ function preferencesPath(root: string): string {
 /**
  * Loads the user's config.json, which conf finds, reads and parses. The conf package is loaded only where the file
  * exists. Loading conf takes as long as the rest of a read-only command. State files need another reader: conf treats a
- * missing file as empty and makes its folder. conf would so begin a new state silently. A wrong file only affects
+ * missing file as empty and makes its folder. conf otherwise starts a new state silently. A wrong file only affects
  * commands that use a preference.
  */
 export async function loadPreferences(root: string): Promise<Preferences | OpsError> {

@@ -32,7 +32,7 @@ export interface StoreOptions {
   now?(): Date
   /** Signal that ends the waits for other processes. */
   readonly signal?: AbortSignal
-  /** Function called with a sentence when a lock waits for a program of a killed process. */
+  /** Receives a sentence when a lock waits for a program of a killed process. */
   onWait?(sentence: string): void
   /** The longest wait for programs of a killed process. */
   readonly survivorsMs?: number

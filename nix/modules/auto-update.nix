@@ -1,8 +1,8 @@
-# Lets a NixOS machine bring itself to the newest green build of its jobset (`deployment.autoUpdate`): a timer, and a
-# service that runs the program of target/auto-update. On Debian, a set-up task writes the same program.
+# Lets a NixOS machine update itself to the newest green build of its jobset (`deployment.autoUpdate`). A timer starts a
+# service, which runs the program of target/auto-update. A set-up task writes the same program on Debian.
 #
-# The program activates a system by the scripts of a deploy (target/nixos). Everything that the program names lies in the
-# store, because a machine without perl or curl on its PATH updates itself too.
+# The program activates a system by the scripts of a deploy (target/nixos). Everything that the program names lies in
+# the store: a machine without perl or curl on its PATH updates itself too.
 { config, lib, options, pkgs, ... }:
 let
   inherit (builtins) concatStringsSep elemAt filter fromJSON isAttrs isList isString mapAttrs match readFile removeAttrs split toJSON;

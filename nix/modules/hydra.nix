@@ -1,10 +1,11 @@
 # Turns `deployment.hydra.*` and `deployment.nix.*` of a NixOS machine into options of NixOS.
 #
-# Single values have the priority of mkDefault, so a definition of the user wins. Lists and lines join the definitions of
-# the user and of nixpkgs at the ordinary priority: nixpkgs' own Hydra defines the same lists, and would drop weaker ones.
+# Single values have the priority of mkDefault, so a definition of the user wins. Lists and lines join the definitions
+# of the user and of nixpkgs at the ordinary priority. nixpkgs' own Hydra defines the same lists, and otherwise drops
+# weaker lists.
 #
-# The machine's nixpkgs decides the names, from 17.03 to today. The set `options` alone may decide them: a decision by
-# `config` would recurse.
+# The machine's nixpkgs decides the names, from 17.03 to today. The set `options` alone may decide the names: a decision
+# by `config` recurses.
 { config, lib, options, pkgs, ... }:
 let
   inherit (builtins) concatStringsSep elem filter isString match split;
@@ -87,8 +88,9 @@ let
     ];
   };
 
-  # A list of its own, never /etc/nix/machines: the Nix daemon would then send builds of its own to localhost, and wait
-  # for itself. The name is exactly `localhost`, which newer modules of nix.buildMachines turn into ssh://localhost.
+  # The list is a separate file, never /etc/nix/machines. The Nix daemon otherwise sends builds of its own to localhost,
+  # and waits for itself. The name is exactly `localhost`, which newer modules of nix.buildMachines turn into
+  # ssh://localhost.
   list = values: if values == [ ] then "-" else concatStringsSep "," values;
   builderLine = each:
     let local = each.hostName == "localhost"; in
@@ -111,7 +113,7 @@ let
       services.hydra.buildMachinesFiles = weak [ "/etc/hydra/machines" "/etc/hydra/builders" ];
     };
 
-  # The map has another name in newer releases, so the lines of nixpkgs stay, and those of the user join them.
+  # The map has another name in newer releases. The lines of nixpkgs therefore stay, and the user's lines are added.
   postgresql.services.postgresql = mkMerge [
     { enable = weak true; }
     (some cfg.database.identMap { identMap = cfg.database.identMap; })
@@ -177,7 +179,7 @@ let
   proxied = address: port: scheme: {
     proxyPass = weak "http://${reachedAt address}:${toString port}";
     extraConfig = weak (proxyLines scheme);
-    # Newer releases would add the same headers with `$host`.
+    # Newer releases otherwise add the same headers with `$host`.
   } // optionalAttrs (inLocation ? recommendedProxySettings) { recommendedProxySettings = weak false; };
   cacheFiles = place: ''
     ${place}

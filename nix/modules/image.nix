@@ -1,5 +1,5 @@
-# The system of the image `nixos`: a small NixOS that takes its identity from a seed disk and lets root log in by key.
-# The first deploy replaces the system. The names of options are those of every release since 17.03.
+# The system of the image `nixos`: a small NixOS with its identity from a seed disk and a root login by key. The first
+# deploy replaces the system. The names of options are those of every release since 17.03.
 { config, lib, options, pkgs, ... }:
 let
   utilLinux = pkgs.util-linux or pkgs.utillinux;

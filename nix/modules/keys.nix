@@ -1,5 +1,6 @@
-# Gives each of `deployment.keys` of a NixOS machine its unit `NAME-key.service`, as NixOps does: its start waits until
-# the key exists, and the unit ends when the key goes. A service can name the unit in `requires` and `after`.
+# Gives each of a NixOS machine's `deployment.keys` its unit `NAME-key.service`, as NixOps does. The start of the unit
+# waits until the key exists, and the unit ends when the key goes. A service can name the unit in `requires` and
+# `after`.
 #
 # The folder of units is a part of the system, so a deploy cannot write the units there as it does on Debian.
 { config, lib, ... }:
@@ -20,8 +21,8 @@ let
   hasUnit = name: isPlain name && isPlain keys.${name}.path && stringLength "${unitOf name}.service" <= 255;
   forEach = make: listToAttrs (map (name: nameValuePair (unitOf name) (make name keys.${name}.path)) (filter hasUnit (attrNames keys)));
 
-  # A script of the unit would be a store path with the name of the key, and store paths refuse some of its characters.
-  # Each look starts a program: in steps of half a second, two keys took a seventh of an emulated core.
+  # The unit has no script: a script is a store path with the key's name, and store paths refuse some characters. Each
+  # look starts a program: in steps of half a second, two keys took a seventh of an emulated core.
   waits = word: seconds: path: mkDefault "/bin/sh -c '${word} [ -e \"$$0\" ]; do sleep ${seconds}; done' \"${wordOf path}\"";
   wordOf = replaceStrings [ "\\" "\"" "%" "$" ] [ "\\\\" "\\\"" "%%" "$$" ];
 in
@@ -35,7 +36,7 @@ in
         TimeoutStartSec = mkDefault "infinity";
       };
       unitConfig.StartLimitIntervalSec = mkDefault 0;
-      # A switch would wait for a key that arrives after the switch.
+      # A switch otherwise waits for a key that arrives after the switch.
       restartIfChanged = mkDefault false;
     });
     # The unit runs whenever the key is there: after a boot, and after `send-keys`.

@@ -47,7 +47,7 @@ let
   needsSuperuser = any (line: match "[^#]*[ \t]postgres[ \t]+postgres[ \t]*" line != null) identMap;
   catching = filter (line: let found = catches line; in found != null && ! maps (builtins.elemAt found 3)) ofUser;
 
-  # The first line for Hydra's database decides. Without a map, only a Unix user of the role's name may log in.
+  # The first line for Hydra's database decides. A line without a map admits only the Unix user of the role's name.
   forHydra = filter
     (line: match "[ \t]*local[ \t]+(hydra|all)[ \t]+(hydra|all)[ \t]+.*" line != null)
     (linesOf (config.services.postgresql.authentication or ""));

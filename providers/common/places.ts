@@ -119,7 +119,7 @@ export function madeDisksOf(found: NoteFound<unknown>): readonly string[] {
   return found.kind === 'ours' ? found.note.madeDisks : []
 }
 
-/** Tells whether a name is that of a draft which a crash left of a file of ours. */
+/** Tells whether a name belongs to a draft of our file, left by a crash. */
 export function isDraftOf(file: string, name: string): boolean {
   return name.startsWith(`${basename(file)}.`) && temporaryName.test(name)
 }
@@ -159,7 +159,7 @@ export function foreign({ machine }: { readonly machine: string }, what: string)
   )
 }
 
-/** Explains errors with files of ours. `code` is that of errors other than a full disk. */
+/** Explains errors with files of ours. `code` is the code of every error except a full disk. */
 export async function withFiles<T>(
   { machine }: { readonly machine: string },
   code: string,

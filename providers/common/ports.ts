@@ -29,7 +29,7 @@ export const forwardOption = documented(
   [{ host: 8080, guest: 80 }],
 )
 
-/** A TCP port of the host that leads to one of the guest. */
+/** A TCP port of the host that is forwarded to a port of the guest. */
 export interface Forward {
   readonly host: number
   readonly guest: number

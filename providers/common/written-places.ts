@@ -2,8 +2,8 @@ import { type IdentityMethod, isOwnImage } from '../../src/core/image.js'
 import type { OwnedPlace } from '../../src/core/owned-places.js'
 
 /**
- * Names the files that an image of ours writes at each boot (see identity.ts), with a seed and with a credential alike.
- * An image of somebody else understands a credential in the same way, and nothing is known about its seed.
+ * Names the files that an image of ours writes at each boot, with a seed and with a credential (see identity.ts). A
+ * foreign image understands a credential in the same way. Nothing is known about a foreign image's seed.
  */
 export function writtenPlaces(
   reference: string,

@@ -30,7 +30,7 @@ export interface DomainState {
   readonly word: string
 }
 
-/** Looks for the domain of that name, and for files in its place; foreign ones are only named. */
+/** Looks for the domain of that name, and for files in its place; foreign objects are only named. */
 export async function look(virsh: Virsh, places: Places, resource: LibvirtResource, run: Run): Promise<Seen> {
   const { name, machine } = resource
   const call = { what: `inspect domain '${name}'`, machine }

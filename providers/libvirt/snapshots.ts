@@ -161,7 +161,10 @@ interface Restorable {
   readonly placed: PlacedFacts
 }
 
-/** Reads a snapshot, and refuses one that cannot be restored as a whole: libvirt would restore a part of it. */
+/**
+ * Reads a snapshot, and refuses a snapshot that cannot be restored as a whole. libvirt otherwise restores a part of the
+ * snapshot.
+ */
 async function restorable(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -213,7 +216,7 @@ export async function restoreLosses(
   ]
 }
 
-/** Restores a snapshot on the machine's present ports. Returns a new allocation where another program has one. */
+/** Restores a snapshot on the machine's present ports. Returns a new allocation where another program has a port. */
 export async function restoreSnapshot(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -225,7 +228,7 @@ export async function restoreSnapshot(
   const { virsh, seen } = subject
   if (seen.state.active) {
     refuseOtherFiles(resource)
-    // QEMU would hold the ports that its successor needs.
+    // QEMU otherwise holds the ports that its successor needs.
     await cutPower(virsh, resource, run)
   }
   await dropSavedMemory(subject, run)
@@ -235,7 +238,7 @@ export async function restoreSnapshot(
     machine: resource.machine,
     timeoutMs: memoryMs,
   }
-  // libvirt asks for --force where it doubts that the snapshot is whole, which `restorable` has decided.
+  // libvirt asks for --force if it doubts that a snapshot is whole. `restorable` has already refused such a snapshot.
   const args = ['snapshot-revert', resource.name, '--snapshotname', name, '--force']
   const revert = async (allocation: LibvirtAllocation, isLast: boolean): Promise<number[]> => {
     await giveSnapshot(subject, { xml, facts, placed, allocation }, run)

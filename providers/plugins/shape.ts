@@ -44,7 +44,7 @@ function lackOfFacts(candidate: object): string | undefined {
   return schema === undefined ? undefined : `has no '${schema}' (a zod schema)`
 }
 
-/** Says what is wrong with the declaration of its options. */
+/** Describes the fault in the declaration of a provider's options. */
 function lackOfOptions(candidate: object, commonOptions: readonly string[]): string | undefined {
   const has = (key: string): unknown => Reflect.get(candidate, key)
   const [key, module] = [has('optionKey'), has('optionsNix')]

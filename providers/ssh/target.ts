@@ -12,8 +12,8 @@ export type SshResource = Resource<SshConfig, SshAllocation, SshHandle>
 const keyMs = 10_000
 
 /**
- * Finds the host. Of several addresses, the first that shows the known host key is taken. If none does, the first
- * address stays, whose error then names the fault.
+ * Finds the host: the first of several addresses that shows the known host key. If no address shows the key, the first
+ * address stays, and its error names the fault.
  */
 export async function targetOf(
   resource: SshResource,

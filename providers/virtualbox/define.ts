@@ -162,7 +162,7 @@ export function attachedDisks(
 
 /**
  * Attaches each disk at its port and detaches ours from others. A disk of somebody else at our port is refused.
- * Otherwise VirtualBox would replace that disk without a word.
+ * Otherwise VirtualBox replaces that disk silently.
  */
 async function attachDisks(vbox: VBoxManage, definition: Definition, run: Run): Promise<void> {
   const { resource, handle, seen, spec } = definition
@@ -200,8 +200,8 @@ async function attachDisks(vbox: VBoxManage, definition: Definition, run: Run): 
 const seedKind = ['--mtype', 'writethrough']
 
 /**
- * Finds the file with a disk's newest content. A disk that is detached after a snapshot keeps its changes in a file of
- * differences. VirtualBox would begin another one at the snapshot.
+ * Finds the file with a disk's newest content. A disk that is detached after a snapshot keeps its changes in a
+ * differencing image. VirtualBox otherwise begins another differencing image at the snapshot.
  */
 function newestFile(
   path: string,

@@ -51,7 +51,7 @@ async function removeMachine(
     const { uuid } = seen.facts
     await cutPower(vbox, places, resource, run)
     if (hasSavedMemory(seen.facts)) await vbox.attempt(['discardstate', uuid], call, run)
-    // VirtualBox would delete disks of somebody else too with --delete: attached ones, and bases of linked clones.
+    // `--delete` also deletes disks of somebody else: attached disks, and bases of linked clones.
     const outcome = await vbox.attemptUnlocked(['unregistervm', uuid], call, run)
     if (outcome.kind === 'failed' && outcome.failure.complaint !== 'not-found') {
       throw vboxError(outcome.failure, call)

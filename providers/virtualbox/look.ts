@@ -112,7 +112,7 @@ function isGone(complaint: string): boolean {
   return complaint === 'not-found' || complaint === 'inaccessible'
 }
 
-/** Looks for the machine of that name, and for files in its place; foreign ones are only named. */
+/** Looks for the machine of that name, and for files in its place; foreign objects are only named. */
 export async function look(
   vbox: VBoxManage,
   places: Places,

@@ -27,7 +27,7 @@ export interface MachineFacts {
   readonly hasSnapshots: boolean
 }
 
-/** A rule of NAT that leads a port of this host to the guest. */
+/** A NAT rule that forwards a port of this host to the guest. */
 export interface NatRule extends Forward {
   readonly name: string
   readonly protocol: string

@@ -2,7 +2,10 @@ import { createHash } from 'node:crypto'
 import type { Forward } from '../common/ports.js'
 import type { ControllerName } from './config.js'
 
-/** All data of a machine in VirtualBox. Its forwarded ports can change while it runs, all else only while it is off. */
+/**
+ * All data of a machine in VirtualBox. The forwarded ports can change while the machine runs. All other data can change
+ * only while the machine is off.
+ */
 export interface MachineSpec {
   readonly memoryMiB: number
   readonly vcpu: number

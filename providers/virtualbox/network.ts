@@ -40,7 +40,7 @@ export function ruleSteps(
   ]
 }
 
-/** Tells whether a rule listens on loopback alone. Another address would open the guest to the network. */
+/** Tells whether a rule listens on loopback alone. Another address opens the guest to the network. */
 function isLoopback({ hostIp, protocol }: NatRule): boolean {
   return hostIp === '127.0.0.1' && protocol === 'tcp'
 }

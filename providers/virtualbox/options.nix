@@ -1,5 +1,5 @@
-# Generated from config.ts by scripts/options.ts: change config.ts and run it. config.ts checks the same options for
-# every kind of machine, and rules that are no types (such as a port that stands twice) besides.
+# Generated from config.ts by scripts/options.ts: change config.ts, then run the script. config.ts checks the
+# same options for every kind of machine. It also checks rules that no type expresses, such as unique ports.
 { lib, ... }:
 let
   inherit (lib) mkOption;

@@ -30,7 +30,7 @@ const Device = z.object({
   Image: z.object({ '@uuid': z.string() }).optional(),
 })
 
-/** An element without content is an empty text for the parser. */
+/** Makes the schema of a list; the parser reads an empty element as an empty text. */
 const list = <Item extends z.ZodType>(name: string, item: Item) =>
   z
     .union([z.string(), z.looseObject({ [name]: z.array(item).default([]) })])

@@ -30,8 +30,8 @@ export interface ModuleSource {
 /** Writes the options of a provider as a NixOS module. */
 export function nixModule({ optionKey, schema }: ModuleSource): string {
   const head = [
-    '# Generated from config.ts by scripts/options.ts: change config.ts and run it. config.ts checks the same options for',
-    '# every kind of machine, and rules that are no types (such as a port that stands twice) besides.',
+    '# Generated from config.ts by scripts/options.ts: change config.ts, then run the script. config.ts checks the',
+    '# same options for every kind of machine. It also checks rules that no type expresses, such as unique ports.',
   ]
   const options = declarations(optionSchema(schema))
   if (optionKey === undefined) {
@@ -69,7 +69,7 @@ function declarations({ properties = {}, required = [] }: OptionSchema): string[
   )
 }
 
-/** Writes the declaration of an option. An optional one without a default is null where nobody sets it. */
+/** Writes the declaration of an option. An optional option without a default is null where nobody sets the option. */
 export function declaration(name: string, option: OptionSchema, optional: boolean): string {
   const [example] = option.examples ?? []
   const isNull = optional && option.default === undefined

@@ -24,7 +24,7 @@ export function activationFlags(command: Command): void {
     .addOption(
       new Option(
         '--on-degraded <policy>',
-        'NixOS: a new system that runs with a fault is no boot default (fail, the default), is one all the same (keep), or makes place for the old one (rollback)',
+        'NixOS: with a faulty new system, keep the old boot default (fail, the default), make the new system the boot default (keep), or go back to the old system (rollback)',
       ).choices(['fail', 'keep', 'rollback']),
     )
     .option(

@@ -46,7 +46,7 @@ export function registerHydraJobs(command: Command, cli: Cli): void {
   })
 }
 
-/** Describes what was done. The files of hydra-ops itself are one line. */
+/** Describes the changes. The files of hydra-ops itself share one line. */
 export function linesOf({
   folder,
   written,

@@ -13,7 +13,7 @@ export const cacheUser = 'nix-cache'
 /** Name of the operator host among those who build on a machine. */
 export const operatorName = 'operator'
 
-/** Lists of builders that hydra-ops writes, beside those of the machine's own, by the program that reads them. */
+/** Builder lists that hydra-ops writes, beside the machine's own lists; keyed by the program that reads the list. */
 export const builderLists = {
   'queue runner': '/etc/hydra/builders',
   daemon: '/etc/nix/hydra-ops-machines',

@@ -6,7 +6,7 @@ const expected =
 
 /**
  * Parses a recurring time into calendar events of systemd.time(7), or returns why the text is not valid. A line of
- * crontab(5) is translated, since systemd would refuse it.
+ * crontab(5) is translated, because systemd refuses such a line.
  */
 export function calendarOf(dates: string): Translated {
   const text = dates.trim()

@@ -98,7 +98,7 @@ function exchange<T>(request: HttpRequest, read: (response: IncomingMessage) => 
         raw.destroy()
       }
     } catch (error) {
-      // A deadline or a cancel ends the connection, whose own error would blame the peer.
+      // A deadline or a cancel ends the connection, whose own error blames the peer.
       throwIfAborted(request.signal)
       throw expired() ? new Error(`no answer within ${timeoutMs / 1_000} s`) : error
     }

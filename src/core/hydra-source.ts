@@ -35,7 +35,7 @@ const source = {
 export const NetworkHydra = z.strictObject(source)
 export type NetworkHydra = z.infer<typeof NetworkHydra>
 
-/** `deployment.hydraSource`: the same for one machine, and its job. */
+/** `deployment.hydraSource`: the jobset whose results one machine gets, and the machine's job. */
 export const HydraSource = z.strictObject({
   ...source,
   job: documented(job.nullish(), 'job whose result is the system of this machine', 'hosts.web', {

@@ -24,7 +24,7 @@ export class KeptEnds {
     if (rest.length === 0) return
     this.#tail.push(rest)
     this.#tailBytes += rest.length
-    // A trim at each chunk would copy the whole end again and again.
+    // A trim at each chunk otherwise copies the whole end again and again.
     if (this.#tailBytes > 2 * this.#most.tail) this.#trim()
   }
 
@@ -40,7 +40,7 @@ export class KeptEnds {
   #trim(): void {
     const over = this.#tailBytes - this.#most.tail
     if (over <= 0) return
-    // A slice of a chunk would keep the whole chunk in memory, so the end is copied.
+    // A slice of a chunk keeps the whole chunk in memory, so the end is copied.
     this.#tail = [Buffer.from(Buffer.concat(this.#tail).subarray(over))]
     this.#tailBytes = this.#most.tail
     this.#leftOut += over

@@ -33,7 +33,7 @@ interface EntryFacts {
   readonly drained: boolean
 }
 
-/** Writes the line for a Nix that runs ssh as the operator, with a configuration that has key and host key. */
+/** Writes the line for a Nix that runs ssh as the operator; the ssh configuration has key and host key. */
 export function ownEntry(builder: UsedBuilder, { drained }: Pick<EntryFacts, 'drained'>): OperatorEntry {
   const name = `ssh://${builder.user}@${builder.machine}`
   const line = builderLine(builder, { reader: 'daemon', keyFile: none, drained, name, pinned: false })
@@ -41,8 +41,8 @@ export function ownEntry(builder: UsedBuilder, { drained }: Pick<EntryFacts, 'dr
 }
 
 /**
- * Writes the line for the Nix daemon, whose ssh runs as root and reads only the settings of root and of the system. A
- * line of Nix has no place for a port, for a jump, or for a key whose path has a space.
+ * Writes the line for the Nix daemon, whose ssh runs as root and reads only root's and the system's settings. The line
+ * has no place for a port, for a jump, or for a key whose path has a space.
  */
 export function daemonEntry(
   builder: UsedBuilder,

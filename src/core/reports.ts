@@ -124,7 +124,7 @@ export interface BuilderSteps {
 
 /** The one cause that keeps a derivation from being built. */
 export interface BuildWhy {
-  /** Words for the machine that should have it built: `machine 'ci'`, `this host`. */
+  /** Words for the machine that wants the derivation built: `machine 'ci'`, `this host`. */
   readonly where: string
   readonly derivation: string
   readonly system: string

@@ -1,6 +1,6 @@
 import type { DeploymentUuid, MachineName } from './names.js'
 
-/** A secret that hydra-ops made up for a machine. */
+/** A secret that hydra-ops generated for a machine. */
 export interface GeneratedSecret {
   /** The name of the secret, as people know it. */
   readonly name: string

@@ -67,7 +67,7 @@ export interface TaskRun extends Run {
   secret(name: string): Promise<string>
   /** Tells whether the secret's source differs from the last successful run, or whether there was no such run. */
   secretChanged(name: string): boolean
-  /** Whether the run takes away what the task made and the options no longer name. */
+  /** Whether the run removes the task's results that the options no longer name. */
   readonly prune: boolean
   /**
    * Connects to a TCP port of the machine, as its users do. Unpublished ports are reached through ssh at `address`, by
@@ -87,7 +87,7 @@ export interface SetupTask<Options> {
   readonly title: string
   readonly after: readonly TaskId[]
   readonly stage: TaskStage
-  /** Returns another stage for some options: the removal of what the task made comes last. */
+  /** Returns another stage for some options: the removal of a task's results comes last. */
   stageFor?(options: Options): TaskStage
   /** The part that cannot be restored once it is lost: `the database`. A loss then requires --allow-recreate. */
   readonly irreplaceable?: string
@@ -102,7 +102,7 @@ export interface SetupTask<Options> {
   wanted(machine: TaskMachine): Options | undefined
   /**
    * Returns every file that the task writes, and every unit that the task starts or stops. No definition may have such
-   * a file or unit too; otherwise each deploy would undo the other's work.
+   * a file or unit too; otherwise each deploy undoes the other's work.
    */
   owns(options: Options): readonly OwnedPlace[]
   /** Returns the task's secrets, which are no part of its options. */

@@ -53,7 +53,7 @@ export interface FoundPrograms {
 
 /**
  * Finds the programs of a process, which may be dead. A program is the leader of its session with its own arguments;
- * its children and daemons are left out. Without /proc, nothing is found. The processes of other users cannot be read,
+ * its children and daemons are left out. Nothing is found without /proc. The processes of other users cannot be read,
  * and are not ours.
  */
 export function programsOf(wanted: Starter, proc = '/proc'): FoundPrograms {

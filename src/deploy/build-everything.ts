@@ -32,7 +32,7 @@ export async function buildEverything(
   run: Run,
 ): Promise<{ ready: AssessedMachine[]; failures: MachineResult[] }> {
   const nix = await withOperatorBuilders(ops, deployment.record, request.nix, run)
-  // A switch that is only tried makes no machine.
+  // A dry activation creates no machine.
   if (request.mode !== 'dry-activate') await buildImages(ops, machines, nix, run)
   const start = Date.now()
   const wanted = new Map<MachineName, StorePath>()

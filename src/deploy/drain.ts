@@ -55,9 +55,9 @@ export interface GoingDown {
 }
 
 /**
- * Takes a builder out of use before it goes down: no new builds, and the running ones end. A machine that is no builder,
- * and a builder that a person drained, is left as it is. Nothing may go down while a machine that builds there does not
- * answer, because that machine may begin a build at any time.
+ * Takes a builder out of use before it goes down: no new build starts, and the running builds end. A machine that is no
+ * builder stays as it is, and so does a builder that a person drained. No builder may go down while a machine that
+ * builds there does not answer. That machine may begin a build at any time.
  */
 export async function drainFirst(
   session: MachineSession,
@@ -96,8 +96,8 @@ export async function drainIfRunning(
 }
 
 /**
- * Runs what drains a builder and takes it down. After a failure, a builder that is still up gets its jobs back. After
- * Ctrl-C, the next command for the builder gives them back.
+ * Runs an action that drains a builder and takes it down. After a failure, a builder that is still up gets its jobs
+ * back. After Ctrl-C, the next command for the builder gives them back.
  */
 export async function inUseAfterFailure<T>(session: MachineSession, action: () => Promise<T>): Promise<T> {
   try {
@@ -132,8 +132,8 @@ export async function giveJobsBack(session: MachineSession): Promise<void> {
 }
 
 /**
- * Gives the builders of a machine the jobs back that the machine still keeps from them: the machine was off when they
- * came back, or they were made anew since.
+ * Gives the builders of a machine the jobs back that the machine still keeps from them. The machine was off when the
+ * builders came back, or the builders were made anew since.
  */
 export async function resumeBuildersOf(session: MachineSession): Promise<void> {
   const { ops, deployment, machine, run } = session

@@ -49,8 +49,9 @@ export async function askMachine(job: Job, seen: Assessment): Promise<Fetchable 
 }
 
 /**
- * Makes sure, before any machine is touched, that a machine can have the closure: it fetches the closure itself later,
- * or this host fetches now. A machine whose Nix is still to be set up decides later, because its caches may change.
+ * Makes sure, before any machine is touched, that a machine can have the closure. The machine fetches the closure
+ * itself later, or this host fetches now. A machine whose Nix is still to be set up decides later, because its caches
+ * may change.
  */
 export async function ensureFetchable(job: Job, seen: Assessment): Promise<void> {
   const { wanted } = seen

@@ -109,7 +109,7 @@ interface Looking {
   readonly now: Date
 }
 
-/** Finds the build of each machine, and refuses what the wish does not allow. */
+/** Finds the build of each machine, and refuses builds that the request does not allow. */
 export async function buildsFor(
   api: HydraApi,
   place: HydraPlace,

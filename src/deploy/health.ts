@@ -62,7 +62,7 @@ export async function runChecks(
 
 async function untilHealthy(kind: string, check: Check, run: Run): Promise<CheckFailure | undefined> {
   const end = performance.now() + check.total * 1000
-  // The last attempt may use its whole time; a shorter one would hide what was wrong.
+  // The last attempt may use its whole time; a shorter attempt otherwise hides the fault.
   const timeoutMs = Math.ceil(Math.min(check.timeout, check.total) * 1000)
   let last: string | undefined
   do {

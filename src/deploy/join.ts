@@ -91,7 +91,7 @@ async function join(
   }
 }
 
-/** Says whether a stage has work on the machine, by the records and by the look at the beginning of the run. */
+/** Says whether a stage has work on the machine, by the records and by the first look of the run. */
 async function isDue(job: Job, stage: TaskStage, seen: AssessedMachine['seen']): Promise<boolean> {
   const tasks = (await wantedTasks(job)).filter((task) => task.stage === stage)
   if (tasks.length === 0) return false

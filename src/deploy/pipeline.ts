@@ -166,7 +166,7 @@ async function reach(job: Job, seen: Assessment): Promise<MachineState> {
 interface Delivered {
   /** Latest look. */
   readonly look: MachineState
-  /** System that `keep` is still to make the one of each boot. */
+  /** System that `keep` still has to make the boot default. */
   readonly trial: Trial | undefined
   /** Fault to report at the end. */
   readonly degraded: OpsError | undefined
@@ -225,7 +225,7 @@ async function activateAgain(
   return switchFrom(job, look, () => systemOf(job.definition).activate(job, wanted, options))
 }
 
-/** Looks again at what the activation changed; a boot clears keys and starts everything anew. */
+/** Looks again at the state after the activation; a boot clears keys and starts everything anew. */
 async function lookAfter(job: Job, look: MachineState, activated: Activated): Promise<MachineState> {
   if (activated.restarted === true) return lookAt(job)
   return withRebootOf(await lookAtUndoneTasks(job, look, activated), activated)
@@ -274,7 +274,7 @@ function noticeReboot(job: Job, { survey: { rebootReason: reason } }: MachineSta
   job.ops.events.emit({ kind: 'notice', text })
 }
 
-/** Ends the trial of a system whose health checks failed, unless the system is to be kept in spite of that. */
+/** Ends the trial of a system whose health checks failed, unless `--on-degraded keep` keeps the system. */
 async function refuseUnhealthy(job: Job, wrong: FailedChecks, trial: Trial): Promise<void> {
   const { onDegraded } = job.request
   if (onDegraded === 'keep') return
@@ -290,11 +290,11 @@ function unhealthy(job: Job, { what, error }: FailedChecks, boot: string): OpsEr
   return failure('DEGRADED', `machine '${job.machine}' runs the new system, but a ${what}; ${boot}`, {
     machine: job.machine,
     ...(error.detail === undefined ? {} : { detail: error.detail }),
-    hint: 'mend the machine and deploy again; deploy --on-degraded rollback goes back by itself',
+    hint: 'repair the machine and deploy again; hydra-ops deploy --on-degraded rollback rolls back automatically',
   })
 }
 
-/** Ends the trial of a system that runs, and that is now the one of each boot. */
+/** Ends the trial of a running system, which is now the boot default. */
 async function keep(job: Job, look: MachineState, trial: Trial | undefined): Promise<MachineState> {
   if (trial === undefined) return look
   enter(job, 'activate', 'the system becomes the boot default')
@@ -303,7 +303,7 @@ async function keep(job: Job, look: MachineState, trial: Trial | undefined): Pro
 }
 
 /**
- * Runs what follows an activation. A failure ends the trial, and the system stays until the next boot. After an
+ * Runs the steps after an activation. A failure ends the trial, and the system stays until the next boot. After an
  * interruption the trial stays too, and the next deploy ends it.
  */
 async function unlessFailed<T>(

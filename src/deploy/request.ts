@@ -20,7 +20,7 @@ export interface DeployRequest {
   readonly check: boolean
   readonly killObsolete: boolean
   readonly allowRecreate: boolean
-  /** Whether set-up tasks take away what they made and the expression no longer names. */
+  /** Whether set-up tasks remove their results that the expression no longer names. */
   readonly prune: boolean
   readonly alwaysActivate: boolean
   readonly allowReboot: boolean
@@ -33,7 +33,7 @@ export interface DeployRequest {
   readonly onDegraded: OnDegraded | undefined
   /** Seconds for the new login that confirms a new system of NixOS. */
   readonly confirmSeconds: number
-  /** Whether a system of NixOS that needs a reboot is first booted once, while the old one stays the boot default. */
+  /** Whether a NixOS system that needs a reboot is first booted once, while the old system stays the boot default. */
   readonly bootOnce: boolean
   /** Whether a system of NixOS that nobody knows may be replaced. */
   readonly replaceUnknown: boolean

@@ -8,15 +8,15 @@ export interface HydraApi {
   readonly url: string
   /** Returns the answer; fails if there is none. */
   get<T>(path: string, schema: z.ZodType<T>): Promise<T>
-  /** Returns the answer, or undefined if Hydra has no such thing. */
+  /** Returns the answer, or undefined if Hydra answers 404. */
   find<T>(path: string, schema: z.ZodType<T>): Promise<T | undefined>
-  /** Returns the path behind a redirect, or undefined if Hydra has no such thing. */
+  /** Returns the path behind a redirect, or undefined if Hydra answers 404. */
   target(path: string): Promise<string | undefined>
-  /** Returns a page that is plain text, or undefined if Hydra has no such thing. */
+  /** Returns a page of plain text, or undefined if Hydra answers 404. */
   text(path: string): Promise<string | undefined>
 }
 
-/** Redirects that are followed for one question; Hydra itself needs two at most. */
+/** Maximum number of redirects for one question; Hydra itself needs at most two. */
 const mostRedirects = 4
 
 export function hydraApi(way: HydraWay): HydraApi {
@@ -32,7 +32,7 @@ export function hydraApi(way: HydraWay): HydraApi {
       at = pathBehind(url, got, at)
     }
     throw failure('HYDRA_ANSWER', `Hydra at ${url} redirects ${path} again and again`, {
-      hint: 'a proxy before Hydra changes the address; the proxy must pass Host, and X-Forwarded-Proto with TLS',
+      hint: 'a proxy in front of Hydra changes the address; the proxy must pass Host, and X-Forwarded-Proto with TLS',
     })
   }
 
@@ -101,7 +101,7 @@ export function pathBehind(url: string, got: HttpAnswer, path: string): string {
   const prefix = base.pathname.replace(/\/$/, '')
   if (to === undefined || to.origin !== base.origin || !to.pathname.startsWith(`${prefix}/`)) {
     throw failure('HYDRA_ANSWER', `Hydra at ${url} redirects to another address: ${location}`, {
-      hint: 'use the URL of that address if it is the same Hydra; otherwise the proxy before Hydra must pass Host, and X-Forwarded-Proto with TLS',
+      hint: 'use the URL of that address if it is the same Hydra; otherwise the proxy in front of Hydra must pass Host, and X-Forwarded-Proto with TLS',
     })
   }
   return `${to.pathname.slice(prefix.length)}${to.search}`
@@ -137,7 +137,7 @@ function parsed<T>(url: string, path: string, answer: HttpAnswer, schema: z.ZodT
     throw failure(
       'HYDRA_ANSWER',
       `Hydra at ${url} answers ${path} with ${page ? 'a page of HTML' : 'text'} instead of JSON`,
-      { hint: `${urlHint}, and a proxy before it must pass the header Accept` },
+      { hint: `${urlHint}, and a proxy in front of Hydra must pass the header Accept` },
     )
   }
   const result = schema.safeParse(value)

@@ -19,7 +19,7 @@ export interface Wish {
     | { readonly kind: 'build'; readonly id: number }
     /** Newest success of each job by itself, from any evaluation. */
     | { readonly kind: 'latest' }
-  /** Whether a gate that is not green is no obstacle. */
+  /** Whether a deploy ignores a gate that is not green. */
   readonly ignoreGate: boolean
   /** Greatest age of the evaluation in seconds. */
   readonly maxAge: number | undefined
@@ -40,11 +40,13 @@ export interface Choice {
   readonly gate: Build | undefined
   /** Newer evaluations that were passed over, newest first, each with the reason. */
   readonly passed: readonly { readonly id: number; readonly why: string }[]
-  /** Returns the result of a job; throws the error of a job without one. `machine` is the one that wants the job. */
+  /**
+   * Returns the result of a job; throws an error if the job has no result. `machine` is the machine that wants the job.
+   */
   result(job: string, machine: string): Promise<ChosenBuild>
 }
 
-/** Evaluations that are looked at for a green gate. */
+/** Maximum number of evaluations in the search for a green gate. */
 const mostEvaluations = 500
 
 /** Finds the results to deploy; refuses what the wish excludes, with the flag that overrides the refusal. */
@@ -75,8 +77,8 @@ async function findGate(api: HydraApi, wish: Wish, now: Date): Promise<Found> {
 }
 
 /**
- * Walks the evaluations, because Hydra's own `latest-finished` leads nowhere while any build of an evaluation is
- * unfinished, even if its gate is green (measured).
+ * Walks the evaluations for the newest green gate. Hydra's own `latest-finished` leads nowhere while any build of an
+ * evaluation is unfinished, even if its gate is green (measured).
  */
 async function newestGreen(api: HydraApi, wish: Wish, now: Date): Promise<Found> {
   const passed: { id: number; why: string }[] = []
@@ -219,7 +221,7 @@ async function resultsOf(api: HydraApi, wish: Wish, { evaluation, gate }: Found)
     const build = builds.find((each) => each.job === job)
     if (build === undefined)
       throw notAmong(api, where, { job, machine, jobs: builds.flatMap((each) => each.job ?? []) })
-    // A green aggregate has built its parts, even if Hydra has not closed each part's own row yet, or restarted it.
+    // A green aggregate has built its parts, even if Hydra restarted a part or has not closed its row yet.
     const proven = parts.length > 0 && gate !== undefined && buildState(gate) === 'succeeded'
     return { build, evaluation, path: resultOf(api, build, machine, proven) }
   }

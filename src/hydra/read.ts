@@ -62,8 +62,8 @@ export function buildIn(api: HydraApi, evaluationId: number, job: string): Promi
 }
 
 /**
- * Returns the newest successful build of a job. `whole` asks for a build of an evaluation without unfinished builds,
- * and a single stuck job then hides every newer evaluation (measured).
+ * Returns the newest successful build of a job. `whole` asks for a build of an evaluation without unfinished builds. A
+ * single stuck job then hides every newer evaluation (measured).
  */
 export function latestBuild(
   api: HydraApi,
@@ -73,7 +73,7 @@ export function latestBuild(
   return behind(api, `${jobPath(job)}/${whole ? 'latest-finished' : 'latest'}`)
 }
 
-/** Returns the build behind a redirect, whose page itself may lead to another one. */
+/** Returns the build behind a redirect, whose page may itself redirect to another page. */
 async function behind(api: HydraApi, path: string): Promise<Build | undefined> {
   const target = await api.target(path)
   return target === undefined ? undefined : api.find(target, Build)
@@ -140,7 +140,9 @@ export function jobMetrics(api: HydraApi, job: JobName): Promise<string | undefi
   return api.text(`${jobPath(job)}/prometheus`)
 }
 
-/** Makes the error of a jobset that is not there, with what is; Hydra's own text is the same for a missing project. */
+/**
+ * Makes the error of a missing jobset, with the jobsets that exist. Hydra's own text is the same for a missing project.
+ */
 export async function noSuchJobset(api: HydraApi, which: JobsetName): Promise<OpsError> {
   const project = await api.find(`/project/${which.project}`, Project)
   if (project === undefined) return noSuchProject(api, which.project)

@@ -17,7 +17,7 @@ export const Build = z.looseObject({
   timestamp: seconds,
   starttime: seconds,
   stoptime: seconds,
-  /** Null in the lists of the queue. */
+  /** Path of the derivation; null in the lists of the queue. */
   drvpath: z.string().nullish(),
   buildoutputs: z.record(z.string(), z.looseObject({ path: z.string().nullish() })).default({}),
   /** Evaluations that the build belongs to. */

@@ -62,8 +62,8 @@ export class HydraSession {
   private async tryLogin(username: string, password: string): Promise<HttpAnswer | undefined> {
     const answer = await this.request('POST', '/login', { username, password })
     const cookies = [answer.headers['set-cookie'] ?? []].flat().map((each) => each.split(';', 1)[0] ?? '')
-    // A successful login answers 302 to /current-user; newer versions may answer 200. The page of another program, such
-    // as a proxy with a login of its own, may answer so too, but begins no session of Hydra.
+    // A successful login answers 302 to /current-user; newer versions may answer 200. Another program's page, such as a
+    // proxy's own login, may answer so too, but begins no session of Hydra.
     const isAccepted = answer.status === 302 || answer.status === 200
     if (!isAccepted || !cookies.some((each) => each.startsWith('hydra_session='))) return answer
     this.cookie = cookies.join('; ')

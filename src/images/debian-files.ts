@@ -7,8 +7,8 @@ export interface ImageFile {
 }
 
 /**
- * Takes the machine's identity from its seed disk. A machine with a credential has no seed, and its boot does not wait
- * for one. `udevadm wait` has a deadline for a disk that comes late.
+ * Unit that takes the machine's identity from its seed disk. A machine with a credential has no seed, and its boot does
+ * not wait for a seed. `udevadm wait` has a deadline for a disk that comes late.
  */
 const seedService = `[Unit]
 Description=Take the identity of the machine from its seed disk
@@ -78,7 +78,7 @@ ff02::1 ip6-allnodes
 ff02::2 ip6-allrouters
 `
 
-/** The file system grows to its disk, or to its partition, at each boot. */
+/** Makes an fstab whose root file system grows to its disk or partition at each boot. */
 const fstab = (device: string) => `${device} / ext4 defaults,x-systemd.growfs 0 1\n`
 
 const partitionService = `[Unit]
@@ -95,7 +95,7 @@ ExecStart=/bin/sh /usr/lib/hydra-ops/grow-partition
 WantedBy=sysinit.target
 `
 
-/** Names the drivers of disks in the initrd: all drivers would make the initrd three times as large. */
+/** Names the drivers of disks in the initrd: all drivers make the initrd three times as large. */
 export function initrdFiles(drivers: readonly string[]): readonly ImageFile[] {
   return [
     { path: '/etc/initramfs-tools/conf.d/hydra-ops', text: 'MODULES=list\n' },

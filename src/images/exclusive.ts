@@ -37,7 +37,8 @@ export async function exclusively<T>(
         reject(
           failure(
             'DEADLINE',
-            `cannot ${what}: that process still holds ${file} after ${deadlineMs / 60_000} minutes`,
+            `cannot ${what}: the other process still holds ${file} after ${deadlineMs / 60_000} minutes`,
+            { hint: `fuser -v ${file} shows the process` },
           ),
         )
       }, deadlineMs)

@@ -69,8 +69,8 @@ export async function removeScratch(local: Commands, building: string): Promise<
 }
 
 /**
- * Removes a folder. Copies of store paths are read-only. Files of a namespace's users can only be removed inside that
- * namespace, whose users must be able to enter the folder.
+ * Removes a folder. Copies of store paths are read-only. Files of a namespace's users can only be removed inside the
+ * namespace. Its users must be able to enter the folder.
  */
 async function removeTree(local: Commands, folder: string): Promise<void> {
   if (isRemoved(folder)) return

@@ -77,9 +77,9 @@ function sha256(...parts: readonly (string | Uint8Array)[]): string {
 }
 
 /**
- * Delivers the keys that are not as they should be. The phase before activation delivers its own keys alone, even if a
- * user or group is missing. The phase after activation checks all keys, so that those keys get their owner. A key
- * without an owner does not withhold the others; the caller refuses it after they are in place.
+ * Delivers missing and wrong keys. The phase before activation delivers only its own keys, even if a user or group is
+ * missing. The phase after activation checks all keys, so that the keys of the first phase get their owner. A key
+ * without an owner does not withhold the other keys. The caller refuses the key after the others are in place.
  */
 export async function deliverKeys(
   host: Host,
@@ -193,7 +193,7 @@ async function refuseForeignUnits(host: Host, files: readonly PlacedFile[], run:
   if (foreign.length === 0) return
   throw failure(
     'FOREIGN',
-    `machine '${host.machine}': ${foreign.join(', ')} exists, but hydra-ops did not write it`,
+    `machine '${host.machine}' has ${foreign.join(', ')}, which hydra-ops did not write`,
     {
       machine: host.machine,
       hint: 'rename that unit or the key, then deploy again',

@@ -11,8 +11,8 @@ export const unitFolder = '/etc/systemd/system'
 export type KeyPlace = Pick<ResolvedKey, 'name' | 'path' | 'os'>
 
 /**
- * Makes the unit file of a key. Returns `undefined` if the name is too long for a unit, or if the system of the machine
- * brings its units itself.
+ * Makes the unit file of a key. Returns `undefined` if the name is too long for a unit, or if the machine's system
+ * brings its own units.
  */
 export function keyUnitFile(key: KeyPlace): PlacedFile | undefined {
   const unit = keyCustoms(key.os).writesUnits ? keyUnitName(key.name) : undefined

@@ -26,7 +26,7 @@ export interface AllowedChanges {
 
 /**
  * Creates or changes the resource. The intent and the name are on disk before anything exists, and the handle as soon
- * as something does.
+ * as something exists.
  */
 export async function createResource(
   session: DefinedMachine,

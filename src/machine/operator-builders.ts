@@ -21,7 +21,7 @@ import type { SshTarget } from '../core/ssh.js'
 import { writeIfChanged } from '../core/write-if-changed.js'
 import { sshTargetOf } from './resource.js'
 
-/** The builders of this host's Nix, and what keeps the Nix from them. */
+/** The builders of this host's Nix, and the hindrances to their use. */
 export interface OperatorUse {
   readonly entries: readonly OperatorEntry[]
   readonly list: string
@@ -187,7 +187,7 @@ export async function withOperatorBuilders(
   }
 }
 
-/** Says what keeps this host's Nix from its builders, with the lines that root must add. */
+/** Describes the hindrances between this host's Nix and its builders, with the lines that root must add. */
 export function hindrances({ operator }: Pick<Ops, 'operator'>, use: OperatorUse): string[] {
   const { entries, untrusted, unreached, left } = use
   return [
@@ -216,8 +216,8 @@ export function builderKeyOf(ops: Ops, record: DeploymentRecord): string | undef
 }
 
 /**
- * Writes the list of this host's builders after a deploy, and says what is missing. `wanted` keeps the key while a
- * builder that is not deployed yet will need it.
+ * Writes the list of this host's builders after a deploy, and reports the hindrances to their use. `wanted` keeps the
+ * key while a builder that is not deployed yet will need the key.
  */
 export async function syncOperatorBuilders(
   ops: Ops,

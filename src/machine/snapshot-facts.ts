@@ -31,7 +31,7 @@ export function dropRecord(draft: MachineRecord, name: string): void {
 
 /**
  * Drops the facts that a restore may make untrue, before the restore begins. Nobody knows after a crash whether the
- * restore happened. The keys of both times stay, because a key without a record would stay on the machine for ever.
+ * restore happened. The keys of both times stay, because a key without a record stays on the machine for ever.
  */
 export function dropClaims(draft: MachineRecord, kept: SnapshotRecord | undefined): void {
   draft.deployed = undefined

@@ -48,8 +48,8 @@ const operator = MachineName.parse(operatorName)
 const stepsMs = 15_000
 
 /**
- * Lists the builders with the builds that run there. A builder that is frozen in the middle of a build shows nothing
- * (measured), so the machines that build there tell the age of their connections.
+ * Lists the builders with the builds that run there. A builder that froze in the middle of a build shows nothing
+ * (measured). The machines that build there therefore tell the age of their connections.
  */
 export async function listRunning(
   ops: Ops,
@@ -133,8 +133,8 @@ export interface DrainRequest extends BuilderRequest, DrainTimes {
 }
 
 /**
- * Keeps new builds from a builder, and waits until its running builds have ended. The builder's line stays, with no job:
- * a queue runner would abort steps that no line covers (measured).
+ * Keeps new builds from a builder, and waits until its running builds have ended. The builder's line stays, with no
+ * job: a queue runner aborts steps that no line covers (measured).
  */
 export async function drainBuilder(ops: Ops, request: DrainRequest): Promise<MachineResult[]> {
   const record = await ops.store.resolve(request.deployment)

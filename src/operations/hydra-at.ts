@@ -14,7 +14,7 @@ export async function openHydraApi(ops: Ops, choice: HydraChoice): Promise<Hydra
   return hydraApi(wayFromOperator(await urlOf(ops, choice), operatorRun(ops)))
 }
 
-/** Returns the URL from the flag, or that of the deployment's own Hydra, or of the Hydra that its machines came from. */
+/** Returns the URL from the flag, of the deployment's own Hydra, or of the Hydra that its machines came from. */
 export async function urlOf(ops: Ops, { deployment, url }: HydraChoice): Promise<string> {
   if (url !== undefined) {
     if (/^https?:\/\/[^\s@]+$/.test(url) && URL.canParse(url)) return url.replace(/\/+$/, '')

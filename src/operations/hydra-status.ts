@@ -16,10 +16,10 @@ export interface StatusRequest extends HydraChoice {
   readonly gate: string
 }
 
-/** Evaluations that are looked at for the last green gate. */
+/** Maximum number of evaluations in the search for the last green gate. */
 const mostEvaluations = 60
 
-/** Reads what goes on in a Hydra. */
+/** Reads the queue, the running builds and the jobsets of a Hydra. */
 export async function hydraStatus(ops: Ops, request: StatusRequest): Promise<HydraStatus> {
   const place = request.place === undefined ? undefined : readPlace(request.place)
   const api = await openHydraApi(ops, request)

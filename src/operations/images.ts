@@ -19,8 +19,8 @@ export async function removeImage(ops: Ops, idOrReference: string): Promise<List
 }
 
 /**
- * Lists the ids of images that machines of any deployment use. Their disks are overlays, so removing an image would
- * destroy the disks. The list must be complete, so an unreadable deployment is an error.
+ * Lists the ids of images that machines of any deployment use. Their disks are overlays, so the removal of an image
+ * destroys the disks. The list must be complete, so an unreadable deployment is an error.
  */
 export async function imagesInUse(ops: Ops): Promise<ReadonlySet<string>> {
   const [damaged] = await ops.store.problems()

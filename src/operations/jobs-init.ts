@@ -36,7 +36,7 @@ export interface JobsInitialised {
   readonly removed: readonly string[]
   /** Whether deploys evaluate the network from git, too. */
   readonly fromGit: boolean
-  /** Whether this command made deploys do that. */
+  /** Whether this command made deploys evaluate the network from git. */
   readonly changedFromGit: boolean
   /** Sentences about secret files that git has, which the Nix store shows to every user. */
   readonly secretsInGit: readonly string[]
@@ -48,7 +48,7 @@ export interface JobsInitialised {
 
 const defaultNixpkgs = 'https://github.com/NixOS/nixpkgs.git nixos-unstable'
 
-/** Writes into a network's repository what the jobsets of a Hydra need; writes only what differs. */
+/** Writes the files that a Hydra's jobsets need into a network's repository; writes only files that differ. */
 export async function initJobs(ops: Ops, request: JobsInit): Promise<JobsInitialised> {
   const known = await ops.store.resolve(request.deployment)
   const { root, folder } = placeOf(known, request)
@@ -147,7 +147,7 @@ function refuseOther(folder: string, uuid: string): void {
   const other = text === undefined ? undefined : /"uuid": "([0-9a-f-]{36})"/.exec(text)?.[1]
   if (other === undefined || other === uuid) return
   throw usageError(`${join(folder, 'machines.json')} is of another deployment (${other})`, {
-    hint: 'each network needs a folder of its own: move the files of this network into one (git mv), give the deployment the new paths (hydra-ops modify), then run hydra-ops hydra jobs init DIR',
+    hint: 'each network needs a folder of its own: move the files of this network there with git mv; give the deployment the new paths with hydra-ops modify; then run hydra-ops hydra jobs init DIR',
   })
 }
 

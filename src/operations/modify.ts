@@ -14,7 +14,7 @@ export interface ModifyRequest {
   readonly searchPath: readonly string[]
   /** Arguments to add to the recorded ones. */
   readonly args: Readonly<Record<string, string>>
-  /** Whether the files are evaluated from git; undefined keeps what is recorded. */
+  /** Whether the files are evaluated from git; undefined keeps the recorded choice. */
   readonly fromGit?: boolean | undefined
 }
 

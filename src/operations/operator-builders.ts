@@ -28,7 +28,7 @@ export interface HostLines {
   readonly hindrances: readonly string[]
 }
 
-/** Returns the lines by which root makes the builders those of everybody on this host. */
+/** Returns the lines with which root offers the builders to every user of this host. */
 export async function hostLines(ops: Ops, deployment: string | undefined): Promise<HostLines> {
   const use = await operatorBuilders(ops, await ops.store.resolve(deployment), runOf(ops))
   if (use === undefined) throw noneForOperator()

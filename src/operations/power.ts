@@ -91,7 +91,7 @@ export function rebootMachines(
   })
 }
 
-/** Begins a session with a machine that was made, and refuses another one. */
+/** Begins a session with a machine that was made, and refuses a machine that was not made. */
 export function madeMachine(
   ops: Ops,
   deployment: DeploymentSession,

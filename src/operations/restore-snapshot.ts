@@ -31,8 +31,8 @@ import { type NetworkOnce, networkOnce } from './send-keys.js'
 import { type SnapshotRequest, snapshotOf } from './snapshots.js'
 
 /**
- * Restores a snapshot of each machine that has the snapshot. Says what is lost and asks first. A machine that ran, or
- * whose snapshot has memory, runs afterwards and answers on ssh.
+ * Restores a snapshot of each machine that has the snapshot. Describes the losses and asks first. A machine that ran,
+ * or whose snapshot has memory, runs afterwards and answers on ssh.
  */
 export async function restoreSnapshots(
   ops: Ops,
@@ -65,7 +65,10 @@ function say(ops: Ops, text: string): void {
   ops.events.emit({ kind: 'notice', text })
 }
 
-/** Says for each machine what a restore loses; a snapshot that cannot be restored is an error before the question. */
+/**
+ * Describes the losses of a restore for each machine; a snapshot that cannot be restored is an error before the
+ * question.
+ */
 async function sayLosses(ops: Ops, record: DeploymentRecord, holders: readonly Holder[]): Promise<void> {
   const quiet: Run = { signal: ops.signal, log: () => {} }
   const history = await ops.store.history(record.uuid)
@@ -135,7 +138,7 @@ async function restoreOne(
   await journal(session, 'snapshot.restore', { result: 'done', data: name })
 }
 
-/** Starts the machine unless it runs already, waits for ssh, and reads what is true there now. */
+/** Starts the machine unless it runs already, waits for ssh, and reads its present state. */
 async function comeUp(
   session: MachineSession,
   hadMemory: boolean,

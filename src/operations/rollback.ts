@@ -45,8 +45,8 @@ type Way = { readonly machine: MachineName } & (
 )
 
 /**
- * Goes back to the system that each machine had before its present one, with the guard and the confirmation of a
- * deploy. Shows a plan and asks first.
+ * Goes back to each machine's previous system, with the guard and the confirmation of a deploy. Shows a plan and asks
+ * first.
  */
 export async function rollbackMachines(ops: Ops, request: RollbackRequest): Promise<MachineResult[]> {
   const record = await ops.store.resolve(request.deployment)

@@ -20,9 +20,9 @@ interface Waiting extends BatchedScript {
 
 /**
  * Wraps a host so that all scripts requested at the same moment run as one command on the machine. A look with a dozen
- * tasks then needs one round trip. Only scripts that depend on the first answers cause a second one. The scripts run
- * side by side, each in its own shell, and identical requests run once. The command gets the longest deadline of its scripts. A script
- * that reads a stream, or that runs as the login user, is a command of its own.
+ * tasks then needs one round trip. Only scripts that depend on the first answers cause a second round trip. The scripts
+ * run side by side, each in its own shell, and identical requests run once. The command gets the longest deadline of
+ * its scripts. A script that reads a stream, or that runs as the login user, is a command of its own.
  */
 export function batchedHost(host: Host): Host {
   let waiting: Waiting[] = []
@@ -130,8 +130,8 @@ function base64(stdin: string | Uint8Array): string {
 }
 
 /**
- * Blames a deadline on the first script without an end, even in the errors of the later scripts: their answers waited
- * for that end.
+ * Blames a deadline on the first script without an end. Later scripts report the same cause, because their answers
+ * waited for that script.
  */
 function ofScript(error: unknown, host: Host, slow: BatchedScript | undefined): unknown {
   if (!(error instanceof OpsError) || error.code !== 'DEADLINE' || slow === undefined) return error

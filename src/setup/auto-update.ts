@@ -28,7 +28,7 @@ const unit = 'hydra-ops-auto-update'
 
 type AutoUpdateTask =
   | { readonly kind: 'update'; readonly wanted: AutoUpdate }
-  /** Removal of what the task made, because the options no longer ask for an update. */
+  /** Removal of the task's results, because the options no longer ask for an update. */
   | { readonly kind: 'withdraw' }
 
 /** Timer that brings a Debian machine to the newest build of its jobset. */

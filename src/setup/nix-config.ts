@@ -100,14 +100,14 @@ export function nixSettings(options: NixOptions): string {
     `substituters =${substituters.map((each) => ` ${each}`).join('')}`,
     ...(trustedPublicKeys.length === 0 ? [] : [`extra-trusted-public-keys = ${trustedPublicKeys.join(' ')}`]),
     `trusted-users = ${[...new Set(['root', ...trustedUsers])].join(' ')}`,
-    // A power cut would otherwise leave paths that are valid but empty, and never copied again.
+    // A power cut otherwise leaves paths that are valid but empty, and never copied again.
     'sync-before-registering = true',
     'sandbox = true',
     `sandbox-paths = ${sandboxPaths.join(' ')}`,
     `auto-optimise-store = ${autoOptimiseStore}`,
     ...(allowedUris.length === 0 ? [] : [`allowed-uris = ${allowedUris.join(' ')}`]),
     ...builderSettings(options),
-    // The plain setting would take the place of systems that the processor itself runs, such as i686-linux.
+    // The plain setting takes the place of systems that the processor itself runs, such as i686-linux.
     ...(emulatedSystems.length === 0 ? [] : [`extra-extra-platforms = ${emulatedSystems.join(' ')}`]),
     ...(options.keepOutputs === true ? ['keep-outputs = true', 'keep-derivations = true'] : []),
   ]

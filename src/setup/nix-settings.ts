@@ -47,7 +47,7 @@ export async function lookAtSettings(
   }
 }
 
-/** Lists the faults of a file of settings, of the other files, and of the daemon that should have read the settings. */
+/** Lists the faults of a settings file, of other files, and of the daemon that should have read the settings. */
 export function settingsFaults(
   seen: SeenSettings,
   { file, content, others = [] }: FurtherSettings,

@@ -139,7 +139,7 @@ function noNix(host: Host): Error {
   )
 }
 
-/** Checks the settings before they are in place, because a wrong value would keep all programs of Nix from starting. */
+/** Checks the settings before they are in place, because a wrong value keeps all programs of Nix from starting. */
 async function checkSettings(host: Host, settings: string, run: Run): Promise<void> {
   const what = 'read the settings of Nix'
   const options = { signal: run.signal, timeoutMs: probeMs, what, stdin: settings }
@@ -149,7 +149,7 @@ async function checkSettings(host: Host, settings: string, run: Run): Promise<vo
     const hint = 'correct deployment.nix.extraOptions; the machine was not changed'
     throw commandFailure(result, { machine: host.machine, what, hint })
   }
-  // Nix ignores unknown settings, so a misspelt one would go unnoticed.
+  // Nix ignores unknown settings, so a misspelt setting otherwise goes unnoticed.
   for (const line of result.stderr.split('\n'))
     if (line.includes('unknown setting')) run.log(`deployment.nix.extraOptions: ${line.trim()}`)
 }

@@ -32,8 +32,8 @@ const proxiedMs = 20_000
 const betweenMs = 1_000
 
 /**
- * The most bytes before the banner. RFC 4253, 4.2 allows lines before the banner; another protocol may send lines
- * without end.
+ * Maximum number of bytes before the banner. RFC 4253, 4.2 allows lines before the banner; another protocol may send
+ * lines without end.
  */
 const maxPreamble = 8_192
 

@@ -24,7 +24,7 @@ export function renderConfig(
 
 /**
  * Writes one machine. The first value of a keyword counts in ssh_config. The order is: the host key's protection,
- * sshOptions that our own connection ignores, and the way that both take.
+ * sshOptions that our own connection ignores, and the options that ssh and our connection share.
  */
 function block(target: SshTarget, knownHosts: string): string {
   checkHostName(target)

@@ -11,7 +11,10 @@ import { Slots } from './slots.js'
 import { stopCommand } from './stop-command.js'
 import type { Launch } from './sudo.js'
 
-/** The most commands at once. sshd's default allows ten sessions per connection; two are left for ending commands. */
+/**
+ * Maximum number of commands at once. sshd's default allows ten sessions per connection; two are left for ending
+ * commands.
+ */
 const maxCommands = 8
 const maxStops = 2
 /** The time for a cancelled, unstarted command to report its process. */

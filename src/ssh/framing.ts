@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { loginLine, type Nonce } from './command-line.js'
 
-/** The most bytes of a login shell's output that are kept for errors. */
+/** Maximum number of bytes of a login shell's output that are kept for errors. */
 const keptNoise = 4096
 
 export function newNonce(): Nonce {

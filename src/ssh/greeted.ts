@@ -3,7 +3,7 @@ import type { SshTarget } from '../core/ssh.js'
 
 /** The time for which a greeted connection waits for a login: the look at a host and its login follow each other. */
 const keptMs = 2_000
-/** The most greeted connections at once; a report on many hosts needs none of them. */
+/** Maximum number of greeted connections at once. A report on many hosts needs no kept connection. */
 const most = 16
 
 interface Kept {
@@ -13,7 +13,7 @@ interface Kept {
 
 /**
  * Connections whose sshd has shown its banner, for the logins that follow at once. An sshd starts a process for each
- * connection, so a second connection would double that cost.
+ * connection, so a second connection doubles that cost.
  */
 export class GreetedConnections {
   readonly #kept = new Map<string, Kept>()

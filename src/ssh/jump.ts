@@ -125,7 +125,10 @@ function proxied(target: SshTarget, argv: readonly string[], options: WayOptions
   return { stream, connected: Promise.resolve(), said: () => lines.join('\n') }
 }
 
-/** Returns a jump as a ProxyCommand for a generated configuration, since ssh would pass `-F` on to the jump's ssh. */
+/**
+ * Returns a jump as a ProxyCommand for a generated configuration, because ssh otherwise passes `-F` on to the jump's
+ * ssh.
+ */
 export function jumpCommand(jump: string): string {
   const destination = '[%h]:%p'
   return jumpWords(jump, destination)

@@ -14,8 +14,8 @@ import {
 } from './command-line.js'
 
 /**
- * The way in which a command becomes root's. The first command of a connection is `untried`: it finds the way by itself,
- * so that no session is needed only to ask.
+ * Way in which a command gains root. The first command of a connection (`untried`) finds the way itself, which saves a
+ * session.
  */
 export type Escalation =
   | { readonly kind: 'untried' }
@@ -86,7 +86,7 @@ function chosenWay(words: string, command: string): string[] {
   ]
 }
 
-/** Lines that end a command before its opening mark if its program made somebody else than root of it. */
+/** Lines that end a command before its opening mark if its program gave the command a user other than root. */
 const onlyRoot = '[ "$2" = root ] || [ "$(id -u)" = 0 ] || exit 1\n'
 
 /** English for sudo's own messages only; the framed script sets its own locale. */

@@ -93,8 +93,8 @@ const unset = 'hydra-ops-user-not-set'
 /**
  * Reads the User of the same files; returns undefined if they set none. ssh prints the same for "User me" and for no
  * User at all. A placeholder User after the files therefore counts only if the files set none. ssh requires that an
- * included file belongs to root or the user, unlike a file that ssh itself reads. A user namespace without root leaves
- * only the question without a placeholder.
+ * included file belongs to root or the user, unlike a file that ssh itself reads. Only the question without a
+ * placeholder works in a user namespace without root.
  */
 async function namedUser(
   host: string,

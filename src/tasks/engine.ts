@@ -21,7 +21,7 @@ export interface TaskContext {
   readonly secrets: TaskSecrets
   /** Whether the run may replace irreplaceable data by empty data. */
   readonly allowRecreate: boolean
-  /** Whether the run takes away what tasks made and the options no longer name. */
+  /** Whether the run removes tasks' results that the options no longer name. */
   readonly prune: boolean
   /** Implements `TaskRun.connect`. */
   connect(port: number, bounds: Bounds, address?: string): Promise<Duplex>
@@ -37,7 +37,7 @@ export interface TaskStatus {
   readonly lost?: string | undefined
   /** Things that the task made and that only `--prune` takes away. */
   readonly leftOver?: string | undefined
-  /** Whether the machine did not answer; the task would then run, though it may well be done. */
+  /** Whether the machine did not answer; the task then counts as not done, though it may be done. */
   readonly unread?: boolean
 }
 
@@ -281,13 +281,13 @@ function isLost(state: TaskState): boolean {
   return state.drifted !== undefined && state.lost === true
 }
 
-/** Describes what is wrong; undefined if the task is done, except for things that are left over. */
+/** Describes the fault of a task; undefined if the task is done, even with things left over. */
 function describeState(state: TaskState): string | undefined {
   if (state === 'done') return undefined
   return state === 'needed' ? 'not done yet' : state.drifted
 }
 
-/** Refuses tasks that depend on each other in a circle; they would otherwise wait for ever. */
+/** Refuses tasks that depend on each other in a circle; they otherwise wait for ever. */
 function refuseCycles(wanted: ReadonlyMap<TaskId, WantedTask>): void {
   const visit = (id: TaskId, path: readonly TaskId[]): void => {
     if (path.includes(id))

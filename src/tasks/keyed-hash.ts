@@ -7,8 +7,8 @@ const unwritten = new WeakMap<DeploymentSession, Uint8Array>()
 
 /**
  * Makes the hash function for recorded inputs that may hold secrets. The hash is an HMAC under a random key of the
- * deployment. A plain hash would let somebody guess a password. The first session creates the key. A dry run forgets
- * the key; a deploy keeps the key when its work begins.
+ * deployment. A plain hash lets somebody guess a password. The first session creates the key. A dry run forgets the
+ * key; a deploy keeps the key when its work begins.
  */
 export async function keyedHash(
   deployment: DeploymentSession,

@@ -5,7 +5,7 @@ import { printable, printableLines } from './printable.js'
 import { outcomeText } from './results-view.js'
 import type { Style } from './style.js'
 
-/** The most machines that get a line each. One line sums up more machines, and only failures are named. */
+/** Maximum number of machines that get a line each. One line sums up more machines, and only failures are named. */
 const linesAtMost = 15
 /** The pause between redraws: listr2 redraws everything at every change and blocks the event loop meanwhile. */
 const redrawEveryMs = 250
@@ -126,7 +126,7 @@ interface Screen {
 }
 
 /**
- * Opens a screen that draws until it is closed. listr2's own handler of Ctrl-C stays off, because it would exit before
+ * Opens a screen that draws until it is closed. listr2's own handler of Ctrl-C stays off, because it exits before
  * anything is recorded.
  */
 async function openScreen(rows: ReadonlyMap<string, Row>): Promise<Screen> {

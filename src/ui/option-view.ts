@@ -41,7 +41,7 @@ function definitionLines({ file, value }: { readonly file: string; readonly valu
     : `defined in ${printable(file)}: ${nixText(value)}`.split('\n')
 }
 
-/** Writes a value as Nix does, with a line for each element of a list or set that is not empty. */
+/** Writes a value as Nix does; each element of a list or set has its own line. */
 export function nixText(value: Json): string {
   if (typeof value === 'string') return printableLines(nixString(value)).join('\n')
   if (Array.isArray(value)) {

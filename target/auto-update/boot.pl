@@ -1,5 +1,5 @@
-# One boot into a new system of NixOS, while the old one stays the boot default, by the scripts of a deploy. The update of
-# the new system confirms the boot (docs/safety.md).
+# One boot into a new NixOS system, while the old system stays the boot default. The scripts of a deploy do the work.
+# The update of the new system confirms the boot (docs/safety.md).
 package Boot;
 use strict;
 use warnings;

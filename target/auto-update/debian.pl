@@ -73,10 +73,10 @@ sub activate {
     return @units ? "units failed: @units" : "the activation ended with status $code";
 }
 
-# Does what makes an activated system the one to stay: nothing, because a successful activation has moved the profile.
+# Keeps an activated system; does nothing, because a successful activation has moved the profile.
 sub keep { return undef }
 
-# Goes back to what ran before the attempt. Returns nothing, or a sentence about the failure.
+# Goes back to the closure that was active before the attempt. Returns nothing, or a sentence about the failure.
 sub go_back {
     my ($attempt, $started) = @_;
     return 'no closure was there before' if $attempt->{previous} eq '';

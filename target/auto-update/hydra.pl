@@ -147,8 +147,8 @@ sub choose {
     die "$what$young has a green gate '$gate_job' (${\ join('; ', splice(@passed, 0, 3)) })\n";
 }
 
-# Returns path and build of the machine's job. An aggregate as the gate has the job among its parts, and has proved
-# the part even if Hydra restarted the part's own build.
+# Returns path and build of the machine's job. A gate that is an aggregate has the job among its parts. The gate has
+# proved the part even if Hydra restarted the part's own build.
 sub result_of {
     my ($id, $gate, $own) = @_;
     my $job   = $Machine::config->{job};

@@ -9,8 +9,8 @@ our $lacks_only_hydra;
 # The last sentence about what the new system lacked.
 our $lacked;
 
-# Returns what the machine shows before a switch: the host keys of its ssh server by their address, and the keys that may
-# log in. Dies where the ssh server shows nothing, because the update could then prove nothing afterwards.
+# Returns what the machine shows before a switch: the host keys of its ssh server by their address, and the keys that
+# may log in. Dies where the ssh server shows nothing, because the update can prove nothing afterwards.
 sub before {
     my %facts = (host => host_keys(), users => user_keys());
     my @at = map { "$_->{address} port $_->{port}" } @{ $Machine::config->{ssh}{listens} };
@@ -18,8 +18,8 @@ sub before {
     return \%facts;
 }
 
-# Returns lines `ADDRESS PORT TYPE KEY`. Each call makes one connection for each type of key. An ssh server of today
-# refuses an address that makes many connections without a login, so a caller pauses between two calls.
+# Returns lines `ADDRESS PORT TYPE KEY`. Each call makes one connection for each type of key. A recent ssh server
+# refuses an address that makes many connections without a login. A caller therefore pauses between two calls.
 sub host_keys {
     my @keys;
     for my $at (@{ $Machine::config->{ssh}{listens} }) {

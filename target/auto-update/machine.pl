@@ -1,7 +1,7 @@
 # Programs, files and locks of the machine, for the automatic update.
 #
-# The files of this folder are joined to one program, which needs perl with its core modules, curl, and the programs of
-# Nix and systemd. Everything else is in the configuration, a file of JSON.
+# The files of this folder are joined to one program. The program needs perl with its core modules, curl, and the
+# programs of Nix and systemd. Everything else is in the configuration, a JSON file.
 package Machine;
 use strict;
 use warnings;
@@ -145,7 +145,7 @@ sub take_own_lock {
     return undef;
 }
 
-# Takes the lock of the machine that deploys of operators take too. Returns nothing, or what keeps us out.
+# Takes the machine's lock, which deploys of operators take too. Returns nothing, or a sentence about the obstacle.
 sub take_machine {
     my %values = (file => $config->{machineLock}, who => $holder, stale => $config->{staleSeconds});
     my ($code, $said, $wrong) = script('take', 60, %values);

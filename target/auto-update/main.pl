@@ -20,8 +20,8 @@ $SIG{TERM} = sub { die "the update was stopped\n" };
 my ($file, @flags) = @ARGV;
 my $look_only = grep { $_ eq '--look' } @flags;
 for (@flags) { $Machine::steps_left = $1 if /^--stop-after=(\d+)\z/ }
-# Most runs that end one attempt, before the update goes back. A build that only causes outside the machine ended is
-# tried as often, and then once in each pause.
+# Maximum number of runs that work on one attempt, before the update goes back. A build that only causes outside the
+# machine ended is tried as often, and then once in each pause.
 my $most_tries = 3;
 my $pause      = 7 * 86_400;
 
@@ -231,7 +231,7 @@ sub noted {
 # Returns how often causes outside the machine ended an attempt of a path.
 sub outside { noted($_[0])->{outside} // 0 }
 
-# Returns the earlier failure of a path that is not to be tried now: `why`, and what is awaited.
+# Returns the earlier failure of a path that must not be tried now: `why`, and the awaited event.
 sub refused {
     my ($path) = @_;
     my $noted = noted($path);

@@ -42,8 +42,8 @@ sub refuse {
     die "$path is no system of NixOS\n" if !-x "$path/bin/switch-to-configuration";
 }
 
-# Returns a sentence where a system needs a boot that the machine may not make by itself. A second value tells whether
-# the machine boots into the system `after` a switch, or whether `only` a boot enters the system.
+# Returns a sentence where a system needs a boot that the machine may not make by itself. A second value is the kind of
+# the boot: `after` a switch, or `only` if just a boot enters the system.
 sub needs_boot {
     my ($path) = @_;
     my ($why, $kind) = boot_reason($path);
@@ -131,8 +131,8 @@ sub activate {
     return confirm($attempt);
 }
 
-# Says whether the activation of an earlier process can be judged. One that never began, or that its guard ended because
-# the process was killed, begins anew.
+# Says whether the activation of an earlier process can be judged. An activation begins anew if it never began, or if
+# its guard ended it because the process was killed.
 sub is_under_way {
     my ($attempt, $seen) = @_;
     my $files = $seen->{files};
@@ -167,7 +167,7 @@ sub start {
         activation_seconds => $times->{activation} + $times->{watch} + $times->{confirm},
         map { ($_ => Machine::value_lines(%{ $placed{$_} }) . $config->{placed}{$_}) } keys %placed,
     );
-    # The lines of an earlier beginning would be judged again.
+    # The lines of an earlier beginning are otherwise judged again.
     unlink $attempt->{log};
     Machine::step();
     my ($code, undef, $wrong) = Machine::script('begin', 180, %values);
@@ -272,7 +272,7 @@ sub entered {
     return undef;
 }
 
-# Goes back to what ran before the attempt, by the guard. Returns nothing, or a sentence about the failure.
+# Goes back to the system that ran before the attempt, by the guard. Returns nothing, or a sentence about the failure.
 sub go_back {
     my ($attempt) = @_;
     # The boot default is still the old system.

@@ -9,7 +9,7 @@ my %meanings = (
     3 => ': systemd could not be reloaded',
 );
 
-# Judges a switch to a path by what was seen of it. Returns a kind and a sentence:
+# Judges a switch to a path by the state and the log. Returns a kind and a sentence:
 #   good: the new system runs, and nothing is wrong
 #   degraded, back: the old system must come back
 #   fired: the guard goes back
@@ -37,7 +37,8 @@ sub of {
     return ('good', '');
 }
 
-# A switch in Perl that breaks off ends with any number, so an error of D-Bus in its lines tells more.
+# Returns the meaning of an exit status. A switch in Perl that breaks off ends with any number. An error of D-Bus in its
+# lines therefore tells more.
 sub meaning {
     my ($code, @log) = @_;
     my $by_bus = !grep({ /^Activation script snippet / } @log) && grep { /\borg\.freedesktop\.DBus\.Error\.\w+/ } @log;
@@ -67,13 +68,13 @@ sub services {
     return sort keys %bad;
 }
 
-# Returns whether a service is bad, and a sentence about what was seen of the service.
+# Returns whether a service is bad, and a sentence about its samples.
 sub fault_of {
     my ($last_at, @own) = @_;
     my ($first, $last) = @own[ 0, -1 ];
     my $unit = $first->{unit};
     undef $last if $last->{at} ne $last_at;
-    # Samples name a service from its first restart on, so a service that is absent from the first sample had none.
+    # Samples name a service from its first restart on. A service that is absent from the first sample had no restart.
     my $known = $first->{at} eq '0' ? $first->{restarts} : 0;
     my ($most) = sort { $b <=> $a } map { $_->{restarts} } @own;
     my $rise     = $most - $known;

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Registers the paths of the image in the Nix database of a new machine, and makes the image's system a generation. Runs
-# at each boot of the image `nixos`, and acts at the first.
+# Registers the image's paths in the Nix database of a new machine. Makes the image's system a generation. Runs at each
+# boot of the image `nixos`, and acts only at the first boot.
 # Values: none.
 set -e
 registration=/nix-path-registration

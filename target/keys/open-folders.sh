@@ -19,7 +19,7 @@ set_acl() (
 
 add_entry() { case ",$acl," in *",$1,"*) ;; *) acl=$acl,$1 ;; esac; }
 
-# Tells whether a user may list the folder as a member. An entry for the user alone would remove that right.
+# Tells whether a user may list the folder as a member. An entry for the user alone removes that right.
 is_member() { id -nG -- "$1" 2>/dev/null | tr ' ' '\n' | grep -qxF "$list_group"; }
 
 add_entries() {

@@ -3,8 +3,8 @@
 # Values: old (system), folder, run. The environment gives deadline_name (a word of the timer's name) and
 # deadline_seconds.
 #
-# The timer has both clocks, because each of them can be wrong. `--on-active` would begin to count anew at each reload
-# of systemd (measured).
+# The timer has both clocks, because each of them can be wrong. `--on-active` begins to count anew at each reload of
+# systemd (measured).
 : "${old:?}" "${folder:?}" "${run:?}" "${deadline_name:?}" "${deadline_seconds:?}"
 PATH=$old/sw/bin
 read -r uptime _ < /proc/uptime

@@ -3,7 +3,7 @@
 # Values: run, unit (that prepared the boot), once (folder of the one-time boot), profile (of the system that boots
 # once), default (profile of the boot default), menu (true where the boot menu must be made again), log.
 : "${run:?}" "${unit:?}" "${once:?}" "${profile:?}" "${default:?}" "${menu:?}" "${log:?}"
-# A stop would cut the writing of a boot menu.
+# A stop cuts the writing of a boot menu.
 left=600
 while [ "$left" -gt 0 ]; do
   case $(systemctl show -p SubState --value -- "$unit") in running | start) ;; *) break ;; esac

@@ -10,7 +10,7 @@ cd / || exit 1
 mv -T -- "$once/armed" "$once/fired" 2> /dev/null || [ -e "$once/armed" ] || exit 0
 if true 2> /dev/null >> "$log"; then exec >> "$log" 2>&1; fi
 echo 'hydra-ops: nobody confirmed the new system in time; rebooting into the old one'
-# A GRUB that could not remove its entry for one boot would start the new system again.
+# A GRUB that could not remove its entry for one boot otherwise starts the new system again.
 if [ -e /boot/grub/grubenv ]; then timeout 60 grub-editenv /boot/grub/grubenv unset next_entry; fi
 timeout 60 sync
 timeout 60 systemctl --no-block reboot

@@ -1,12 +1,12 @@
 # shellcheck shell=sh
-# Removes the units of an activation after its result was read, and the roots that kept its systems from the garbage
-# collector. The system before the last one stays, for a rollback.
+# Removes the units of an activation after its result was read. Removes the roots that kept its systems from the garbage
+# collector. The system before the last system stays, for a rollback.
 # Values: run, units (of the activation), folder, profile (of the boot default), kept (true where the new system became
 # the boot default).
 : "${run:?}" "${units:?}" "${folder:?}" "${profile:?}" "${kept:?}"
 split_by_line
 for unit in $units; do
-  # A stop would cut the writing of a boot menu.
+  # A stop cuts the writing of a boot menu.
   case $(systemctl show -p SubState --value -- "$unit") in running | start) continue ;; esac
   systemctl stop -- "$unit" 2> /dev/null
   systemctl reset-failed -- "$unit" 2> /dev/null

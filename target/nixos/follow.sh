@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Follows an activation, in a single command, until a file appears in its folder, its guard fires, its unit ends, or the
-# time is over.
+# Follows an activation in a single command. Ends at a file in its folder, a fired guard, an ended unit, or the
+# deadline.
 # Values: unit (of the activation, or of its last step), guards (pattern of the guard's units), log (path), folder,
 # await (name of a file in the folder), boot_id (of the activation), seen (number of log lines already shown), seconds.
 # Prints `log LINE` for each further line; then `state` with the unit's state in systemd, `file NAME TEXT` for each file
@@ -15,7 +15,7 @@ drain() {
   sed -n "$((seen + 1)),${now}s/^/log /p" "$log"
   seen=$now
 }
-# The file comes before the end of the unit, so an ended unit without the file has failed to write one.
+# The file comes before the end of the unit. An ended unit without the file has therefore failed to write it.
 over() {
   if [ -e "$folder/$await" ] || [ "$boot" != "$boot_id" ]; then return 0; fi
   if [ "$await" = guard-result ]; then

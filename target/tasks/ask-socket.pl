@@ -1,11 +1,11 @@
 # Connects to a Unix socket as each of some users, sends bytes, and prints the beginning of the answer.
 # Arguments: path of the socket, bytes to send, number of bytes to read, seconds for each user, names of the users. Bytes
 # are hexadecimal.
-# Prints a line for each user: the name and the answer; `-` where there is no connection or no answer in time, and `?`
-# where this process cannot become the user.
+# Prints a line for each user: the name and the answer. The answer is `-` where there is no connection or no answer in
+# time, and `?` where this process cannot become the user.
 #
-# A server sees the effective user of a process at its connection (unix(7), SO_PEERCRED), so one process can ask as
-# several users. A program for each user, such as nix-store or psql, starts ten times as long.
+# A server sees the effective user of a process at its connection (unix(7), SO_PEERCRED). One process can therefore ask
+# as several users. A program for each user, such as nix-store or psql, takes ten times as long to start.
 use strict;
 use warnings;
 use Socket;

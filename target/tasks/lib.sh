@@ -25,9 +25,9 @@ systems_of_nix() {
 # Prints the inode, size and times of files, and nothing for a missing one.
 file_states() { stat -L -c '%i %s %Y %Z %n' -- "$@" 2>/dev/null; }
 
-# Reads the record of a Nix that has started before; fails if any of the files that decide its start has changed since.
-# File $1 is the record that nix/record.sh writes: assignments of nix_version, nix_files and nix_states, and of
-# nix_systems, the systems that Nix builds for, a line each (absent from an older record).
+# Reads the record of a Nix that has started before. Fails if a file that decides the start has changed since.
+# File $1 is the record that nix/record.sh writes: assignments of nix_version, nix_files, nix_states and nix_systems.
+# The last variable has a line for each system that Nix builds for, and is absent from an older record.
 read_nix_record() {
   [ -r "$1" ] || return 1
   nix_version='' nix_files='' nix_states='' nix_systems=''
@@ -56,7 +56,7 @@ hydra_sql() {
     "$psql" -X -U "${role:?}" -p "${database_port:?}" -d "${database:?}" -Atc "$1" < /dev/null
 }
 
-# Runs a program with the value command (records of one word) as the user of Hydra. The program reads standard input.
+# Runs the command of the value `command` (one record for each word) as Hydra's user. The command reads standard input.
 as_hydra_user() {
   set --
   while IFS= read -r word; do

@@ -12,7 +12,7 @@ const known = [
   })),
 ]
 
-/** Returns the text of every file except one, which only lists what the others say. */
+/** Returns the text of every file except one, which only explains the errors of the others. */
 const textWithout = (where: string) =>
   files
     .filter(({ path }) => path !== where)

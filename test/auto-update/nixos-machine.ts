@@ -66,7 +66,10 @@ export async function expectBack(why: string | RegExp, ended: Awaited<ReturnType
   expect(await machine.leftovers()).toBe('')
 }
 
-/** Kills an update at the first step at which the folder of its activation has a file, and the switch has ended. */
+/**
+ * Kills an update at the first step at which the folder of its activation has a file. Then waits for the end of the
+ * switch.
+ */
 export async function killWhen(file: string): Promise<void> {
   for (let step = 0; ; step += 1) {
     await machine.reset()

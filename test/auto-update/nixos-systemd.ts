@@ -1,7 +1,8 @@
 /**
- * Stand-ins for systemd in a machine made of namespaces. They keep a file for each unit in /run/units: NAME.pid while
- * its program runs, NAME.code with the exit status afterwards, NAME.timer for a timer, NAME.argv with the program of a
- * timer's service. A unit that systemd would not keep is gone after its end. Services of a system are in /run/services, each with its restarts, its state and its result.
+ * Stand-ins for systemd in a machine made of namespaces. The stand-ins keep files for each unit in /run/units. NAME.pid
+ * is there while the unit's program runs, NAME.code has the exit status afterwards. NAME.timer stands for a timer, and
+ * NAME.argv has the program of the timer's service. A unit that systemd does not keep is gone after its end. Services
+ * of a system are in /run/services, each with its restarts, its state and its result.
  */
 const functions = `
 units=/run/units services=/run/services

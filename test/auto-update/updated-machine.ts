@@ -151,7 +151,7 @@ export class UpdatedMachine {
     return JSON.parse(await this.namespace.sh('cat "$1"', updateResultFile))
   }
 
-  /** Lists what no run may leave behind. */
+  /** Lists the files and units that no run may leave behind. */
   async leftovers(): Promise<string> {
     return this.namespace.sh(
       'ls -d /run/hydra-ops/set-up-by /run/units/* /var/lib/hydra-ops/auto-update/attempt.json /var/lib/hydra-ops/auto-update/*.new 2> /dev/null; true',
@@ -178,7 +178,7 @@ export function update(url: string) {
   return wanted
 }
 
-/** Keeps a file for each transient unit in /run/units, with its exit status in NAME.code. */
+/** Stand-in for systemctl, with a file for each transient unit in /run/units and the exit status in NAME.code. */
 const systemctl = `
 while case $1 in --quiet) ;; *) false ;; esac; do shift; done
 verb=$1

@@ -128,7 +128,9 @@ const program = '/run/test/program.pl'
 const programFolder = '/run/test/programs'
 const configuration = '/run/test/configuration.json'
 
-/** A NixOS machine made of namespaces with its own store and a real sshd, which runs the program of the module. */
+/**
+ * A NixOS machine made of namespaces, with its own store and a real sshd. The machine runs the program of the module.
+ */
 export class UpdatedNixos {
   readonly namespace: RootNamespace
   private readonly files: ModuleFiles
@@ -255,7 +257,7 @@ for each in current booted; do ln -sfnT "$system" /run/$each-system; done`)
     )
   }
 
-  /** Boots the machine: the boot default runs, and no unit of before is there. */
+  /** Boots the machine: the boot default runs, and no earlier unit is left. */
   async reboot(): Promise<void> {
     await this.namespace.sh(`for each in /run/units/*.pid; do [ ! -e "$each" ] || kill -KILL -- "-$(cat "$each")" 2> /dev/null || true; done
 rm -rf /run/units /run/services /run/hydra-ops
@@ -324,7 +326,7 @@ sed -n 's,.*init=\\(/nix/store/[^ ]*\\)/init.*,\\1,p' /boot/grub/grub.cfg | head
     return JSON.parse(await this.namespace.sh('cat "$1"', updateResultFile))
   }
 
-  /** Lists what no run may leave behind. */
+  /** Lists the files and units that no run may leave behind. */
   async leftovers(): Promise<string> {
     return this.namespace.sh(`ls -d /run/hydra-ops/set-up-by /run/units/* /var/lib/hydra-ops/auto-update/attempt.json \\
   /var/lib/hydra-ops/auto-update/*.new /var/lib/hydra-ops/activations/*/armed \\

@@ -12,7 +12,7 @@ export interface ContractHarness<Config, Allocation, Handle> {
   readonly run: Run
   /** Values as a network expression may give them; each must parse. */
   readonly configExamples: readonly unknown[]
-  /** Makes a resource of a new deployment, with allocations but nothing created. Each call returns another one. */
+  /** Makes a resource of a new deployment, with allocations but nothing created. Each call returns another resource. */
   makeResource(
     overrides?: Partial<Resource<Config, Allocation, Handle>>,
   ): Promise<Resource<Config, Allocation, Handle>>

@@ -42,7 +42,7 @@ describe('a rest between the steps of a long computation', () => {
   })
 
   it('is one rest for all workers that share it', async () => {
-    // Each of eight workers has one step in its hands when the time is over, and four steps fill the time.
+    // Each of eight workers is in the middle of one step when the time is over. Four steps fill the time.
     expect(Math.max(...(await stepsByTurn(8, 40)))).toBeLessThanOrEqual(12)
   })
 })

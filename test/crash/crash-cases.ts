@@ -21,7 +21,7 @@ export interface CrashTrial<Place, Outcome> {
   beginning(verb: Verb): Promise<Place>
   /** Runs the verb in a process that kills itself at the n-th point; 0 = never, and returns the points. */
   crash(place: Place, verb: Verb, nth: number): Promise<'killed' | string[]>
-  /** Runs the verb again, and returns what is there then. */
+  /** Runs the verb again, and returns the outcome. */
   judge(place: Place, verb: Verb): Promise<Outcome>
   /** The number of processes that run at once. */
   readonly parallel: number
@@ -81,7 +81,7 @@ export async function afterEachPoint<Place, Outcome>(
   return { normal, crashed: (await Promise.all(crashed)).flat() }
 }
 
-/** Returns what the state says, and the files of machines; UUIDs of deployments are left out of all names. */
+/** Returns the content of the state, and the files of machines; UUIDs of deployments are left out of all names. */
 export async function deploymentsIn(folder: string, store: Pick<DeploymentStore, 'list'>) {
   const records = await store.list()
   const uuids = records.map(({ uuid }) => uuid)

@@ -76,7 +76,7 @@ function endOf(
       })
     }
     child.on('error', reject)
-    // 'close' would wait for children (virsh …) that outlive the process and hold its pipes.
+    // 'close' waits for children (virsh …) that outlive the process and hold its pipes.
     child.on('exit', (_, signal) => {
       if (signal === 'SIGKILL') resolve('killed')
     })

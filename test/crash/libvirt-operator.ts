@@ -23,7 +23,7 @@ export const Place = z.object({
 export type Place = z.infer<typeof Place>
 
 /**
- * Opens the real engine, store and libvirt provider; Nix, ssh and Debian are made up. The machine has nothing to boot
+ * Opens the real engine, store and libvirt provider; Nix, ssh and Debian are stand-ins. The machine has nothing to boot
  * from: its firmware reports that and waits.
  */
 export async function openOperator(place: Place, verb: Verb, watching: Watching = {}): Promise<FakeOps> {
@@ -44,7 +44,7 @@ function optionsFor({ pool, port }: Place, verb: Verb): LibvirtConfig {
     extraDisks: { data: 1 },
     networks: [],
     outbound: false,
-    // The test assumes no KVM, because a check would start a QEMU.
+    // The test assumes no KVM, because a check starts a QEMU.
     domainType: 'qemu',
   }
   const changed = {

@@ -29,7 +29,7 @@ export interface OneMachine {
   readonly images: ImageStore
 }
 
-/** Opens the real engine and store for one machine of a real provider; Nix, ssh and Debian are made up. */
+/** Opens the real engine and store for one machine of a real provider; Nix, ssh and Debian are stand-ins. */
 export async function openMachineOperator(
   folder: string,
   { provider, targetEnv, options, images }: OneMachine,

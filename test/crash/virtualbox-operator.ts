@@ -27,7 +27,7 @@ export function quickCommands({ standIn, recorded }: Place) {
   return inProcess(standIn, () => ['pretend'], recorded)
 }
 
-/** Opens the real engine, store and VirtualBox provider on the stand-in; Nix, ssh and Debian are made up. */
+/** Opens the real engine, store and VirtualBox provider on the stand-in; Nix, ssh and Debian are stand-ins. */
 export async function openOperator(place: Place, verb: Verb, watching: Watching = {}): Promise<FakeOps> {
   const local = watching.local ?? { ...localCommands, run: quickCommands(place).run }
   const provider = bindProvider(createVirtualBoxProvider({ local, program: place.standIn.program }))

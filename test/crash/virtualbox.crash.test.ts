@@ -146,7 +146,7 @@ it.each<CrashCase>([
   morePoints ? 3_600_000 : undefined,
 )
 
-/** The changes that wait for the next start of the guest. */
+/** Names the changes that wait for the next start of the guest. */
 function changesOfDisks(): string[] {
   return ['memory 64 → 128 MiB', 'disk more attached', 'disk data 1 GiB → 2 GiB']
 }

@@ -77,7 +77,7 @@ describe('a push', () => {
     await network.push({ greeting: 'Hello by the timer' })
     await network.evaluated('succeeded')
     const next = await onWeb('systemctl show -P NextElapseUSecRealtime hydra-ops-auto-update.timer')
-    // The clock of the guest goes past the next full hour and its random delay, so that the test need not wait.
+    // The clock of the guest goes past the next full hour and its random delay. The test then need not wait.
     await onWeb(`date --set="$(date --date='${next}' '+%F %H:59:00 %Z')"`)
     await network.until('web', `! [ "$(readlink -e ${debianProfile})" = ${before} ]`)
     await network.until('web', '! systemctl is-active --quiet hydra-ops-auto-update.service')

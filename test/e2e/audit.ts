@@ -61,8 +61,9 @@ for i in $(seq 300); do grep -q '^TracerPid:.*[1-9]' "/proc/$(systemctl show -p 
 }
 
 /**
- * Records the same, and the arguments of all other programs that start on the guest. strace stops only at execve here,
- * and can trace only programs that it starts. A traced program cannot become root by sudo.
+ * Records every program that starts over ssh, with its arguments and environment. Also records the arguments of all
+ * other programs that start on the guest. strace stops only at execve here, and can trace only programs that it starts.
+ * A traced program cannot become root by sudo.
  */
 export async function recordAll(guest: Guest): Promise<void> {
   await carryStrace(guest)

@@ -4,7 +4,7 @@ import { everything, type NixosBox, nixosBox } from './nixos-box.js'
 import type { SshOperator } from './ssh-operator.js'
 
 const d = ['-d', 'box']
-/** A service that needs a key, as in a network of NixOps. */
+/** Makes a service that needs a key, as in a network of NixOps. */
 const hello = (mark: string) => `[Unit]
 Requires=token-key.service
 After=token-key.service

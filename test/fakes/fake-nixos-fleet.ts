@@ -49,8 +49,8 @@ export interface FakeFleet {
 
 /**
  * Teaches the fake SSH layer the answers of NixOS machines to the scripts of target/nixos. All machines begin with the
- * system `initial`. The machines keep the scripts' rules: no switch from another system than the one that was seen, no
- * second guard, one winner of a guard's file.
+ * system `initial`. The machines keep the scripts' rules. A switch needs the system that was seen, no second guard
+ * starts, and a guard's file has one winner.
  */
 export function runFakeFleet(ops: Pick<FakeOps, 'ssh'>, initial: string): FakeFleet {
   const machines = new Map<string, FleetMachine>()

@@ -38,7 +38,7 @@ export interface FakeOpsOptions {
   readonly parts?: Partial<Ops>
 }
 
-/** An Ops with the real store in a temporary folder; all other parts are made up. */
+/** An Ops with the real store in a temporary folder; all other parts are stand-ins. */
 export interface FakeOps extends Ops {
   readonly folder: string
   readonly ssh: FakeSsh

@@ -18,7 +18,7 @@ export interface NixosSession {
   interrupt(): void
 }
 
-/** Begins a session whose record stays in memory. A number of a run makes the run another one. */
+/** Begins a session whose record stays in memory. Another number in `run` makes another run. */
 export async function nixosSession(
   ssh: Ssh,
   target: SshTarget,

@@ -22,7 +22,7 @@ afterAll(async () => {
   postgres?.stop()
 })
 
-/** Each test has a folder of its own, because Hydra does not read a known folder again within half a minute. */
+/** Makes a folder for each test. Hydra does not read a known folder again within half a minute. */
 beforeEach(() => {
   source = mkdtempSync(join(tmpdir(), 'ho-spec-'))
   postgres.sql(`delete from projects;

@@ -204,7 +204,7 @@ systemctl daemon-reload`)
   it('leave a foreign unit of the same name alone', async () => {
     await guest.sh(`echo '[Service]' > /etc/systemd/system/foreign-key.service`)
     await expect(deliver([key('foreign', 'x')])).rejects.toThrow(
-      'foreign-key.service exists, but hydra-ops did not write it',
+      'foreign-key.service, which hydra-ops did not write',
     )
     expect(await guest.sh('cat /etc/systemd/system/foreign-key.service')).toBe('[Service]')
   })

@@ -20,7 +20,7 @@ esac`
 
 let machine: RootNamespace
 
-/** Makes what a NixOS machine has instead of Debian's: a read-only folder of units, a ramfs for keys, and no perl. */
+/** Makes the differences of a NixOS machine from Debian: a read-only folder of units, a ramfs for keys, and no perl. */
 beforeAll(async () => {
   machine = await RootNamespace.start({ systemctl })
   await machine.sh(`groupadd --system keys; useradd --system app; useradd --system --groups keys member

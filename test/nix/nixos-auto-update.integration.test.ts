@@ -175,7 +175,7 @@ it('an update of a NixOS machine that may reboot runs a minute after each boot t
   const both = `${times('hydra-ops-auto-update')} ${times('hydra-ops-auto-update-boot')}`
   expect(await valuesOf(`${enabled} ${reboots}`, both)).toEqual([
     { OnCalendar: '04:40', Persistent: true, RandomizedDelaySec: '15min' },
-    // A random delay would hold this timer, too, and the fallback could reboot first.
+    // A random delay otherwise holds this timer, too, and the fallback could reboot first.
     { OnBootSec: 60, Unit: 'hydra-ops-auto-update.service' },
   ])
   expect(await valuesOf(enabled, '(config.systemd.timers ? hydra-ops-auto-update-boot)')).toEqual([false])

@@ -106,7 +106,10 @@ describe('nix/options.nix with the lib of nixpkgs', () => {
   })
 })
 
-/** The modules of the stand-in need a module system of today, and a whole nixpkgs has modules of its own. */
+/**
+ * Tests a Hydra with the stand-in's modules. These modules need a module system of today, and a whole nixpkgs has its
+ * own modules.
+ */
 function hydraByLib(): void {
   it('evaluates a whole Hydra over the modules of the stand-in', async () => {
     nix.write(

@@ -99,7 +99,7 @@ export function optionsContract(
   it.each(names)('accepts and refuses the same values for %s as the schema', async (name) => {
     const all = valuesFor(name).map((value) => ({ [name]: value }))
     expect(await differences(declared, module, all)).toEqual([])
-    // The comparison would show nothing without a value of each kind.
+    // The comparison shows nothing without a value of each kind.
     expect(new Set(all.map((options) => declared.schema.safeParse(options).success)).size).toBe(2)
   })
 

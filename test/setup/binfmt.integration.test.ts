@@ -15,7 +15,7 @@ const entry = (flags: string) => `enabled\ninterpreter /usr/bin/qemu\nflags: ${f
 let folder: string
 let host: LocalShellHost
 
-/** Stands in for the program of binfmt-support: an enabled entry is a file, with the flags of the package. */
+/** Stand-in for the program of binfmt-support: an enabled entry is a file, with the flags of the package. */
 const updateBinfmts = `#!/bin/sh
 case $2 in qemu-arm|qemu-aarch64) ;; *) echo "update-binfmts: warning: no executable $2" >&2; exit 2 ;; esac
 case $1 in
@@ -24,7 +24,7 @@ case $1 in
   *) echo "update-binfmts: unknown argument $1" >&2; exit 2 ;;
 esac
 `
-/** Stands in for the settings of a Nix after the task "nix". */
+/** Stand-in for the settings of Nix after the task "nix". */
 const nix = `#!/bin/sh
 printf 'extra-platforms = %s\\nsystem = x86_64-linux\\n' "$(cat "$BINFMT/../platforms")"
 `

@@ -208,7 +208,7 @@ describe('a cache of the store', () => {
     const log = databaseLog()
     const folder = dirname(log)
     const path = `/${hashPart(standIns.path('harmonia'))}.narinfo`
-    // A program of an earlier test may still be closing the database, and its files would stay.
+    // A program of an earlier test may still be closing the database, and its files then stay.
     await daemon.until('the database is idle', () => !existsSync(log))
     chmodSync(folder, 0o555)
     try {

@@ -11,7 +11,7 @@ import { withScript } from '../fixtures/with-script.js'
 export interface ContractSubject {
   readonly host: Host
   readonly task: WantedTask
-  /** Whether the task can be proved here, which stand-ins for its programs prevent. */
+  /** Whether the task can be proved here; stand-ins for its programs prevent a proof. */
   readonly verifiable: boolean
   /** A script that removes everything that the task leaves behind. */
   readonly reset: string

@@ -38,8 +38,8 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   /**
-   * Takes the lock of a deployment, runs a program under the lock, and keeps the lock until it is killed. Says what the
-   * program prints.
+   * Takes the lock of a deployment, runs a program under the lock, and keeps the lock until it is killed. Reports the
+   * program's output.
    */
   async holdWithProgram() {
     const store = await storeIn(root, { operator })
@@ -80,7 +80,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     }
   },
 
-  /** Gives machines of a new deployment the lowest free ports of all deployments. */
+  /** Gives each machine of a new deployment the lowest port that no deployment uses. */
   async allocate() {
     const store = await storeIn(root, { operator })
     const name = DeploymentName.parse(`deployment-${process.pid}`)
@@ -95,7 +95,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
           )
           let port = 20_000
           while (taken.has(port)) port += 1
-          // Another process would take the same port between the look and the write.
+          // Another process otherwise takes the same port between the look and the write.
           await sleep(Math.random() * 5)
           await held.putMachine(MachineName.parse(`m${index}`), machineRecord({ index, allocation: port }))
         })
@@ -104,7 +104,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     say('done')
   },
 
-  /** Takes and loses one lock many times, always as a process does that dies with it. */
+  /** Takes one lock many times, and loses the lock each time as a dying process does. */
   async takeOver() {
     const folder = join(root, 'lock')
     const inside = join(root, 'inside')

@@ -17,7 +17,7 @@ function onTerminal(
   answers: readonly (readonly [string, string])[] = [],
 ): Promise<Shown> {
   const command = `stty cols 100 rows 30; exec ${process.execPath} --import tsx '${program}' ${args.join(' ')}`
-  // The environment keeps TMPDIR and others, but CI would turn the moving lines off.
+  // The environment keeps TMPDIR and others, but CI turns the moving lines off.
   const { CI: _, ...env } = process.env
   const child = spawn('script', ['-qec', command, '/dev/null'], { env: { ...env, TERM: 'xterm-256color' } })
   const waiting = [...answers]

@@ -1,14 +1,14 @@
-# Reads the state that a closure wants, and keeps the record of our changes to the machine: /var/lib/hydra-ops.
+# Reads the state that a closure wants. Keeps the record of our changes to the machine, in /var/lib/hydra-ops.
 #
 # `managed` names every change of ours that was not taken back, in the format of the manifest:
 #   ["path", path]  ["dir", folder we made]  ["saved", path, number of its original in saved/]
 #   ["unit", name, "enable" or "", text, hash of restartTriggers]   as it last started with success
 # `managed` is written before any change, as a promise of what may exist, and again at the end.
 #
-# `owner` is the UUID of the deployment that `managed` belongs to. The UUID is an argument and not a part of the closure,
-# which is the same for every deployment of one definition. `owner` is written under the lock, before the first promise.
-# The entries of `managed` therefore belong to the owner at every point of a kill. An administrator who removes the file
-# lets the next deployment take over.
+# `owner` is the UUID of the deployment that `managed` belongs to. The UUID is an argument, because a closure is the
+# same for every deployment of one definition. `owner` is written under the lock, before the first promise. The entries
+# of `managed` therefore belong to the owner at every point of a kill. An administrator who removes the file lets the
+# next deployment take over.
 package State;
 use strict;
 use warnings;
@@ -34,7 +34,7 @@ sub read_manifest {
     my %want = (files => {}, units => {}, hosts => [], apt => {}, links => {});
     for my $record (manifest_records($closure)) {
         my ($kind, @rest) = @$record;
-        # A newer closure may have records that this program does not know; a guess would leave the machine half made.
+        # A newer closure may have records that this program does not know; a guess leaves the machine half made.
         die "the manifest has a record of kind '$kind' with ${\ scalar @$record} strings, which is not known here\n"
             unless ($size{$kind} // 0) == @$record;
         if ($kind eq 'file' || $kind eq 'source') {
@@ -72,7 +72,7 @@ sub wanted_paths {
 
 # --- done --------------------------------------------------------------------------------------------------------
 
-# Refuses a machine of another deployment; otherwise the files of that deployment would be removed as obsolete.
+# Refuses a machine of another deployment; otherwise the files of that deployment are removed as obsolete.
 sub refuse_other_owner {
     my ($deployment) = @_;
     my $owner = Files::read_bytes("$own/owner") // return;

@@ -94,7 +94,7 @@ function staleFiles(ops: Ops, record: DeploymentRecord, network: NetworkDefiniti
   ]
 }
 
-/** Says what is wrong with default.nix or with the file of a machine. */
+/** Describes the fault of default.nix or of a machine's file. */
 function staleFile(folder: string, path: string): string {
   const file = join(folder, path)
   if (textOf(folder, path) === undefined)
@@ -116,7 +116,7 @@ function parse(text: string | undefined): Data | undefined {
   }
 }
 
-/** Names what changed since the file was written. */
+/** Names the changes since the file was written. */
 function differences(written: Data, wanted: Data): string[] {
   const names = [...new Set([...Object.keys(written.machines), ...Object.keys(wanted.machines)])].sort()
   const { name, uuid } = wanted.deployment

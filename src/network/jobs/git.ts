@@ -9,7 +9,7 @@ const noUpstream = /no upstream|no such branch|upstream branch|does not point to
 
 /** Git's answers about one checkout. */
 export interface Checkout {
-  /** Returns those of the files that git has. Their paths are below the checkout. */
+  /** Returns the given files that git tracks, with paths below the checkout. */
   tracked(files: readonly string[]): Promise<string[]>
   /** Returns the number of tracked files whose content is not committed. */
   uncommitted(): Promise<number>
@@ -75,7 +75,7 @@ export function refuseSecret(input: string, value: string): void {
   if ((user === '' || isOpen) && !rest.includes('?')) return
   throw usageError(
     `the address of the input '${input}' holds a user, a password or a token, which everybody could read in Hydra`,
-    { hint: `give an address without them: --${flagOf[input] ?? input} "URL BRANCH"` },
+    { hint: `give an address without user, password and token: --${flagOf[input] ?? input} "URL BRANCH"` },
   )
 }
 

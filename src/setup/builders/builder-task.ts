@@ -96,7 +96,10 @@ function hasOtherNamed({ definition, peers }: TaskMachine, name: string): boolea
   return definition.name !== name && peers?.has(MachineName.parse(name)) === true
 }
 
-/** Writes the keys that may log in, with the very command of Nix and Hydra (measured), which only serves the store. */
+/**
+ * Writes the keys that may log in. Their command is the very command of Nix and Hydra (measured), which only serves the
+ * store.
+ */
 function keysOf({ keys }: OfferOptions): string {
   return authorizedKeys(keys, { task: offerTask, command: 'nix-store --serve --write' })
 }

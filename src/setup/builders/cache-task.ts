@@ -106,8 +106,8 @@ function wantedCache(machine: TaskMachine): CacheTaskOptions | undefined {
 }
 
 /**
- * Writes the keys that may log in. The command gives the daemon's own protocol, in which the daemon distrusts the user:
- * a user whom it trusts could change settings that run programs as root.
+ * Writes the keys that may log in. The command gives the daemon's own protocol, in which the daemon distrusts the user.
+ * A trusted user could change settings that run programs as root.
  */
 function keysOf({ keys }: OfferOptions): string {
   return authorizedKeys(keys, { task: cacheTask, command: 'NIX_REMOTE=daemon exec nix-daemon --stdio' })
@@ -115,7 +115,7 @@ function keysOf({ keys }: OfferOptions): string {
 
 const settings = { file: signingFile, content: signingSettings() }
 
-/** Writes the settings that let Nix sign. A missing key would end every build, so the key comes first. */
+/** Writes the settings that let Nix sign. A missing key ends every build, so the key comes first. */
 function signingSettings(): string {
   return `# Written by hydra-ops (set-up task "${cacheTask}"); changes made here are overwritten.
 extra-secret-key-files = ${secretFile}

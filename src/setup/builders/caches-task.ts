@@ -51,7 +51,7 @@ export function substituter({ key }: Pick<CacheUse, 'key'>, { host, hostKey }: U
   return `ssh-ng://${cacheUser}@${host}?priority=50&ssh-key=${coded(key.file)}&base64-ssh-public-host-key=${coded(hostKeyFile)}`
 }
 
-/** Returns the settings of Nix. They have `fallback`; a builder that is down would otherwise end every build (measured). */
+/** Returns the settings of Nix. They have `fallback`; a builder that is down otherwise ends every build (measured). */
 export function cachesSettings(use: CacheUse): string {
   const keys = [...new Set(use.caches.map(({ publicKey }) => publicKey))]
   return `# Written by hydra-ops (set-up task "${cachesTask}"); changes made here are overwritten.
@@ -91,7 +91,7 @@ async function applyCaches(host: Host, use: CacheUse, run: Run): Promise<Record<
   return { caches: use.caches.map(({ machine }) => machine).join(',') }
 }
 
-/** Logs in to each cache as the daemon does, and lets the daemon fetch a path that only the builder has. */
+/** Logs in to each cache as the daemon does. Then lets the daemon fetch a path that only the builder has. */
 async function verifyCaches(host: Host, use: CacheUse, run: Run): Promise<void> {
   for (const cache of use.caches) {
     const builder = { ...cache, user: cacheUser }

@@ -41,10 +41,14 @@ export const builderKeyTask: SetupTask<KeyOptions> = {
   async verify(host, options, run) {
     const facts = await askMachine(host, { ...question, values: valuesOf(options) }, run)
     if (/^ssh-ed25519 [A-Za-z0-9+/]+=*$/.test(fact(facts, 'public'))) return
-    throw failure('BUILDER_KEY', `machine '${host.machine}': ${options.key.file} is no private key of ssh`, {
-      machine: host.machine,
-      hint: `move ${options.key.file} away on the machine, then deploy again`,
-    })
+    throw failure(
+      'BUILDER_KEY',
+      `machine '${host.machine}': ${options.key.file} is not an ed25519 private key without a passphrase`,
+      {
+        machine: host.machine,
+        hint: `move ${options.key.file} away on the machine, then deploy again`,
+      },
+    )
   },
 }
 

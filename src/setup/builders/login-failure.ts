@@ -90,7 +90,7 @@ export function loginCause(text: string, { builder, key }: Login): LoginCause | 
   return found === undefined ? undefined : { why: found[1], hint: found[2], byHand: found[3] }
 }
 
-/** Returns what a login shell printed, as Nix tells it: Hydra as a number, the store of ssh with its text. */
+/** Returns the output of a login shell from Nix's error. Hydra quotes a number, the ssh store the text. */
 function printedBefore(text: string): string | undefined {
   const number = /serialised integer (\d+) is too large/.exec(text)?.[1]
   if (number !== undefined) return firstCharacters(number)

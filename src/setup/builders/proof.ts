@@ -17,8 +17,8 @@ interface Trial {
 }
 
 /**
- * Lists the builds that prove a builder: for each system one that any build may be, and one that requires every feature.
- * A builder takes only builds that require all its mandatory features, so both require these.
+ * Lists the builds that prove a builder, at most two for each system. One build requires only the mandatory features,
+ * the other build every feature. A builder refuses a build that does not require all its mandatory features.
  */
 export function trialsOf(builder: UsedBuilder): Trial[] {
   const { systems, supportedFeatures, mandatoryFeatures } = builder
@@ -81,7 +81,7 @@ export async function proveFrom(place: ProofPlace, builder: UsedBuilder, run: Ru
   }
 }
 
-/** Nix names a builder with its scheme, and a queue runner without. */
+/** Removes the scheme, with which Nix but not a queue runner names a builder. */
 function withoutScheme(name: string): string {
   return name.replace(/^ssh:\/\//, '')
 }

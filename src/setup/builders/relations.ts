@@ -45,7 +45,7 @@ export interface CacheUse {
   readonly awaited: readonly MachineName[]
 }
 
-/** Returns the builders of a machine; `undefined` if there are none, and none whose traces are to be removed. */
+/** Returns the builders of a machine; `undefined` if there are neither builders nor traces to remove. */
 export function builderUse(machine: TaskMachine): BuilderUse | undefined {
   const builders: UsedBuilder[] = []
   const awaited: MachineName[] = []
@@ -62,7 +62,9 @@ export function builderUse(machine: TaskMachine): BuilderUse | undefined {
   return { reader, key: keyOf(reader), builders, awaited }
 }
 
-/** Returns the builders from which a machine fetches; `undefined` if there are none, and none is to be removed. */
+/**
+ * Returns the builders from which a machine fetches; `undefined` if there are neither builders nor traces to remove.
+ */
 export function cacheUse(machine: TaskMachine): CacheUse | undefined {
   const caches: UsedCache[] = []
   const awaited: MachineName[] = []
@@ -129,5 +131,5 @@ function keyOf(reader: BuilderReader): BuilderKey {
     : { file, user: hydraUsers.queueRunner, group: hydraGroup, directory }
 }
 
-/** Lists of builders that hydra-ops writes, beside those of the machine's own. */
+/** Builder lists that hydra-ops writes, beside the machine's own lists. */
 export const listFiles: Readonly<Record<BuilderReader, string>> = builderLists

@@ -89,7 +89,7 @@ const machinesFiles = `${hydraMachinesFile}:${listFiles['queue runner']}`
 const noFeatures = '-'
 
 /**
- * Writes Hydra's own list of builders. The list is never /etc/nix/machines, because the daemon would then send its own
+ * Writes Hydra's own list of builders. The list is never /etc/nix/machines, because the daemon then sends its own
  * builds to localhost. Such a build waits for the daemon's own lock for ever (measured). The name is exactly
  * `localhost`, because every other name locks the store twice.
  */
@@ -106,8 +106,8 @@ function ownLine({ systems, cores, kvm }: HydraFacts): string {
 }
 
 /**
- * Lists the features of this machine: kernels need big-parallel, tests of NixOS the others. Otherwise builds would be
- * queued for ever.
+ * Lists the features of this machine: kernels need big-parallel, tests of NixOS the others. Otherwise builds are queued
+ * for ever.
  */
 export function ownFeatures(kvm: boolean): string[] {
   return [...(kvm ? ['kvm'] : []), 'nixos-test', 'benchmark', 'big-parallel']
@@ -164,7 +164,7 @@ export function databaseUrl({ name, port }: Database, application: string | unde
   return `postgres://${hydraRole}@%2Frun%2Fpostgresql:${port}/${name}${query}`
 }
 
-/** Writes variables for a login shell; hydra-create-user would otherwise look for another database. */
+/** Writes variables for a login shell; hydra-create-user otherwise looks for another database. */
 export function shellProfile(database: Database, facts: Pick<HydraFacts, 'database' | 'runner'>): string {
   const variables = Object.entries(hydraEnvironment(database, facts)).filter(([name]) =>
     name.startsWith('HYDRA_'),

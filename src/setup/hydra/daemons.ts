@@ -95,7 +95,7 @@ function server({ settings: { options } }: HydraUnitsInput): Daemon {
 }
 
 function evaluator(input: HydraUnitsInput): Daemon {
-  const ownSettings = input.facts.evaluatorToldBy === 'file'
+  const ownSettings = input.facts.evaluatorSettings === 'file'
   const options = ownSettings ? ['--config-path', evaluatorFile] : []
   const unlock = [`${input.package}/bin/hydra-evaluator`, ...options, '--unlock'].join(' ')
   return {
@@ -103,7 +103,7 @@ function evaluator(input: HydraUnitsInput): Daemon {
     description: 'Hydra: evaluator',
     user: hydra,
     exec: ['hydra-evaluator', ...options],
-    // The evaluator ends with 1 when systemd stops it, so that each stop would leave it `failed` (measured).
+    // The evaluator ends with 1 when systemd stops it, so each stop otherwise leaves the unit `failed` (measured).
     lines: [`ExecStopPost=${unlock}`, 'SuccessExitStatus=1', `WorkingDirectory=${hydraHome}`],
     environment: { PATH: programPath(input) },
     writes: [hydraHome, gcRoots],
@@ -139,10 +139,10 @@ function runnerWrites({ settings: { options } }: HydraUnitsInput): string[] {
 
 /**
  * Describes the queue runner in Rust, to which builders connect over a socket that only its own user can reach. Hydra's
- * own module has a port instead, which would be open to every process on the machine. Even builds with a fixed output
- * could connect, because they have the machine's network. A process that poses as a builder could hand in results,
- * which Hydra would sign. (Read in Hydra's source at 14332fbf, not tried.) hydra-server asks for the runner's status at
- * a port.
+ * own module has a port instead, which is open to every process on the machine. Even builds with a fixed output could
+ * connect, because they have the machine's network. A process that poses as a builder could hand in results, which
+ * Hydra then signs. (Read in Hydra's source at 14332fbf, not tried.) hydra-server asks for the runner's status at a
+ * port.
  */
 function gateway(input: HydraUnitsInput): Daemon {
   return {
@@ -176,7 +176,7 @@ function gateway(input: HydraUnitsInput): Daemon {
  */
 function builder(input: HydraUnitsInput): Daemon {
   const { facts, settings } = input
-  const fromFile = facts.builderToldBy === 'file'
+  const fromFile = facts.builderSettings === 'file'
   return {
     name: 'hydra-builder',
     description: "Hydra: the machine's own builder",
@@ -186,7 +186,7 @@ function builder(input: HydraUnitsInput): Daemon {
       ...(fromFile ? ['--config-path', builderFile] : builderOptions(ownBuilder(settings.options, facts))),
     ],
     notifies: true,
-    // The tie is not Wants=, because a builder that keeps restarting would then start a stopped queue runner.
+    // The tie is not Wants=, because a builder that keeps restarting then starts a stopped queue runner.
     ties: ['After=hydra-queue-runner.service', 'PartOf=hydra-queue-runner.service'],
     lines: ['RuntimeDirectory=hydra-builder'],
     environment: { PATH: programPath(input), HOME: '/run/hydra-builder' },

@@ -17,11 +17,11 @@ export interface HydraFacts {
    */
   readonly runner: 'goes-to-builders' | 'takes-builders'
   /** Way to configure hydra-builder: a file since the end of July 2026. */
-  readonly builderToldBy: 'file' | 'options'
+  readonly builderSettings: 'file' | 'options'
   /** Whether the queue runner listens for requests for its metrics: one in C++ does since April 2022. */
   readonly metrics: boolean
   /** Place of the evaluator's settings: a separate file since September 2026 (in Rust). */
-  readonly evaluatorToldBy: 'file' | 'hydra.conf'
+  readonly evaluatorSettings: 'file' | 'hydra.conf'
   /** Programs of the package with names hydra-*. */
   readonly programs: ReadonlySet<string>
   readonly systems: readonly string[]
@@ -65,8 +65,8 @@ export async function hydraFacts(
     database: fact(facts, 'url') === 'yes' ? 'url' : 'dbi',
     runner: takesBuilders ? 'takes-builders' : 'goes-to-builders',
     metrics: !takesBuilders && fact(facts, 'metrics') !== 'no',
-    builderToldBy: takes(facts, 'hydra-builder', '--config-path') ? 'file' : 'options',
-    evaluatorToldBy: takes(facts, 'hydra-evaluator', '--config-path') ? 'file' : 'hydra.conf',
+    builderSettings: takes(facts, 'hydra-builder', '--config-path') ? 'file' : 'options',
+    evaluatorSettings: takes(facts, 'hydra-evaluator', '--config-path') ? 'file' : 'hydra.conf',
     programs,
     systems: facts.get('system') ?? [],
     cores: Math.max(1, Number(fact(facts, 'cores')) || 1),
@@ -76,16 +76,16 @@ export async function hydraFacts(
 }
 
 /**
- * Describes the record of an examination, in the words of the script that reads it. A folder outside of the Nix store
- * may change, and an unsure answer may be wrong, so neither has a record.
+ * Describes the record of an examination, in the words of the script that reads the record. A folder outside of the Nix
+ * store may change, and an unsure answer may be wrong. Neither has a record.
  */
 export function packageRecord(packagePath: string, facts: ExaminedHydra): PlacedFile | undefined {
   if (!isImmutable(packagePath) || !facts.sure) return undefined
   const lines = [
     recordTitle(packagePath),
     ...(facts.runner === 'takes-builders' ? ['takes=hydra-queue-runner --grpc-bind'] : []),
-    ...(facts.builderToldBy === 'file' ? ['takes=hydra-builder --config-path'] : []),
-    ...(facts.evaluatorToldBy === 'file' ? ['takes=hydra-evaluator --config-path'] : []),
+    ...(facts.builderSettings === 'file' ? ['takes=hydra-builder --config-path'] : []),
+    ...(facts.evaluatorSettings === 'file' ? ['takes=hydra-evaluator --config-path'] : []),
     ...(facts.metrics ? [] : ['metrics=no']),
     ...(facts.database === 'url' ? ['url=yes'] : []),
   ]

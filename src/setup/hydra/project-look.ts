@@ -125,7 +125,7 @@ export interface LeftOver extends Gone {
   readonly shared: readonly string[]
 }
 
-/** Finds what the task made and the options no longer name. */
+/** Finds the task's results that the options no longer name. */
 export function leftOver({ made, projects, jobsets }: ProjectsSeen, options: ProjectsOptions): LeftOver {
   const dropped = [...made.projects].filter((name) => projects.has(name) && !Object.hasOwn(options, name))
   const holdsOthers = (project: string) =>

@@ -150,7 +150,7 @@ async function applyProjects(
   const outputs = { projects: Object.keys(options.projects).join(', '), url: options.entrance.url }
   const fired = changes.filter((change) => isShot(options, change))
   const known = withNew(without(seen.made, forgotten(seen, options.projects)), changes)
-  // Hydra itself switches a fired jobset off, so only a jobset that is off already looks the same before and after.
+  // Hydra itself switches a fired jobset off. Only a jobset that is already off looks the same before and after.
   const early = fired.filter(
     ({ project, jobset = '' }) => !isOff(seen.jobsets.get(fullName(project, jobset))),
   )

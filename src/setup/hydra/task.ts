@@ -202,11 +202,11 @@ function generationFiles(settings: DaemonSettings, facts: HydraFacts, database: 
       ? [publicFile(hydraMachinesFile, machinesFile(options.buildMachines, facts))]
       : [
           publicFile(queueRunnerFile, queueRunnerSettings(settings, database)),
-          ...(facts.builderToldBy === 'file'
+          ...(facts.builderSettings === 'file'
             ? [publicFile(builderFile, builderSettings(ownBuilder(options, facts)))]
             : []),
         ]
-  return facts.evaluatorToldBy === 'file'
+  return facts.evaluatorSettings === 'file'
     ? [...builders, publicFile(evaluatorFile, evaluatorSettings)]
     : builders
 }

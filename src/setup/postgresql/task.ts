@@ -32,7 +32,8 @@ const mappedUsers = [hydraUsers.hydra, hydraUsers.queueRunner, hydraUsers.www, '
 const usualMap = [...mappedUsers.map((user) => `${map} ${user} ${hydraRole}`)]
 
 /**
- * Drop-in that restarts PostgreSQL: Debian's unit has no Restart, so a killed postmaster would stay dead (measured).
+ * Drop-in that restarts PostgreSQL: Debian's unit has no Restart, so a killed postmaster otherwise stays dead
+ * (measured).
  */
 const restartDropIn = publicFile(
   '/etc/systemd/system/postgresql@.service.d/hydra.conf',

@@ -91,7 +91,7 @@ function isInstalled(installed: Installed, wanted: string): boolean {
   })
 }
 
-/** Reads the installed packages, as far as a wish names them. */
+/** Reads the installed packages that the wanted packages name. */
 async function installedPackages(host: Host, wanted: WantedPackages, run: Run): Promise<Installed> {
   const what = 'read which packages are installed'
   const names = wanted.all.flatMap((each) => each.split('|').map((one) => split(one.trim()).name))

@@ -23,9 +23,10 @@ import { NixosTrial } from './trial.js'
 import { judgeSwitch, type Verdict } from './verdict.js'
 
 /**
- * Makes a system run so that no fault of the system locks anybody out: a guard on the machine goes back to the old
- * system, unless a new login confirms the new one in time (docs/safety.md). The confirmed system is on trial: its
- * `keep` makes it the boot default. The record names the unit before it starts, so that a later process can continue.
+ * Makes a system run so that no fault of the system locks anybody out. A guard on the machine goes back to the old
+ * system unless a new login confirms the new system in time (docs/safety.md). The confirmed system is on trial: `keep`
+ * makes the system the boot default. The record names the unit before the unit starts, so that a later process can
+ * continue.
  */
 export async function activateSystem(
   session: MachineSession,
@@ -51,7 +52,7 @@ export async function activateSystem(
   const activation = nixosActivation(id, path, seen.survey.bootId)
   const old = first?.old ?? wayBack(seen, path)
   const action = onlyByBoot === undefined ? actionFor(seen, path, options) : actionByBoot(options)
-  // The first activation ends here, and the way back is now the second one's.
+  // The first activation ends here, and the way back is now the second activation's.
   if (first !== undefined) await finishActivation(hostOf(session), first.activation, false, session.run)
   await journal(session, 'activate.start', { data: { unit: activation.unit, path, old, action } })
   await updateJob(session, (draft) => {
@@ -80,8 +81,8 @@ export async function activateSystem(
 }
 
 /**
- * Adds the reason for a reboot. With `once`, a system that needs a boot is booted once here, before anything becomes
- * the boot default.
+ * Adds the reason for a reboot. `once` boots a system that needs a boot here once, before anything becomes the boot
+ * default.
  */
 async function booted(activated: Activated, reason: string | undefined, once: boolean): Promise<Activated> {
   const { trial } = activated

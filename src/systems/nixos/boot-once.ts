@@ -106,7 +106,10 @@ export async function takeOverBootOnce(
   return judge(going, seen, times, '')
 }
 
-/** Waits for the next boot of the machine, cuts the power of a machine that hangs, and confirms or says what happened. */
+/**
+ * Waits for the next boot of the machine, and cuts the power of a machine that hangs. Confirms the boot, or describes
+ * the failure.
+ */
 async function awaitBoot(going: BootingOnce, times: BootOnceTimes): Promise<NixosActivation> {
   const { session, activation } = going
   const seen = await nextBoot(going, activation.bootId, times.hang * 1_000)
@@ -174,7 +177,7 @@ function whyBack({ state }: BootState, trouble: string): string {
   return 'the boot of the new system ended before a login, as by a panic or a power cut'
 }
 
-/** Waits for a login to another boot than the last one, and confirms that boot where it is the one-time boot. */
+/** Waits for a login to a boot after the last boot. Confirms the new boot if it is the one-time boot. */
 async function nextBoot(
   { session, activation }: BootingOnce,
   before: string,

@@ -36,7 +36,7 @@ export const nixos: System = {
   undoes: () => false,
 }
 
-/** Compares a system of the operator's store with the machine, and lists what an interrupted switch left. */
+/** Compares a system of the operator's store with the machine, and lists the rest of an interrupted switch. */
 async function compareWith(
   { ops }: MachineSession,
   seen: NixosSurvey,

@@ -13,7 +13,7 @@ export interface ServiceSample {
 export interface ServiceVerdict {
   /** Services that failed, or that systemd starts again and again. */
   readonly bad: readonly string[]
-  /** Sentences about what was seen of services, bad ones and good ones. */
+  /** Sentences about the observed services, bad and good. */
   readonly notes: readonly string[]
 }
 
@@ -59,7 +59,7 @@ function faultOf(
 ): { readonly bad: boolean; readonly text: string } | undefined {
   const [first] = own
   if (first === undefined) return undefined
-  // Samples name a service from its first restart on, so a service that is absent from the first sample had none.
+  // Samples name a service from its first restart on. A service that is absent from the first sample had no restart.
   const known = first.at === '0' ? first.restarts : 0
   const rise = Math.max(...own.map(({ restarts }) => restarts)) - known
   const peaceful = own.every(({ result }) => result === 'success')

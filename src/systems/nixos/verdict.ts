@@ -31,7 +31,7 @@ const busError = /\borg\.freedesktop\.DBus\.Error\.\w+/
 
 /**
  * Judges a run by its exit status and by the system that runs afterwards; neither suffices alone. An activation that
- * calls `exit` leaves the old system with status 4, for instance, and a crash loop ends with status 0.
+ * calls `exit` leaves the old system with status 4. A crash loop ends with status 0.
  */
 export function judgeSwitch(
   state: SwitchState,
@@ -63,8 +63,8 @@ const meanings = new Map([
 ])
 
 /**
- * Returns the meaning of a status. A switch in Perl that breaks off ends with the number of its last failed system call,
- * which can be any number, so an error of D-Bus in its lines tells more than the status.
+ * Returns the meaning of a status. A switch in Perl that breaks off ends with the number of its last failed system
+ * call. The number can be any, so an error of D-Bus in the lines tells more than the status.
  */
 function meaning(code: number, log: readonly string[]): string {
   if (

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Signs every path of the store once. Nix signs later builds by itself, but not what was there before.
+# Signs every path of the store once. Nix signs later builds by itself, but not older paths.
 # Values: secret (path of the secret key), public (the public key), mark (path of the mark of signed paths).
 #
 # Nix has no stable command that signs. The command has another name before Nix 2.4.

@@ -2,7 +2,7 @@
 # Serves the store of a Nix that somebody without root has in a home, and does nothing else: a forced command of sshd.
 # Values: wrapper (words of the command that enters this Nix, one a line).
 #
-# Nix asks for one of two commands. Output of the profile would end its protocol.
+# Nix asks for one of two commands. Output of the profile ends Nix's protocol.
 : "${wrapper:?}"
 serve() {
   # shellcheck disable=SC2016 # The inner shell expands these variables.

@@ -24,7 +24,7 @@ if [ ! -s "$key" ]; then
 fi
 chmod 0600 -- "$key" || exit 1
 public=$(ssh-keygen -y -P '' -f "$key" < /dev/null) || {
-  echo "$key is no private key of ssh; it was not touched" >&2
+  echo "$key is not an ssh private key without a passphrase; the file was not touched" >&2
   exit 1
 }
 printf '%s\n' "$public" | replace_file "$key.pub" || exit 1

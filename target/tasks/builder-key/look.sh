@@ -10,7 +10,7 @@ if [ ! -s "$key" ]; then
 fi
 public=$(ssh-keygen -y -P '' -f "$key" 2>/dev/null < /dev/null | cut -d' ' -f1,2)
 say public "$public"
-[ -n "$public" ] || say wrong "$key is no private key of ssh"
+[ -n "$public" ] || say wrong "$key is not an ssh private key without a passphrase"
 [ "$(cut -d' ' -f1,2 -- "$key.pub" 2>/dev/null)" = "$public" ] || say wrong "$key.pub does not belong to $key"
 seen=$(stat -c '%a %U %G' -- "$key")
 [ "$seen" = "600 $user $group" ] || say wrong "$key is $seen"

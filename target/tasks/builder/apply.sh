@@ -3,8 +3,8 @@
 # Values: user, home (of the user), group (that may use the Nix daemon), makes_user (true, or false where the
 # configuration of the machine makes the user).
 #
-# Root owns the home, so that nobody who logs in can change the keys. The shell is /bin/sh: nologin would answer the
-# forced command with a sentence, which Nix takes for a number of its protocol.
+# Root owns the home, so that nobody who logs in can change the keys. The shell is /bin/sh: nologin answers the forced
+# command with a sentence, which Nix takes for a number of its protocol.
 : "${user:?}" "${home:?}" "${group:?}" "${makes_user:?}"
 umask 022
 if [ "$makes_user" = true ]; then

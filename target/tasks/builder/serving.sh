@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Counts the builds that others do here: each has a process that serves the store.
+# Counts the builds of other machines here; each build has a process that serves the store.
 # Values: user (who logs in).
 # Prints `serving=` (the number of processes).
 : "${user:?}"

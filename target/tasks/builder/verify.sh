@@ -11,7 +11,7 @@ runuser -u "$user" -- env NIX_REMOTE=daemon nix-store --check-validity --print-i
 }
 settings=$(nix --extra-experimental-features nix-command show-config 2>/dev/null) ||
   settings=$(nix --extra-experimental-features nix-command config show 2>/dev/null) || settings=
-# Without an answer of Nix there is nothing to compare; a build there tells more.
+# There is nothing to compare without an answer of Nix; a build there tells more.
 [ -n "$settings" ] || exit 0
 for pair in trusted-users:"$user" $(for each in $features; do echo "system-features:$each"; done); do
   printf '%s\n' "$settings" | grep -E "^${pair%%:*} = " | tr ' ' '\n' | grep -qxF -- "${pair#*:}" || {

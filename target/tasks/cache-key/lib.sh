@@ -1,8 +1,8 @@
 # shellcheck shell=sh
 # Functions for the scripts about a signing key.
 #
-# A secret key of Nix is `NAME:BASE64` of 64 bytes, the last 32 of which are the public key (libsodium's crypto_sign).
-# No part of the key leaves the machine or appears on a command line.
+# A secret key of Nix is `NAME:BASE64` of 64 bytes. The last 32 bytes are the public key (libsodium's crypto_sign). No
+# part of the key leaves the machine or appears on a command line.
 
 # Sets key_name and key_code from a file. The shell itself reads the file; a line break inside of the code is allowed.
 read_key() {

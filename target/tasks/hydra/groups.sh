@@ -8,7 +8,7 @@ number=$(group_id "$group")
 [ -n "$number" ] && [ -n "$units" ] || exit 0
 # shellcheck disable=SC2086 # A list: one word a line.
 shown=$(systemctl show --property=Id --property=MainPID -- $units 2> /dev/null)
-# systemd prints the properties of a unit in an order of its own, and an empty line before the next unit.
+# systemd prints the properties of a unit in any order, and an empty line before the next unit.
 processes=$(
   printf '%s\n\n' "$shown" | while IFS= read -r line; do
     case $line in

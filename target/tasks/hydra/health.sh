@@ -40,8 +40,8 @@ judge_runner() {
 # Checks the link, the users and the connection to the database.
 check_users_and_database() {
   [ "$(readlink "$home/hydra.conf")" = "$config" ] || say wrong "$home/hydra.conf is not a link to $config"
-  # The daemon answers the greeting of a user whom it admits with a greeting of its own, and no other one. One process
-  # greets as each user. Any other answer is judged by Nix itself, which takes long to start: side by side.
+  # The daemon answers only the greeting of an admitted user with a greeting of its own. One process greets as each
+  # user. Nix itself judges any other answer. Nix takes long to start, so its programs run side by side.
   greeted=$line_feed$(perl -e "$ask_socket" /nix/var/nix/daemon-socket/socket 6378696e00000000 8 30 \
     "$hydra_user" "$runner_user" "$www_user" 2> /dev/null)$line_feed
   {

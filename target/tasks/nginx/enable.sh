@@ -3,10 +3,10 @@
 # Values: staged (path of the new site), site (path of the site), link (that enables it), ports and names (of the site),
 # conflicts_program (for awk).
 # Prints with exit status 5 each `NAME FILE` of another site that has a name of ours.
-# Exit status 3: the configuration was broken before, and is not changed; 4: our site breaks it, and is taken back; 5:
-# another site has a name of ours, which is taken back too.
+# Exit status 3: the configuration was broken before, and is not changed. Exit status 4: our site breaks the
+# configuration, and is taken back. Exit status 5: another site has a name of ours, and our site is taken back too.
 #
-# The rest of a crash must not count as a fault of others, so their configuration is tested without our site.
+# The rest of a crash must not count as a fault of others. Their configuration is therefore tested without our site.
 : "${staged:?}" "${site:?}" "${link:?}" "${ports:?}" "${names:?}" "${conflicts_program:?}"
 default=/etc/nginx/sites-enabled/default
 test_all() { nginx -t -q; }

@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# Tells which program of a package serves the store, and which of its kinds the program is.
+# Finds the program of a package that serves the store, and the program's kind.
 # Values: package (path).
-# Prints `kind=` (nix-serve, nix-serve-ng or harmonia; nothing where there is none of them) and `name=`, its name in bin.
-# For harmonia also `keys=paths` where SIGN_KEY_PATHS names the keys, `notifies=yes` where it tells systemd that it is
-# ready, and `database=yes` where it reads Nix's database itself.
+# Prints `kind=` (nix-serve, nix-serve-ng or harmonia; nothing where there is none of them) and `name=`, its name in
+# bin. Prints for harmonia also `keys=paths` if SIGN_KEY_PATHS names the keys, `notifies=yes` if harmonia notifies
+# systemd, and `database=yes` if harmonia itself reads Nix's database.
 #
 # The first program is Perl, and the second has its name, but is a compiled program that describes itself in one
 # sentence. harmonia's command is harmonia-cache since version 3; `harmonia` is then another program, a client. No

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Removes a file of further settings of Nix, and other files that belong to it, and restarts the daemon when due.
+# Removes a file of further Nix settings and the other files of its task, and restarts the daemon when due.
 # Values: settings (path of the file), others (paths).
 : "${settings:?}" "${others?}"
 split_by_line

@@ -2,8 +2,8 @@
 # Looks at Nix, its settings, its daemon and the schedule of the garbage collection.
 # Values: settings (path of our settings), include (the line of nix.conf that reads them), gc (name of the units of the
 # garbage collection), record (file that tells how Nix has started before).
-# Prints `nix=` with its version, `settings=`, `gc-service=` and `gc-timer=` (hash, nothing for a missing file),
-# `include=` (yes, no), `restart=` (due, no), `socket=`, `gc-active=` and `enabled=` in the words of systemd.
+# Prints `nix=` with its version, and `settings=`, `gc-service=` and `gc-timer=` (hash, nothing for a missing file).
+# Prints `include=` (yes, no), `restart=` (due, no), and `socket=`, `gc-active=` and `enabled=` in the words of systemd.
 #
 # The start of Nix takes a quarter of the time of a look, so an unchanged Nix is not started again.
 : "${settings:?}" "${include:?}" "${gc:?}" "${record:?}"

@@ -39,7 +39,7 @@ for conf in /etc/nix/nix.conf "$settings"; do
   done
 done
 systems=$(systems_of_nix)
-# The record is shell text, in which such a name would end a word.
+# The record is shell text, in which such a name ends a word.
 case $files$systems in *\'*) exit 0 ;; esac
 # shellcheck disable=SC2086 # A list: one path a line.
 states=$(file_states $files)

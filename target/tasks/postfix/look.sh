@@ -1,10 +1,10 @@
 # shellcheck shell=sh
 # Looks at the mail server of the machine.
 # Values: mark (the line of main.cf that marks the settings as ours).
-# Prints without postfix `other=`, the package or program that sends the machine's mail, or nothing. With postfix:
-# `postfix=yes`, `config=absent` alone without main.cf, else `relayhost=`, `interfaces=`, `mark=yes`, `destinations=`,
-# `hostname=`, `wanted=` (the destinations it should have), `running=yes`, `enabled=`, `restart=due`, and `open=`, an
-# address at which other hosts reach port 25.
+# Prints without postfix `other=`, the package or program that sends the machine's mail, or nothing. Prints with postfix
+# `postfix=yes`; `config=absent` alone without main.cf; otherwise `relayhost=`, `interfaces=`, `mark=yes`,
+# `destinations=`, `hostname=`, `wanted=` (the wanted destinations), `running=yes`, `enabled=`, `restart=due`, and
+# `open=`, an address at which other hosts reach port 25.
 #
 # postfix.service of Debian 12 stays active when postfix itself fails; `postfix status` asks its master.
 : "${mark:?}"

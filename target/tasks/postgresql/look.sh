@@ -27,8 +27,8 @@ fi
 [ "${answer##*|}" = "$role" ] ||
   say wrong "the database $database does not belong to $role"
 [ "$extensions" = 1 ] || say wrong 'pg_trgm is missing'
-# One process greets the server as each user. The server answers a user whom it admits with `R`, eight bytes, and `S`,
-# and any other one with `E` (PostgreSQL's manual, 55.2). A program finds the reason of any other answer.
+# One process greets the server as each user. The server answers an admitted user with `R`, eight bytes, and `S`, and
+# any other user with `E` (PostgreSQL's manual, 55.2). A program finds the reason of any other answer.
 line_feed='
 '
 # shellcheck disable=SC2086 # A list: one word a line.

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 
-/** The two names in the file of a difference, which VirtualBox keeps there. */
+/** The two UUIDs that VirtualBox keeps in the file of a differencing image, and the image's size. */
 export interface Difference {
   readonly uuid: string
   readonly parent: string
@@ -8,10 +8,10 @@ export interface Difference {
 }
 
 const firstCluster = 65_536
-/** A part of the header of our own; QEMU keeps parts that it does not know. */
+/** Type of our own header extension; QEMU keeps unknown extensions. */
 const ownPart = 0x56424f58
 
-/** Writes its UUID and that of its parent into the qcow2 file of a difference. */
+/** Writes an image's UUID and its parent's UUID into the qcow2 file of the differencing image. */
 export function markDifference(path: string, uuid: string, parent: string): void {
   const file = openSync(path, 'r+')
   try {
@@ -61,7 +61,7 @@ function dashed(hex: string): string {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
 
-/** Returns the parts of a qcow2 header behind its fixed fields, and their end. */
+/** Returns the extensions of a qcow2 header, and the offset of their end. */
 function partsOf(cluster: Buffer): { known: { type: number; bytes: Buffer }[]; end: number } {
   const known: { type: number; bytes: Buffer }[] = []
   let offset = cluster.readUInt32BE(100)

@@ -78,7 +78,7 @@ export function addMedium(call: Call, given: NewMedium): Medium {
   return medium
 }
 
-/** Makes a medium for the differences from another one. */
+/** Makes a medium for the differencing image of another medium. */
 export function addDifference(call: Call, path: string, uuid: string, parent: Medium): Medium {
   createDifference(path, uuid, parent)
   const variant = 'differencing'
@@ -130,7 +130,7 @@ export function createMedium(call: Call): Answer {
   try {
     createImage({ path, uuid, format, bytes })
   } catch (error) {
-    // The real program prints the same for a folder that takes no file.
+    // The real program prints this error also for a folder in which no file can be made.
     if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
     throw imageFailure('create', path, format, 'VERR_FILE_NOT_FOUND', 630, 'handleCreateMedium')
   }

@@ -165,8 +165,9 @@ export async function createForeign(
 }
 
 /**
- * Returns the settings of a machine without two lines that may differ once VBoxSVC has ended for want of work and started
- * again, on a busy host between any two calls: a time without its fraction, and a default that it saves nowhere.
+ * Returns the settings of a machine without two lines that may differ. VBoxSVC ends when it has no work, and starts
+ * again; on a busy host, this may happen between any two calls. A new VBoxSVC shows a time without its fraction, and a
+ * default that it saves nowhere.
  */
 export async function settingsOf(session: Session, machine: string): Promise<string> {
   const said = await session.vbox('showvminfo', machine, '--machinereadable')

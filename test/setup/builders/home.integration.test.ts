@@ -50,7 +50,7 @@ chown -R alice: . ; chmod 700 .ssh; chmod 600 .ssh/authorized_keys`,
 }, 120_000)
 afterAll(async () => machines?.dispose())
 
-/** The machine `b1` as alice logs in to it, who is not root there. */
+/** Returns the machine `b1` as alice sees it, who is not root there. */
 function alice(): Host {
   const machine = machines.b1.host
   return withScript(machine as unknown as Host, (text, args, options) =>

@@ -86,7 +86,7 @@ export async function standInSystemctl(machine: RootNamespace): Promise<void> {
   await machine.standIn('systemctl', `[ "$*" = 'try-restart nix-daemon.service' ] || exit 0\n${restart}`)
 }
 
-/** Text that restarts the daemon, which has no settings of this host's environment. */
+/** Script that restarts the daemon without the settings of this host's environment. */
 const restart = `[ ! -e /run/nix-daemon.pid ] || kill "$(cat /run/nix-daemon.pid)" 2> /dev/null
 rm -f /nix/var/nix/daemon-socket/socket
 setsid env -u NIX_CONFIG nix-daemon > /var/log/nix-daemon.log 2>&1 < /dev/null & echo $! > /run/nix-daemon.pid

@@ -23,8 +23,8 @@ const august2026: HydraFacts = {
   database: 'url',
   runner: 'takes-builders',
   metrics: false,
-  builderToldBy: 'file',
-  evaluatorToldBy: 'hydra.conf',
+  builderSettings: 'file',
+  evaluatorSettings: 'hydra.conf',
   programs: new Set([
     ...['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user'],
     ...['hydra-notify', 'hydra-send-stats', 'hydra-update-gc-roots', 'hydra-builder'],
@@ -134,7 +134,7 @@ describe('the units of a Hydra with a queue runner that builders connect to', ()
   })
 
   it('give a builder from before July 2026 its settings as options', () => {
-    const text = unit('hydra-builder.service', {}, { ...august2026, builderToldBy: 'options' })
+    const text = unit('hydra-builder.service', {}, { ...august2026, builderSettings: 'options' })
     expect(text).toContain(
       'hydra-builder --gateway-endpoint unix:///run/hydra-queue-runner/builders.sock --max-jobs 2 --speed-factor 1 --systems x86_64-linux --systems aarch64-linux --supported-features kvm ',
     )
@@ -142,7 +142,7 @@ describe('the units of a Hydra with a queue runner that builders connect to', ()
   })
 
   it('name the file of an evaluator with settings of its own, also when it only unlocks', () => {
-    const text = unit('hydra-evaluator.service', {}, { ...august2026, evaluatorToldBy: 'file' })
+    const text = unit('hydra-evaluator.service', {}, { ...august2026, evaluatorSettings: 'file' })
     expect(text).toContain(`ExecStart=${path}/bin/hydra-evaluator --config-path /etc/hydra/evaluator.toml\n`)
     expect(text).toContain(
       `ExecStopPost=${path}/bin/hydra-evaluator --config-path /etc/hydra/evaluator.toml --unlock\n`,

@@ -66,7 +66,7 @@ describe('a package of Hydra', () => {
     expect(await facts(packageOf('hydra'))).toMatchObject({
       database: 'dbi',
       runner: 'goes-to-builders',
-      evaluatorToldBy: 'hydra.conf',
+      evaluatorSettings: 'hydra.conf',
     })
   })
 
@@ -75,8 +75,8 @@ describe('a package of Hydra', () => {
     expect(found).toMatchObject({
       database: 'url',
       runner: 'takes-builders',
-      builderToldBy: 'file',
-      evaluatorToldBy: 'hydra.conf',
+      builderSettings: 'file',
+      evaluatorSettings: 'hydra.conf',
     })
     expect([...found.programs]).toContain('hydra-builder')
   })
@@ -89,7 +89,7 @@ describe('a package of Hydra', () => {
     expect(await facts(joined('older', join(folder, 'apart')))).toMatchObject({
       database: 'dbi',
       runner: 'takes-builders',
-      builderToldBy: 'options',
+      builderSettings: 'options',
     })
   })
 
@@ -99,7 +99,7 @@ describe('a package of Hydra', () => {
     rmSync(join(newer, 'bin/hydra-evaluator'))
     expect(await facts(joined('newer', join(folder, 'own-evaluator')))).toMatchObject({
       database: 'url',
-      evaluatorToldBy: 'file',
+      evaluatorSettings: 'file',
     })
   })
 
@@ -108,7 +108,7 @@ describe('a package of Hydra', () => {
     rmSync(join(careless, 'bin/hydra-evaluator'))
     program('curious', 'hydra-evaluator', 'env | grep -q LC_ALL && echo "--config-path"; true')
     expect(await facts(joined('careless', join(folder, 'curious')))).toMatchObject({
-      evaluatorToldBy: 'hydra.conf',
+      evaluatorSettings: 'hydra.conf',
     })
   })
 
@@ -204,7 +204,7 @@ describe('the examination of a package in the Nix store', () => {
     expect(first).toMatchObject({
       database: 'url',
       runner: 'takes-builders',
-      builderToldBy: 'file',
+      builderSettings: 'file',
       sure: true,
     })
     expect(calls()).toBe(1)

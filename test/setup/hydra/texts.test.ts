@@ -16,8 +16,8 @@ const may2022: HydraFacts = {
   database: 'dbi',
   runner: 'goes-to-builders',
   metrics: true,
-  builderToldBy: 'options',
-  evaluatorToldBy: 'hydra.conf',
+  builderSettings: 'options',
+  evaluatorSettings: 'hydra.conf',
   programs: new Set([
     ...['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user'],
     ...['hydra-notify', 'hydra-send-stats', 'hydra-update-gc-roots'],

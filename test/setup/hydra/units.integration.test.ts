@@ -53,8 +53,8 @@ function unitsOf(hydra: Record<string, unknown>, more: Partial<HydraFacts> = {})
       database: 'url',
       runner: 'goes-to-builders',
       metrics: true,
-      builderToldBy: 'file',
-      evaluatorToldBy: 'hydra.conf',
+      builderSettings: 'file',
+      evaluatorSettings: 'hydra.conf',
       programs: new Set(programs),
       systems: ['x86_64-linux'],
       cores: 2,
@@ -92,8 +92,8 @@ describe('the units of Hydra', () => {
 
   it.each<[string, Partial<HydraFacts>]>([
     ['as they are', {}],
-    ['with settings as options', { builderToldBy: 'options' }],
-    ['with an evaluator that has settings of its own', { evaluatorToldBy: 'file' }],
+    ['with settings as options', { builderSettings: 'options' }],
+    ['with an evaluator that has settings of its own', { evaluatorSettings: 'file' }],
   ])('are accepted by systemd when builders connect to the queue runner: %s', (_, facts) => {
     const units = unitsOf({ cache: { enable: true } }, { ...facts, runner: 'takes-builders' })
     expect(units.map(({ name }) => name)).toContain('hydra-builder.service')

@@ -88,7 +88,7 @@ const fallback = () => machine.runPlaced(old, `${bootOnceFolder}/fallback`)
 const hasFallback = () => machine.exists(`${control}/sysinit.target.wants/hydra-ops-boot-once.timer`)
 const entersOnce = () => /^next_entry=.+/m.test(machine.read('boot/grub/grubenv') ?? '')
 
-/** Lists what is left of a one-time boot on the machine. */
+/** Lists the remains of a one-time boot on the machine. */
 const remains = () => [
   ...machine.list(control),
   ...machine.list('nix/var/nix/profiles/system-profiles'),

@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => guest?.dispose())
 beforeEach(() => guest.reset())
 
-/** A row of the measured behaviour: what the new system does, what comes of it, and which system then runs. */
+/** A row of the measured behaviour: the new system's fault, the consequence, and the system that then runs. */
 interface Row {
   readonly it: string
   readonly made: MadeSystem

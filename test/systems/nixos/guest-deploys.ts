@@ -91,7 +91,7 @@ export class GuestDeploys {
     expect(await this.guest.sh('ls /nix/var/nix/gcroots/hydra-ops')).toBe('previous')
   }
 
-  /** Checks that the old system runs, also after the next boot, and returns what `info` notes. */
+  /** Checks that the old system runs, also after the next boot, and returns the notes of `info`. */
   async expectOld(): Promise<readonly string[]> {
     const { old } = this.guest
     const { seen, ...where } = await this.guest.look()
@@ -105,7 +105,7 @@ export class GuestDeploys {
     return this.guest.begin({ run: `r${this.runs}`, activation: this.left }, change)
   }
 
-  /** Does what a deploy does with a machine that has the closure. */
+  /** Makes the steps of a deploy for a machine that has the closure. */
   private async deploy(session: MachineSession, path: StorePath): Promise<void> {
     await reattach(session)
     const { survey } = await surveyNixos(hostOf(session), session.run)
@@ -115,7 +115,7 @@ export class GuestDeploys {
     await trial?.keep()
   }
 
-  /** Lists what belongs to a one-time boot only. */
+  /** Lists the parts of the guest that belong to a one-time boot only. */
   private remains(): Promise<string> {
     return this.guest.sh(`ls /etc/systemd/system.control /var/lib/hydra-ops/boot-once 2> /dev/null || true
 ls /nix/var/nix/profiles/system-profiles 2> /dev/null || true

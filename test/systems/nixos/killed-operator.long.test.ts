@@ -5,9 +5,9 @@ import { deaths } from './script-places.js'
 import type { Place } from './stopping.js'
 
 /*
- * In each test an operator's host dies while one of its scripts is right before a line. The test ends the operator's
- * connection, and kills the script some seconds later, as sshd does at the latest. The machine and its units go on.
- * The next operator deploys meanwhile.
+ * Each test lets an operator's host die while one of its scripts is right before a line. The test ends the operator's
+ * connection, and kills the script some seconds later, as sshd does at the latest. The machine and its units go on. The
+ * next operator deploys meanwhile.
  */
 
 let deploys: GuestDeploys

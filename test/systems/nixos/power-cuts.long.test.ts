@@ -8,9 +8,9 @@ import type { Place } from './stopping.js'
  * Each test cuts the power right before one line of a script, on a guest that boots from its own disk.
  *
  * The script stops there and says so on the serial console. The test then kills QEMU with SIGKILL, some 50 ms later.
- * Writes that the guest's kernel had not made to its disk are lost, and so are QEMU's own tables of the disk (qcow2) as
- * far as QEMU had not written them. Writes that QEMU had handed to the host's kernel are not lost. A disk that loses or
- * reorders writes of its own cache, and a sector that is half written, are not simulated.
+ * Writes that the guest's kernel had not made to its disk are lost. QEMU's own tables of the disk (qcow2) are lost as
+ * far as QEMU had not written the tables. Writes that QEMU had handed to the host's kernel are not lost. The tests
+ * simulate no disk that loses or reorders writes of its own cache, and no half-written sector.
  */
 
 let deploys: GuestDeploys

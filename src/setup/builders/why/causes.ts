@@ -204,7 +204,7 @@ function noJobs(entry: Entry): Cause {
   }
 }
 
-/** A queue runner that copies to its own store by ssh waits for its own lock. */
+/** Detects a queue runner that copies to its own store by ssh, and so waits for its own lock. */
 function ownHostByName({ decider, hostNames }: WhyFacts, entry: Entry): Cause | undefined {
   const { host } = addressOf(entry.name)
   const itself = host === 'localhost' ? !isLocalhost(entry) : hostNames.includes(host)

@@ -5,7 +5,7 @@ import type { Entry } from './lists.js'
 
 type Asked = Pick<WhyFacts, 'derivation' | 'own'>
 
-/** Says whether the Nix of the machine builds the derivation itself. Without jobs, Nix runs no builtin either. */
+/** Says whether the Nix of the machine builds the derivation itself. A Nix without jobs runs no builtin either. */
 export function buildsItself(asked: Asked): boolean {
   return asked.own.maxJobs > 0 && isAble(asked)
 }
