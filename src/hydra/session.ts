@@ -94,7 +94,7 @@ function subjectOf(machine: string | undefined): string {
 
 function loginHint(answer: HttpAnswer): string {
   if (answer.body.includes('POST requests should come from'))
-    return 'a proxy before Hydra changes the host name; the proxy must pass Host, and X-Forwarded-Proto with TLS'
+    return 'a proxy in front of Hydra changes the host name; the proxy must pass Host, and X-Forwarded-Proto with TLS'
   if (answer.status < 400)
     return 'another program answers at this URL, such as a proxy with a login page of its own; the URL must lead to Hydra'
   if (answer.status === 502 || answer.status === 504)

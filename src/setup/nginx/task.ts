@@ -55,7 +55,7 @@ export interface NginxOptions extends SiteSettings {
 
 export const nginxTask: SetupTask<NginxOptions> = {
   id: 'nginx',
-  title: 'nginx before Hydra and its caches',
+  title: 'nginx in front of Hydra and its caches',
   after: ['binary-cache'],
   stage: 'configure',
   debianPackages: ({ options }) => [
