@@ -314,8 +314,7 @@ let
     in
     within { machine = name; inherit (each) files; } (deepSeq data data);
 
-  # A NixOS machine takes far more memory than other machines. An evaluation may therefore leave some machines to later
-  # evaluations.
+  # NixOS machines take far more memory than others, so one evaluation may leave machines to later evaluations.
   included = filter (name: ! elem name input.exclude) names;
   isNixos = name: let each = machines.${name}; in within { machine = name; inherit (each) files; } (each.os == "nixos");
   batch = input.batch or null;

@@ -147,7 +147,7 @@ function refuseOther(folder: string, uuid: string): void {
   const other = text === undefined ? undefined : /"uuid": "([0-9a-f-]{36})"/.exec(text)?.[1]
   if (other === undefined || other === uuid) return
   throw usageError(`${join(folder, 'machines.json')} is of another deployment (${other})`, {
-    hint: 'each network needs a folder of its own: move the files of this network there with git mv; give the deployment the new paths with hydra-ops modify; then run hydra-ops hydra jobs init DIR',
+    hint: 'each network needs a folder of its own: move the files of this network there with git mv; give the deployment the new paths with hydra-ops modify; run hydra-ops hydra jobs init DIR',
   })
 }
 
