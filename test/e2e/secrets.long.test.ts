@@ -16,6 +16,9 @@ const sudoPassword = 'Kx7-password-of-sudo-Rb'
 const everySecret = [...Object.values(secrets), sudoPassword]
 const planted = 'Kx7-planted-where-it-may-be-found-Pm'
 
+/** The time for a deploy whose programs are all traced, on an emulated machine (15 minutes beside another guest). */
+const tracedMs = 30 * 60_000
+
 let guest: Guest
 let operator: SshOperator
 
@@ -43,7 +46,10 @@ async function tracedDeploy(trace: string): Promise<{ execs: string; said: strin
   const file = join(operator.folder, trace)
   const strace = ['strace', '--seccomp-bpf', ...recordExecs, file]
   const answers = [['sudo password', `${sudoPassword}\r`]] as const
-  const ended = await operator.onTerminal(['deploy', '-d', 'box', '--debug'], answers, { under: strace })
+  const ended = await operator.onTerminal(['deploy', '-d', 'box', '--debug'], answers, {
+    under: strace,
+    timeoutMs: tracedMs,
+  })
   expect(ended.code, ended.stdout + ended.stderr).toBe(0)
   return { execs: readFileSync(file, 'utf8'), said: ended.stdout + ended.stderr }
 }
