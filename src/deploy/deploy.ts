@@ -214,7 +214,9 @@ async function work(
 ): Promise<MachineResult[]> {
   // A switch that is only tried changes nothing in the network.
   if (request.mode !== 'dry-activate') await deployment.commitNetwork()
-  const killed = request.killObsolete ? await killObsolete(ops, deployment, obsolete, logs) : []
+  const killed = request.killObsolete
+    ? await killObsolete(ops, deployment, obsolete, { drain: request.drain, logs })
+    : []
   await ensureLoginKey(ready.map(({ job }) => job))
   const forOperator = [...network.machines.values()].some(({ options }) => isForOperator(options.builder))
   if (ready.some(({ job }) => isForOperator(job.definition.options.builder)))

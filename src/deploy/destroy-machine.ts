@@ -3,11 +3,16 @@ import type { MachineName } from '../core/names.js'
 import { resourceName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import type { DeploymentSession } from '../core/session.js'
-import { type MachineSession, secretsOf } from '../machine/machine.js'
+import { type MachineSession, recordOf, secretsOf } from '../machine/machine.js'
 import { resourceOf } from '../machine/resource.js'
 import { machineRecord } from '../machine/session.js'
 import { forgetSshFiles } from '../machine/ssh-client.js'
 import { builtRoot } from './build-everything.js'
+
+/** Says whether a machine ends by a destroy; a host that lives on, and that is only forgotten, stays in use. */
+export function endsByDestroy(session: MachineSession): boolean {
+  return session.provider.makesMachines && recordOf(session).handle !== undefined
+}
 
 /**
  * Removes one machine, then forgets it. The intent is written first, so that a repeated call finishes the work after a

@@ -50,7 +50,7 @@ const lostMs = 60_000
 export interface GoingDown {
   /** Word for the error. */
   readonly how: 'rebooted' | 'stopped' | 'destroyed' | 'restored'
-  /** Machines that go down with the same command, and start no build. */
+  /** Machines that go down or are restored by the same command, so that their builds are lost anyway. */
   readonly with?: readonly MachineName[] | undefined
 }
 
@@ -121,14 +121,22 @@ export async function resumeIfUp(session: MachineSession): Promise<void> {
 
 /**
  * Gives a builder its jobs back that an earlier `drainFirst` took, also one of a process that was killed. A person's
- * drain stays.
+ * drain stays. Returns whether there were jobs to give back.
  */
-export async function giveJobsBack(session: MachineSession): Promise<void> {
+export async function giveJobsBack(session: MachineSession): Promise<boolean> {
   const rows = builderRows(session.deployment.record).filter(
     ({ builder, usedBy }) =>
       builder === session.machine && waitingFor(session, usedBy).includes(session.machine),
   )
   for (const row of rows) await setJobs(session, row, { drains: false, choice: usualDrain, how: 'resumed' })
+  // A restored snapshot may be older than the offer of the builder.
+  if (rows.length === 0 && isAwaited(session))
+    session.ops.events.emit({ kind: 'notice', text: withoutOffer(session.machine) })
+  return rows.length > 0
+}
+
+function withoutOffer(builder: MachineName): string {
+  return `builder '${builder}' stays drained, because its record is no builder's; the next deploy of '${builder}' gives the jobs back`
 }
 
 /**

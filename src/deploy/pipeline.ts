@@ -19,7 +19,7 @@ import { activatePart, lookToTry } from './activate-part.js'
 import type { Assessment } from './assess.js'
 import { copyClosure } from './copy-closure.js'
 import { bootstrap, deliverTasks } from './delivery.js'
-import { drainFirst, giveJobsBack, isAwaited, resumeIfUp } from './drain.js'
+import { drainFirst, drainIfRunning, giveJobsBack, isAwaited, resumeIfUp } from './drain.js'
 import { comesFromHydra, fetchClosure } from './fetch-closure.js'
 import { runChecks } from './health.js'
 import { activationDue, activationOptions, alwaysActivates, enter, type Job } from './job.js'
@@ -125,28 +125,31 @@ async function protect(job: Job, wanted: StorePath): Promise<void> {
 async function provision(job: Job, seen: Assessment): Promise<void> {
   enter(job, 'create')
   const known = recordOf(job)
-  const { running, restart } = powerOf(seen)
-  if (running && restart && job.request.allowReboot)
-    await drainFirst(job, job.request.drain, { how: 'rebooted' })
+  const { running, restart, recreates } = powerOf(seen)
+  const { allowReboot, allowRecreate, drain } = job.request
+  if (running && restart && allowReboot) await drainFirst(job, drain, { how: 'rebooted' })
+  if (recreates && allowRecreate) await drainIfRunning(job, drain, { how: 'destroyed' })
   if (seen.changes.length > 0 || known.handle === undefined || known.intent !== undefined) {
     await createResource(job, seen.changes, {
-      allowRestart: job.request.allowReboot,
-      allowRecreate: job.request.allowRecreate,
+      allowRestart: allowReboot,
+      allowRecreate,
     })
   }
   enter(job, 'start')
   if (!running && job.provider.makesMachines) {
     closeJob(job)
     await startResource(job)
-  } else if (restart && job.request.allowReboot) {
+  } else if (restart && allowReboot) {
     closeJob(job)
     await restartResource(job)
   }
 }
 
 function powerOf({ observation, changes }: Assessment) {
+  const recreates = changes.some((change) => change.needs === 'recreate')
   return {
-    running: observation.kind === 'running' && !changes.some((change) => change.needs === 'recreate'),
+    running: observation.kind === 'running' && !recreates,
+    recreates,
     restart: changes.some((change) => change.needs === 'restart'),
   }
 }

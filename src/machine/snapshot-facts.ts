@@ -1,3 +1,4 @@
+import { offerTask } from '../core/builder-offer.js'
 import type { MachineRecord, SnapshotRecord } from '../core/deployment.js'
 import type { Snapshot } from '../core/provider.js'
 
@@ -31,13 +32,15 @@ export function dropRecord(draft: MachineRecord, name: string): void {
 
 /**
  * Drops the facts that a restore may make untrue, before the restore begins. Nobody knows after a crash whether the
- * restore happened. The keys of both times stay, because a key without a record stays on the machine for ever.
+ * restore happened. The keys of both times stay, because a key without a record stays on the machine for ever. The
+ * offer of a builder stays, because other machines have its name in their lists, and may keep jobs from it.
  */
 export function dropClaims(draft: MachineRecord, kept: SnapshotRecord | undefined): void {
   draft.deployed = undefined
   draft.unfinishedCopy = undefined
   draft.activation = undefined
-  draft.tasks = {}
+  const offer = draft.tasks[offerTask]
+  draft.tasks = offer === undefined ? {} : { [offerTask]: { ...offer, inputs: '' } }
   draft.facts = {}
   draft.keys = { ...draft.keys, ...kept?.keys }
 }

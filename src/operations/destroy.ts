@@ -7,9 +7,9 @@ import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
-import { destroyMachine } from '../deploy/destroy-machine.js'
+import { destroyMachine, endsByDestroy } from '../deploy/destroy-machine.js'
 import { type DrainChoice, drainIfRunning, inUseAfterFailure } from '../deploy/drain.js'
-import { type MachineSession, recordedMachine, recordOf } from '../machine/machine.js'
+import { recordedMachine } from '../machine/machine.js'
 import { syncOperatorBuilders } from '../machine/operator-builders.js'
 import { resourceOf } from '../machine/resource.js'
 import { machineRecord } from '../machine/session.js'
@@ -52,7 +52,7 @@ export async function destroyMachines(
       if (something && !there.includes(machine)) throw madeMeanwhile(machine)
       const session = recordedMachine(ops, deployment, machine, run)
       await inUseAfterFailure(session, async () => {
-        if (isDestroyed(session))
+        if (endsByDestroy(session))
           await drainIfRunning(session, request.drain, { how: 'destroyed', with: selected })
         // The provider cleans up in any case, because an old crash may have left invisible remains.
         await destroyMachine(ops, deployment, machine, run)
@@ -63,11 +63,6 @@ export async function destroyMachines(
   // The next deploy makes a new key for a builder that is made anew.
   await syncOperatorBuilders(ops, await ops.store.resolve(request.deployment), false, quiet)
   return results
-}
-
-/** Says whether a machine ends by a destroy; a host that lives on, and that is only forgotten, stays in use. */
-function isDestroyed(session: MachineSession): boolean {
-  return session.provider.makesMachines && recordOf(session).handle !== undefined
 }
 
 /** Picks machines of which something may exist; a machine that cannot be inspected counts, too. */

@@ -39,11 +39,7 @@ export function startMachines(ops: Ops, request: PowerRequest): Promise<MachineR
   return onMachines(ops, { ...request, verb: 'start' }, async (deployment, machine, run) => {
     const session = madeMachine(ops, deployment, machine, run)
     const observation = await session.provider.inspect(await resourceFor(session), run)
-    if (observation.kind === 'running') {
-      const drained = isAwaited(session)
-      if (drained) await giveJobsBack(session)
-      return drained
-    }
+    if (observation.kind === 'running') return isAwaited(session) && (await giveJobsBack(session))
     await startResource(session)
     await withLink(session, async () => {
       await waitAndConnect(session, bootMs)

@@ -8,7 +8,13 @@ import type { Observation } from '../core/provider.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import { noSnapshot } from '../core/snapshot-errors.js'
-import { type DrainChoice, drainIfRunning, giveJobsBack, inUseAfterFailure } from '../deploy/drain.js'
+import {
+  type DrainChoice,
+  drainIfRunning,
+  giveJobsBack,
+  inUseAfterFailure,
+  resumeBuildersOf,
+} from '../deploy/drain.js'
 import { bootMs, hostOf, waitAndConnect } from '../machine/connect.js'
 import { sayMoved, startResource, takenPortsFor } from '../machine/lifecycle.js'
 import {
@@ -156,6 +162,7 @@ async function comeUp(
     // A boot removes keys in /run; memory brings its own back.
     if (!hadMemory) await resendVolatileKeys(session, network)
     await giveJobsBack(session)
+    await resumeBuildersOf(session)
   })
 }
 

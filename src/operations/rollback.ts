@@ -1,6 +1,6 @@
 import pLimit from 'p-limit'
 import type { Ops } from '../core/context.js'
-import { exitCodes, failure, messageOf, OpsError, usageError } from '../core/errors.js'
+import { exitCodes, failure, messageOf, OpsError, throwIfAborted, usageError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName, StorePath } from '../core/names.js'
 import type { MachinePlan, Plan } from '../core/plan.js'
@@ -130,15 +130,32 @@ async function rebootAfter(
   { allowReboot, drain }: RollbackRequest,
   network: NetworkOnce,
 ): Promise<void> {
+  const { machine } = session
   if (allowReboot) {
-    await drainFirst(session, drain, { how: 'rebooted' })
+    await drainFirst(session, drain, { how: 'rebooted' }).catch((error: unknown) => {
+      throwIfAborted(session.run.signal)
+      throw notRebooted(machine, error)
+    })
     await rebootMachine(session)
     await resendVolatileKeys(session, network)
     await giveJobsBack(session)
     return
   }
-  const text = `machine '${session.machine}': ${reason}; run hydra-ops reboot, or rollback --allow-reboot`
+  const text = `machine '${machine}': ${reason}; hydra-ops reboot --include ${machine} reboots the machine`
   session.ops.events.emit({ kind: 'notice', text })
+}
+
+/** Describes a rollback that happened, but for its reboot. A second rollback would go to the newer system again. */
+function notRebooted(machine: MachineName, error: unknown): Error {
+  return failure(
+    'REBOOT',
+    `machine '${machine}' went back to its earlier system, and was not rebooted: ${messageOf(error)}`,
+    {
+      machine,
+      cause: error,
+      hint: `hydra-ops reboot --include ${machine} enters that system; --drain-deadline waits longer, and --no-drain does not wait for builds`,
+    },
+  )
 }
 
 async function lookToGoBack(session: MachineSession, system: System): Promise<Survey> {

@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { useTask } from '../../src/core/builder-offer.js'
+import { offerTask, useTask } from '../../src/core/builder-offer.js'
+import type { MachineRecord } from '../../src/core/deployment.js'
+import { failure } from '../../src/core/errors.js'
 import { MachineName } from '../../src/core/names.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { usualDrain } from '../../src/deploy/drain.js'
@@ -130,6 +132,19 @@ describe('the restore of a builder from a snapshot', () => {
     }
   })
 
+  const changeB1 = async (change: (draft: MachineRecord) => void) => {
+    const { uuid } = await scene.ops.store.resolve(undefined)
+    await scene.ops.store.lock(uuid, (session) => session.updateMachine(MachineName.parse('b1'), change))
+  }
+  const forgetSnapshot = (name: string) =>
+    changeB1((draft) => {
+      delete draft.snapshots?.[name]
+    })
+  const forgetOffer = (name: string) =>
+    changeB1((draft) => {
+      delete draft.snapshots?.[name]?.tasks[offerTask]
+    })
+
   it('takes the jobs away first, waits for the running builds, and gives the jobs back', async () => {
     scene.serving = [1, 0]
     expect(await restore()).toMatchObject([{ machine: 'b1', outcome: 'changed' }])
@@ -145,6 +160,45 @@ describe('the restore of a builder from a snapshot', () => {
       reason: expect.stringContaining('no build runs there any more, before it is restored: 1 build runs'),
     })
     expect([scene.seen.includes('b1 restored'), scene.seen.at(-1)]).toEqual([false, 'resume'])
+  })
+
+  it('that fails gives the jobs back, although the record claims nothing any more', async () => {
+    scene.ops.hypervisor.revert = () => {
+      throw failure('RESTORE', `machine 'b1': the hypervisor refuses`)
+    }
+    const [result] = await restore()
+    expect(result).toMatchObject({ outcome: 'failed', reason: expect.stringContaining('hypervisor refuses') })
+    expect([scene.seen, scene.mark]).toEqual([['drain', '0 builds', 'resume'], 'none'])
+    expect(await drainedNow()).toEqual([false])
+  })
+
+  it('that fails while the builder is off leaves the jobs to its next start', async () => {
+    const { stop: stopDomain, listing } = scene.ops.hypervisor
+    scene.ops.hypervisor.revert = () => {
+      for (const domain of listing().running.filter((name) => name.endsWith('-b1'))) stopDomain(domain)
+      throw failure('RESTORE', `machine 'b1': the memory is of another QEMU`)
+    }
+    await restore()
+    expect(scene.mark).toBe('automatic')
+    await start('b1')
+    expect([scene.seen.at(-1), scene.mark, await drainedNow()]).toEqual(['resume', 'none', [false]])
+  })
+
+  it('of somebody else gives the jobs back too', async () => {
+    await forgetSnapshot('before')
+    expect(await restore()).toMatchObject([{ outcome: 'changed' }])
+    expect([scene.seen.at(-1), scene.mark]).toEqual(['resume', 'none'])
+  })
+
+  it('from before its time as a builder says that a deploy gives the jobs back', async () => {
+    await forgetOffer('before')
+    expect(await restore()).toMatchObject([{ outcome: 'changed' }])
+    const text =
+      "builder 'b1' stays drained, because its record is no builder's; the next deploy of 'b1' gives the jobs back"
+    expect(scene.ops.emitted).toContainEqual({ kind: 'notice', text })
+    scene.seen = []
+    await deploy(scene.ops, { ...standardRequest, drain: quick })
+    expect([scene.seen.at(-1), scene.mark, await drainedNow()]).toEqual(['resume', 'none', [false]])
   })
 
   it('happens although the builder does not answer, because a restore may be its way back', async () => {
@@ -164,6 +218,27 @@ describe('the restore of a builder from a snapshot', () => {
     scene.seen = []
     expect(await restore()).toMatchObject([{ outcome: 'changed' }])
     expect(scene.seen.filter((each) => /drain|builds/.test(each))).toEqual([])
+  })
+})
+
+describe('a builder that a deploy ends', () => {
+  const run = (more: Partial<typeof standardRequest>) =>
+    deploy(scene.ops, { ...standardRequest, drain: quick, ...more })
+  const onAnotherImage = () => fakeMachine('b1', { fake: { baseImage: 'another-image' } })
+
+  it('is drained before it is destroyed, once it left the network', async () => {
+    scene.ops.nix.network = fakeNetwork(['ci', 'web'].map((name) => fakeMachine(name)))
+    scene.serving = [1, 0]
+    await run({ killObsolete: true })
+    expect(scene.seen.slice(0, 4)).toEqual(['drain', '1 builds', '0 builds', 'b1 stop'])
+  })
+
+  it('is drained before it is recreated', async () => {
+    scene.ops.nix.network = fakeNetwork([onAnotherImage(), ...['ci', 'web'].map((name) => fakeMachine(name))])
+    scene.serving = [1, 0]
+    await run({ allowRecreate: true })
+    expect(scene.seen.slice(0, 3)).toEqual(['drain', '1 builds', '0 builds'])
+    expect(scene.seen.some((each) => each.startsWith('b1 '))).toBe(true)
   })
 })
 

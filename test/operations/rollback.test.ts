@@ -127,7 +127,7 @@ describe('rollback', () => {
     expect(ops.emitted).toContainEqual({
       kind: 'notice',
       text: expect.stringMatching(
-        /^machine 'web': reboot needed: .* older kernel .*rollback --allow-reboot$/,
+        /^machine 'web': reboot needed: .* older kernel .*; hydra-ops reboot --include web reboots the machine$/,
       ),
     })
     await rollback()
@@ -135,23 +135,53 @@ describe('rollback', () => {
     expect(fleet.machine('web')).toMatchObject({ boot: 2, current: pathOf('v1'), booted: pathOf('v1') })
   })
 
-  it('drains a builder before its reboot, and gives the jobs back', async () => {
-    Object.assign(ops, { tasks: async () => fakeBuilderTasks('web', 'ci') })
-    const drains = /^(?:take|return) the jobs of builder 'web'$/
-    ops.ssh.answer(drains, ({ machine, values }) => {
-      fleet.events.push(`${machine} ${values.drains === 'true' ? 'drains' : 'resumes'} web`)
-      return succeed('before=none\nread=/etc/nix/machines\n')
-    })
-    ops.ssh.answer('count the running builds', succeed('serving=0\n'))
-    ops.nix.network = fakeNetwork([nixosDefinition('web', { version: 'v2' }), nixosDefinition('ci')])
-    await deploy(ops, standardRequest)
-    fleet.behave(pathOf('v1'), { kernel: '/nix/store/older-kernel' })
-    fleet.events.length = 0
+  describe('of a builder that has to reboot', () => {
     const drain = { ...usualDrain, idleMs: 0, pauseMs: 1 }
-    const machines = { selection: { include: ['web'] } }
-    expect(await rollback({ ...machines, allowReboot: true, drain })).toMatchObject([{ outcome: 'changed' }])
-    expect(fleet.machine('web')).toMatchObject({ boot: 2, booted: pathOf('v1') })
-    expect(fleet.events.slice(-3)).toEqual(['ci drains web', `web reboot ${pathOf('v1')}`, 'ci resumes web'])
+    let serving: number
+    beforeEach(async () => {
+      serving = 0
+      Object.assign(ops, { tasks: async () => fakeBuilderTasks('web', 'ci') })
+      const drains = /^(?:take|return) the jobs of builder 'web'$/
+      ops.ssh.answer(drains, ({ machine, values }) => {
+        fleet.events.push(`${machine} ${values.drains === 'true' ? 'drains' : 'resumes'} web`)
+        return succeed('before=none\nread=/etc/nix/machines\n')
+      })
+      ops.ssh.answer('count the running builds', () => succeed(`serving=${serving}\n`))
+      ops.nix.network = fakeNetwork([nixosDefinition('web', { version: 'v2' }), nixosDefinition('ci')])
+      await deploy(ops, standardRequest)
+      fleet.behave(pathOf('v1'), { kernel: '/nix/store/older-kernel' })
+      fleet.events.length = 0
+    })
+    const back = (more: Partial<RollbackRequest> = {}) =>
+      rollback({ selection: { include: ['web'] }, allowReboot: true, drain, ...more })
+
+    it('drains the builder first, and gives the jobs back', async () => {
+      expect(await back()).toMatchObject([{ outcome: 'changed' }])
+      expect(fleet.machine('web')).toMatchObject({ boot: 2, booted: pathOf('v1') })
+      expect(fleet.events.slice(-3)).toEqual([
+        'ci drains web',
+        `web reboot ${pathOf('v1')}`,
+        'ci resumes web',
+      ])
+    })
+
+    it('says that the machine went back, if its builds last too long for the reboot', async () => {
+      serving = 1
+      const [result] = await back({ drain: { ...drain, deadlineMs: 20 } })
+      expect(result).toMatchObject({
+        outcome: 'failed',
+        reason: expect.stringMatching(
+          /^machine 'web' went back to its earlier system, and was not rebooted: .*1 build runs/,
+        ),
+        hint: expect.stringMatching(/^hydra-ops reboot --include web enters that system; .*--no-drain/),
+      })
+      expect(fleet.machine('web')).toMatchObject({
+        boot: 1,
+        current: pathOf('v1'),
+        bootDefault: pathOf('v1'),
+      })
+      expect(fleet.events.at(-1)).toBe('ci resumes web')
+    })
   })
 
   it('changes nothing on a machine of another deployment', async () => {

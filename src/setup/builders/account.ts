@@ -22,7 +22,7 @@ export interface Logins {
   readonly keys: readonly { readonly machine: MachineName; readonly publicKey: string }[]
   /** Machines that may build here, and whose public key is not known yet. */
   readonly awaited: readonly MachineName[]
-  /** Machines that may build here, and that the deployment does not have. */
+  /** Names that no machine may have: the deployment lacks such a machine, or the builder names itself. */
   readonly unknown: readonly MachineName[]
 }
 
@@ -46,7 +46,8 @@ export function loginsOf({ definition, peers, operatorKey }: TaskMachine): Login
     const publicKey = keyOf(name)
     return publicKey === undefined ? [] : [{ machine: name, publicKey }]
   })
-  const unknown = users.filter((name) => name !== operatorName && peers?.has(name) === false)
+  const isUnknown = (name: MachineName) => name === definition.name || peers?.has(name) === false
+  const unknown = users.filter((name) => name !== operatorName && isUnknown(name))
   const awaited = users.filter((name) => !unknown.includes(name) && keyOf(name) === undefined)
   return { keys, awaited, unknown }
 }

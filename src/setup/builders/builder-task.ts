@@ -163,6 +163,11 @@ function refuseUnknown({ machine }: Host, { unknown, ambiguous }: OfferOptions):
       { machine, hint: 'give the machine of this name another name' },
     )
   if (unknown.length === 0) return
+  if (unknown.some((name) => name === machine))
+    throw failure('BUILDER_FOR', `machine '${machine}': deployment.builder.for names the machine itself`, {
+      machine,
+      hint: 'name the other machines that build there; each machine builds for itself anyway',
+    })
   throw failure(
     'BUILDER_FOR',
     `machine '${machine}': deployment.builder.for names ${unknown.join(', ')}, and the deployment has no such machine`,

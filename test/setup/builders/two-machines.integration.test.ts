@@ -142,6 +142,13 @@ describe('the account for builds', () => {
     )
   })
 
+  it('refuses itself as a user, although the machine is one of the deployment', async () => {
+    const own = accountTask({ ...builder(), for: ['b1'] })
+    await expect(own.apply(machines.b1.host, run)).rejects.toMatchObject({
+      message: expect.stringContaining('deployment.builder.for names the machine itself'),
+    })
+  })
+
   it('refuses a machine with the name of the operator host', async () => {
     const named = bindTask(builderTask)({
       ...onB1({ ...builder(), for: 'operator' }),
