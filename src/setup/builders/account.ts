@@ -22,8 +22,10 @@ export interface Logins {
   readonly keys: readonly { readonly machine: MachineName; readonly publicKey: string }[]
   /** Machines that may build here, and whose public key is not known yet. */
   readonly awaited: readonly MachineName[]
-  /** Names that no machine may have: the deployment lacks such a machine, or the builder names itself. */
+  /** Machines that may build here, and that the deployment does not have. */
   readonly unknown: readonly MachineName[]
+  /** Whether the machine names itself, and so forgot another name; absent for usual machines. */
+  readonly itself?: true
 }
 
 const probeMs = 120_000
@@ -39,17 +41,17 @@ export function keysFile({ home }: Pick<Account, 'home'>): string {
 
 /** Finds the public keys of the machines that may build on a machine, and that of the operator host. */
 export function loginsOf({ definition, peers, operatorKey }: TaskMachine): Logins {
-  const users = buildersUsers(definition.options.builder)
+  const named = buildersUsers(definition.options.builder)
+  const users = named.filter((name) => name === operatorName || name !== definition.name)
   const keyOf = (name: MachineName) =>
     name === operatorName ? operatorKey : peers?.get(name)?.outputs[keyTask]?.publicKey
   const keys = users.flatMap((name) => {
     const publicKey = keyOf(name)
     return publicKey === undefined ? [] : [{ machine: name, publicKey }]
   })
-  const isUnknown = (name: MachineName) => name === definition.name || peers?.has(name) === false
-  const unknown = users.filter((name) => name !== operatorName && isUnknown(name))
+  const unknown = users.filter((name) => name !== operatorName && peers?.has(name) === false)
   const awaited = users.filter((name) => !unknown.includes(name) && keyOf(name) === undefined)
-  return { keys, awaited, unknown }
+  return { keys, awaited, unknown, ...(users.length < named.length ? { itself: true } : {}) }
 }
 
 /** Writes the keys that may log in. The command replaces whatever the other side asks for. */

@@ -155,19 +155,19 @@ async function offer(host: Host, options: OfferOptions, run: Run): Promise<Recor
   }
 }
 
-function refuseUnknown({ machine }: Host, { unknown, ambiguous }: OfferOptions): void {
+function refuseUnknown({ machine }: Host, { unknown, ambiguous, itself }: OfferOptions): void {
   if (ambiguous)
     throw failure(
       'BUILDER_FOR',
       `machine '${machine}': deployment.builder.for names operator, which is both a machine and the host that runs hydra-ops`,
       { machine, hint: 'give the machine of this name another name' },
     )
-  if (unknown.length === 0) return
-  if (unknown.some((name) => name === machine))
+  if (itself === true)
     throw failure('BUILDER_FOR', `machine '${machine}': deployment.builder.for names the machine itself`, {
       machine,
       hint: 'name the other machines that build there; each machine builds for itself anyway',
     })
+  if (unknown.length === 0) return
   throw failure(
     'BUILDER_FOR',
     `machine '${machine}': deployment.builder.for names ${unknown.join(', ')}, and the deployment has no such machine`,
