@@ -7,9 +7,15 @@ own_system() {
   printf '%s\n' "${system:-$(uname -m)-linux}"
 }
 
+# Prints the settings of Nix, a line each. Newer versions of Nix have another name for the command.
+settings_of_nix() {
+  nix --extra-experimental-features nix-command show-config 2>/dev/null ||
+    nix --extra-experimental-features nix-command config show 2>/dev/null
+}
+
 # Prints the systems that Nix builds for on this machine, a line each: its own, and those that binfmt emulates.
 systems_of_nix() {
-  nix --extra-experimental-features nix-command show-config 2>/dev/null | {
+  settings_of_nix | {
     IFS=' ' own='' emulated=''
     while read -r name _ values; do
       case $name in

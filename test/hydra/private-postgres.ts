@@ -17,6 +17,9 @@ export interface PrivatePostgres {
   admit(isMapped: boolean): void
   /** Makes the database `hydra` empty again. */
   recreate(): void
+  /** Ends the server, and keeps its data for a later start. */
+  down(): void
+  up(): void
   stop(): void
 }
 
@@ -61,7 +64,13 @@ export function startPostgres(): PrivatePostgres {
   }
   admit(true)
   const options = `-k ${socket} -p 5432 -c listen_addresses= -c fsync=off -c max_connections=50`
-  run('pg_ctl', ['start', '--wait', '-D', data, '-l', join(folder, 'log'), '-o', options])
+  const up = () => {
+    run('pg_ctl', ['start', '--wait', '-D', data, '-l', join(folder, 'log'), '-o', options])
+  }
+  const down = () => {
+    run('pg_ctl', ['stop', '--wait', '--mode', 'immediate', '-D', data])
+  }
+  up()
   const asAdmin = (text: string) =>
     run('psql', ['-v', 'ON_ERROR_STOP=1', '-qAt', '-U', 'postgres', '-d', 'postgres', '-f', '-'], text)
   const recreate = () => {
@@ -81,8 +90,10 @@ export function startPostgres(): PrivatePostgres {
       asAdmin('select pg_reload_conf();')
     },
     recreate,
+    down,
+    up,
     stop() {
-      run('pg_ctl', ['stop', '--wait', '--mode', 'immediate', '-D', data])
+      down()
       rmSync(folder, { recursive: true, force: true })
     },
   }

@@ -10,12 +10,12 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { bindTask } from '../../src/core/setup-task.js'
 import { askMachine } from '../../src/remote/run-script.js'
 import { nixTask } from '../../src/setup/nix.js'
 import { gcUnit, nixInclude, nixSettingsFile } from '../../src/setup/nix-config.js'
-import { nixRecordFile } from '../../src/setup/nix-start.js'
+import { nixRecordFile, recordNixStart } from '../../src/setup/nix-start.js'
 import { LocalShellHost } from '../fakes/local-shell-host.js'
 import { nixosMachine } from '../fakes/nixos-machine.js'
 import { taskMachine, taskRun } from '../fakes/task-run.js'
@@ -318,6 +318,46 @@ describe('the record of a Nix that starts', () => {
     expect(await versionIn()).toMatch(/^\d+\.\d+/)
     for (const name of ['local', 'other']) rmSync(join(root, `etc/nix/${name}.conf`))
     writeFileSync(join(root, 'etc/nix/nix.conf'), debianConf)
+  })
+
+  describe('of a Nix that is upgraded while it answers', () => {
+    const bin = () => join(root, 'upgraded')
+    const machine = () => new LocalShellHost({ ...place, bin: bin() })
+    const program = (name: string, body: string) =>
+      writeFileSync(join(bin(), name), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
+    /** Replaces nix-store as dpkg does: a new file takes the name of the old one. */
+    const upgrade = () => `mv -f '${bin()}/newer' '${bin()}/nix-store'\n`
+
+    beforeEach(() => {
+      rmSync(bin(), { recursive: true, force: true })
+      mkdirSync(bin())
+      // The stand-ins for Nix's programs are scripts, which need no library.
+      program('ldd', `[ "$1" = '${bin()}/nix-store' ]`)
+      program('newer', 'echo "nix-store (Nix) 2.9.0"')
+      program('nix-store', 'echo "nix-store (Nix) 2.8.0"')
+      program('nix', 'echo "system = x86_64-linux"')
+    })
+
+    it.each<[string, () => void]>([
+      ['tells its version', () => program('nix-store', `echo "nix-store (Nix) 2.8.0"\n${upgrade()}`)],
+      ['shows its settings', () => program('nix', `echo "system = x86_64-linux"\n${upgrade()}`)],
+    ])('is not made when the upgrade comes while Nix %s', async (_, replaceNix) => {
+      replaceNix()
+      await recordNixStart(machine(), run)
+      expect(existsSync(record())).toBe(false)
+      program('nix', 'echo "system = x86_64-linux"')
+      await recordNixStart(machine(), run)
+      expect(readFileSync(record(), 'utf8')).toContain("nix_version='2.9.0'")
+    })
+
+    it('is not made when settings name another file by then', async () => {
+      const conf = join(root, 'etc/nix/nix.conf')
+      writeFileSync(conf, debianConf)
+      program('nix', `echo "system = x86_64-linux"\necho '!include local.conf' >> '${conf}'`)
+      await recordNixStart(machine(), run)
+      expect(existsSync(record())).toBe(false)
+      writeFileSync(conf, debianConf)
+    })
   })
 
   it('has the systems that Nix builds for, its own first', async () => {

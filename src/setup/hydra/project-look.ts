@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { failure } from '../../core/errors.js'
 import type { ProjectsOptions } from '../../core/hydra-project-options.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
@@ -22,13 +23,17 @@ export interface Made {
 /** Content of Hydra, as far as it concerns the task. */
 export interface ProjectsSeen {
   readonly made: Made
-  /** Whether Hydra's tables exist. */
-  readonly readable: boolean
   /** Whether this Hydra knows private projects. */
   readonly knowsPrivate: boolean
   readonly projects: ReadonlyMap<string, SeenProject>
   /** Jobsets by `PROJECT:JOBSET`. */
   readonly jobsets: ReadonlyMap<string, SeenJobset>
+}
+
+/** Reason why the database does not tell the content of Hydra, with a remedy. */
+export interface Unread {
+  readonly unread: string
+  readonly hint: string
 }
 
 const Rows = z.object({
@@ -43,7 +48,7 @@ export async function lookAtProjects(
   table: UsersTable,
   projects: ProjectsOptions,
   run: Run,
-): Promise<ProjectsSeen> {
+): Promise<ProjectsSeen | Unread> {
   const values = {
     ...databaseValues(table.database, table.port),
     list: madeFile,
@@ -52,17 +57,43 @@ export async function lookAtProjects(
   const question = { what: 'look at the projects of Hydra', script: 'tasks/hydra-projects/look', values }
   const facts = await askMachine(host, question, run)
   const made = parseMade(facts.get('made') ?? [])
-  const text = fact(facts, 'rows')
-  if (text === '')
-    return { made, readable: false, knowsPrivate: false, projects: new Map(), jobsets: new Map() }
-  const rows = Rows.parse(JSON.parse(text))
+  if (!facts.has('rows')) return unread(table.database, fact(facts, 'unread'))
+  const rows = Rows.parse(JSON.parse(fact(facts, 'rows')))
   return {
     made,
-    readable: true,
     knowsPrivate: rows.private,
     projects: new Map(rows.projects.map((each) => [each.name, each])),
     jobsets: new Map(rows.jobsets.map((each) => [fullName(each.project, each.name), each])),
   }
+}
+
+/** Describes the answer of a database without projects; an empty reason means that Hydra's tables are missing. */
+function unread(database: string, reason: string): Unread {
+  return reason === ''
+    ? {
+        unread: `the database ${database} lacks the tables of Hydra`,
+        hint: 'systemctl restart hydra-init on the machine makes the tables',
+      }
+    : {
+        unread: `the database ${database} cannot be queried: ${reason}`,
+        hint: 'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql says more',
+      }
+}
+
+/** Reads projects and jobsets. Fails if the database does not tell them: a Hydra that cannot be read is not empty. */
+export async function requireProjects(
+  host: Host,
+  table: UsersTable,
+  projects: ProjectsOptions,
+  run: Run,
+): Promise<ProjectsSeen> {
+  const seen = await lookAtProjects(host, table, projects, run)
+  if (!('unread' in seen)) return seen
+  const { machine } = host
+  throw failure('POSTGRESQL', `machine '${machine}': cannot read the projects of Hydra: ${seen.unread}`, {
+    machine,
+    hint: seen.hint,
+  })
 }
 
 export function fullName(project: string, jobset: string): string {

@@ -19,6 +19,7 @@ import {
   madeText,
   type ProjectsSeen,
   projectOf,
+  requireProjects,
 } from './project-look.js'
 import { differences, isOff, isOneShot, targetJobset, targetProject } from './project-state.js'
 import { ProjectsApi } from './projects-api.js'
@@ -77,7 +78,7 @@ async function probeProjects(host: Host, options: ProjectsTaskOptions, run: Run)
   if (cluster === undefined || !cluster.online) return 'needed'
   const table = { database: options.database, port: cluster.port }
   const seen = await lookAtProjects(host, table, options.projects, run)
-  if (!seen.readable) return 'needed'
+  if ('unread' in seen) return 'needed'
   const faults = listFaults(seen, options.projects)
   const wrong = [...plannedChanges(options, seen).map(({ say }) => say), ...faults]
   const gone = leftOverText(leftOver(seen, options.projects))
@@ -143,7 +144,7 @@ async function applyProjects(
 ): Promise<Record<string, string>> {
   const { port } = await requireCluster(host, options.database, run)
   const table = { database: options.database, port }
-  const seen = await lookAtProjects(host, table, options.projects, run)
+  const seen = await requireProjects(host, table, options.projects, run)
   refusePrivate(host, options, seen)
   const changes = plannedChanges(options, seen)
   const gone = run.prune ? leftOver(seen, options.projects) : { projects: [], jobsets: [], shared: [] }
@@ -213,7 +214,7 @@ async function remove(api: ProjectsApi, gone: Gone, run: TaskRun): Promise<void>
 /** Refuses a private project of a Hydra that would show the project to everybody. */
 function refusePrivate(host: Host, { projects }: ProjectsTaskOptions, seen: ProjectsSeen): void {
   const [name] = Object.keys(projects).filter((each) => projects[each]?.private === true)
-  if (name === undefined || !seen.readable || seen.knowsPrivate) return
+  if (name === undefined || seen.knowsPrivate) return
   throw failure(
     'HYDRA_API',
     `machine '${host.machine}': this Hydra knows no private projects, and would show project '${name}' to everybody`,
@@ -276,7 +277,7 @@ async function placeMade(host: Host, before: Made, after: Made, run: Run): Promi
 async function verifyProjects(host: Host, options: ProjectsTaskOptions, run: TaskRun): Promise<void> {
   const { port } = await requireCluster(host, options.database, run)
   const table = { database: options.database, port }
-  const seen = await lookAtProjects(host, table, options.projects, run)
+  const seen = await requireProjects(host, table, options.projects, run)
   const session = await reader(host, options, table, run)
   try {
     const api = new ProjectsApi(host.machine, session)

@@ -13,7 +13,6 @@ for each in $emulators; do
     *) say disabled "$each" ;;
   esac
 done
-settings=$(nix --extra-experimental-features nix-command show-config 2>/dev/null ||
-  nix --extra-experimental-features nix-command config show 2>/dev/null)
+settings=$(settings_of_nix)
 say system "$(printf '%s\n' "$settings" | sed -n 's/^system = //p')"
 [ -z "$settings" ] || say platforms "$(printf '%s\n' "$settings" | sed -n 's/^extra-platforms = //p')"

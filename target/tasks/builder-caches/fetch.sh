@@ -5,8 +5,7 @@
 # The path is removed before, because nobody here needs it. A path that is there proves nothing.
 : "${path:?}" "${substituter:?}"
 cd / || exit 1
-settings=$(nix --extra-experimental-features nix-command show-config 2>/dev/null) ||
-  settings=$(nix --extra-experimental-features nix-command config show 2>/dev/null) || settings=
+settings=$(settings_of_nix) || settings=
 if [ -n "$settings" ]; then
   printf '%s\n' "$settings" | sed -n 's/^substituters = //p' | tr ' ' '\n' | grep -qxF -- "$substituter" || {
     echo "the settings of Nix do not name $substituter" >&2

@@ -9,8 +9,7 @@ runuser -u "$user" -- env NIX_REMOTE=daemon nix-store --check-validity --print-i
   echo "user $user cannot use the Nix daemon" >&2
   exit 1
 }
-settings=$(nix --extra-experimental-features nix-command show-config 2>/dev/null) ||
-  settings=$(nix --extra-experimental-features nix-command config show 2>/dev/null) || settings=
+settings=$(settings_of_nix) || settings=
 # There is nothing to compare without an answer of Nix; a build there tells more.
 [ -n "$settings" ] || exit 0
 for pair in trusted-users:"$user" $(for each in $features; do echo "system-features:$each"; done); do

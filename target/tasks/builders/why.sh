@@ -37,11 +37,6 @@ done
 split_by_line
 
 coded_file() { base64 < "$1" 2>/dev/null | tr -d '\n'; }
-# Nix has renamed the command that shows its settings.
-settings() {
-  nix --extra-experimental-features nix-command show-config 2>/dev/null ||
-    nix --extra-experimental-features nix-command config show 2>/dev/null
-}
 setting() { printf '%s\n' "$2" | sed -n "s/^$1 = //p" | head -n 1; }
 files_in() { printf '%s\n' "$1" | tr ';' '\n' | sed -n 's/^[[:space:]]*@//p' | sed 's/[[:space:]]*$//'; }
 # Says whether a file is there, or lies below a folder that this user may not enter.
@@ -71,11 +66,11 @@ if outputs=$(nix-store --query --outputs "$derivation" 2>/dev/null) && [ -n "$ou
 fi
 
 # The daemon reads no file of this user.
-of_daemon=$(unset NIX_CONFIG; NIX_USER_CONF_FILES=/dev/null && export NIX_USER_CONF_FILES; settings)
+of_daemon=$(unset NIX_CONFIG; NIX_USER_CONF_FILES=/dev/null && export NIX_USER_CONF_FILES; settings_of_nix)
 for each in builders max-jobs system extra-platforms system-features trusted-users; do
   say "$each" "$(setting "$each" "$of_daemon")"
 done
-of_user=$(setting builders "$(settings)")
+of_user=$(setting builders "$(settings_of_nix)")
 say user-builders "$of_user"
 
 asks=${asks:-$(id -un)}

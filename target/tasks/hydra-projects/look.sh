@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # Reads projects and jobsets of Hydra, in the form of its API, and the list of those that hydra-ops made.
 # Values: database, database_port, hydra_user and role (that own it), list (file), projects (names of the options).
-# Prints each line of the list as `made=`, and `rows=` with an object in JSON; no `rows=` if the tables are missing.
+# Prints each line of the list as `made=`, and `rows=` with an object in JSON. Without rows, prints `unread=` with the
+# reason in the words of psql, or with nothing if the database has no tables of Hydra.
 : "${database:?}" "${database_port:?}" "${hydra_user:?}" "${role:?}" "${list:?}" "${projects?}"
 cd / || exit 1
 made=$(grep -E '^(project [A-Za-z0-9_-]+|(jobset|shot) [A-Za-z0-9_-]+ [A-Za-z0-9._-]+)$' "$list" 2> /dev/null)
@@ -9,7 +10,7 @@ printf '%s\n' "$made" | sed -n 's/^./made=&/p'
 # Names of projects as a list of SQL. Every other text is left out, so nothing but names reaches the database.
 names=$({ printf '%s\n' "$projects"; printf '%s\n' "$made" | cut -d' ' -f2; } |
   grep -E '^[A-Za-z0-9_-]+$' | sort -u | sed 's/.*/\x27&\x27/' | paste -sd, -)
-rows=$(hydra_sql "
+said=$(hydra_sql "
   select jsonb_build_object(
     'private', exists (select 1 from information_schema.columns where table_name = 'projects' and column_name = 'private'),
     'projects', (select coalesce(jsonb_agg(to_jsonb(p) || jsonb_build_object('declarative',
@@ -23,5 +24,14 @@ rows=$(hydra_sql "
           from jobsetinputs i left join jobsetinputalts a
             on a.project = i.project and a.jobset = i.jobset and a.input = i.name and a.altnr = 0
           where i.project = j.project and i.jobset = j.name))), '[]')
-      from jobsets j where j.project in (${names:-''}) and j.name <> '.jobsets'))" 2> /dev/null) || exit 0
-say rows "$rows"
+      from jobsets j where j.project in (${names:-''}) and j.name <> '.jobsets'))" 2>&1) && {
+  # A warning of the server may precede the object, which is one line.
+  say rows "$(printf '%s\n' "$said" | grep '^{')"
+  exit 0
+}
+# The server may speak any language, so only its catalogue tells whether the tables exist.
+if [ "$(hydra_sql "select to_regclass('projects') is null or to_regclass('jobsets') is null" 2> /dev/null)" = t ]; then
+  said=
+fi
+say unread "$(printf '%s\n' "$said" | grep -vE '^(WARNING|DETAIL|HINT):' | head -n 1 | tr -s ' ')"
+exit 0

@@ -296,6 +296,17 @@ describe('the systems that a machine builds for', () => {
     expect(await systems()).toEqual(['x86_64-linux', 'builtin'])
   })
 
+  it('are asked again by its new name when Nix refuses the old name of the command', async () => {
+    const refusal =
+      "error: '\\''show-config'\\'' is not a recognised command\\nTry '\\''nix --help'\\'' for more information.\\n"
+    writeFileSync(
+      file('bin/nix'),
+      `#!/bin/sh\ncase "$*" in *' config show') printf '${told}' ;; *) printf '${refusal}' >&2; exit 1 ;; esac\n`,
+      { mode: 0o755 },
+    )
+    expect(await systems()).toEqual(['x86_64-linux', 'aarch64-linux', 'i686-linux', 'builtin'])
+  })
+
   it('are told by a record of Nix, which then does not start', async () => {
     record(recorded)
     expect(await systems()).toEqual(['x86_64-linux', 'riscv64-linux', 'builtin'])

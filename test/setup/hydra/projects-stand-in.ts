@@ -51,7 +51,10 @@ export class ProjectsStandIn {
       postgres,
       await freePort(),
     )
-    started.program('pg_lsclusters', 'echo "15 main 5432 online nobody /data /log"')
+    started.program(
+      'pg_lsclusters',
+      `if [ -S '${postgres.socket}/.s.PGSQL.5432' ]; then state=online; else state=down; fi; echo "15 main 5432 $state nobody /data /log"`,
+    )
     started.program('runuser', 'shift 3; exec "$@"')
     await started.serve()
     return started

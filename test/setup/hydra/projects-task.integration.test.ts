@@ -182,6 +182,91 @@ describe('projects and jobsets', () => {
   })
 })
 
+describe('a database that does not tell the projects of Hydra', () => {
+  const shot = { fleet: { jobsets: { nightly: fleet.jobsets.nightly } } }
+  const list = 'project old\njobset old one\nshot old one\n'
+  const rows = () => postgres.sql('select name, displayname from projects order by name').trim()
+  const troubles: [string, { readonly begin: () => void; readonly end: () => void }, string, string][] = [
+    [
+      'is down',
+      { begin: () => postgres.down(), end: () => postgres.up() },
+      'psql: error: connection to server on socket "',
+      'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql says more',
+    ],
+    [
+      'refuses Hydra’s user',
+      { begin: () => postgres.admit(false), end: () => postgres.admit(true) },
+      'FATAL: Peer authentication failed for user "hydra"',
+      'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql says more',
+    ],
+    [
+      'keeps a table from Hydra’s role',
+      {
+        begin: () => postgres.sql('revoke select on jobsetinputs from hydra'),
+        end: () => postgres.sql('grant select on jobsetinputs to hydra'),
+      },
+      'ERROR: permission denied for table jobsetinputs',
+      'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql says more',
+    ],
+    [
+      'has no tables',
+      {
+        begin: () => postgres.sql('alter schema public rename to aside; create schema public'),
+        end: () => postgres.sql('drop schema public; alter schema aside rename to public'),
+      },
+      'the database hydra lacks the tables of Hydra',
+      'systemctl restart hydra-init on the machine makes the tables',
+    ],
+  ]
+
+  beforeEach(() => {
+    postgres.sql(`delete from projects;
+      insert into projects (name, displayname, owner) values ('fleet', 'By hand', 'alice')`)
+    standIn.placeList(list)
+  })
+
+  const during = async <T>(trouble: (typeof troubles)[number][1], act: () => Promise<T>): Promise<T> => {
+    trouble.begin()
+    try {
+      return await act()
+    } finally {
+      trouble.end()
+    }
+  }
+
+  it.each(troubles)('lets apply change nothing when it %s', async (_, trouble, why, hint) => {
+    const error = await during(trouble, () =>
+      wanted(shot)
+        .apply(host, alice())
+        .catch((caught) => caught),
+    )
+    expect(error).toMatchObject({
+      code: 'POSTGRESQL',
+      machine: 'local',
+      message: expect.stringMatching(
+        /^machine 'local': cannot read the projects of Hydra: the database hydra [^\n]+$/,
+      ),
+      hint,
+    })
+    expect(error.message).toContain(why)
+    expect(madeList()).toBe(list)
+    expect(rows()).toBe('fleet|By hand')
+  })
+
+  it.each(troubles)('fails verify with the reason when it %s', async (_, trouble, why) => {
+    const error = await during(trouble, () =>
+      wanted(shot)
+        .verify(host, alice())
+        .catch((caught) => caught),
+    )
+    expect(error.message).toContain(why)
+  })
+
+  it.each(troubles)('needs the task when it %s', async (_, trouble) => {
+    expect(await during(trouble, () => probe(shot))).toBe('needed')
+  })
+})
+
 describe('the login', () => {
   beforeEach(() => {
     postgres.sql("delete from projects; delete from users where username = 'hydra_ops'")
