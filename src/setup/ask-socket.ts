@@ -5,6 +5,14 @@ export function askSocket(): string {
   return targetFile('tasks/ask-socket.pl')
 }
 
+/**
+ * Beginning of PostgreSQL's answer to an admitted client, in hexadecimal: `R`, eight bytes, and `S` (its manual, 55.2).
+ */
+export const postgresqlWelcome = '52000000080000000053'
+
+/** Message with which an admitted client leaves PostgreSQL, in hexadecimal (its manual, 55.7, Terminate). */
+export const postgresqlFarewell = '5800000004'
+
 /** Writes the message with which a client of PostgreSQL begins, in hexadecimal (its manual, 55.7, StartupMessage). */
 export function startupMessage(role: string, database: string): string {
   const protocol = Buffer.from([0, 3, 0, 0])

@@ -1,16 +1,20 @@
 # Connects to a Unix socket as each of some users, sends bytes, and prints the beginning of the answer.
-# Arguments: path of the socket, bytes to send, number of bytes to read, seconds for each user, names of the users. Bytes
-# are hexadecimal.
-# Prints a line for each user: the name and the answer. The answer is `-` where there is no connection or no answer in
-# time, and `?` where this process cannot become the user.
+# Arguments: path of the socket, bytes to send, the answer to an admitted user, bytes to send after that answer, seconds
+# for all users together, names of the users. Bytes are hexadecimal.
+# Prints a line for each user: the name and the answer, as far as the wanted answer is long. The answer is `-` where
+# there is no connection, `!` where there is no whole answer in time, and `?` where this process cannot become the user.
 #
 # A server sees the effective user of a process at its connection (unix(7), SO_PEERCRED). One process can therefore ask
 # as several users. A program for each user, such as nix-store or psql, takes ten times as long to start.
+#
+# A server logs a fault when a client closes a connection with unread bytes, or in the middle of a greeting (measured).
+# The bytes after the answer therefore end the conversation, and this process then reads up to the end of the file.
 use strict;
 use warnings;
 use Socket;
 
-my ($path, $request, $length, $deadline, @users) = @ARGV;
+my ($path, $request, $wanted, $farewell, $seconds, @users) = @ARGV;
+my $end = time + $seconds;
 
 # Lists the groups of a user, the main one first, in the words of $).
 sub groups_of {
@@ -23,42 +27,56 @@ sub groups_of {
     return join ' ', @groups;
 }
 
-# Reads at most this number of bytes.
+# Reads at most as many bytes as the wanted answer has.
 sub beginning {
     my ($socket) = @_;
+    my $length = length($wanted) / 2;
     my $read = '';
     while (length $read < $length) {
         my $more = sysread $socket, $read, $length - length $read, length $read;
         last unless $more;
     }
-    return $read;
+    return unpack 'H*', $read;
 }
 
+# Reads to the end of the file.
+sub drain {
+    my ($socket) = @_;
+    1 while sysread $socket, my $rest, 65536;
+}
+
+# Asks within a number of seconds, which also bounds the end of the conversation.
 sub answer {
+    my ($share) = @_;
     socket my $socket, PF_UNIX, SOCK_STREAM, 0 or return '-';
-    my $answer = eval {
-        local $SIG{ALRM} = sub { die "no answer\n" };
+    my ($answer, $missing) = (undef, '-');
+    eval {
+        local $SIG{ALRM} = sub { $missing = '!'; die "no answer in time\n" };
         local $SIG{PIPE} = 'IGNORE';
         # A server that accepts nothing any more also holds the connection.
-        alarm $deadline;
+        alarm $share;
         connect $socket, pack_sockaddr_un($path) or die "no connection\n";
         syswrite $socket, pack 'H*', $request;
-        my $read = beginning($socket);
+        $answer = beginning($socket);
+        syswrite $socket, pack 'H*', $farewell if $answer eq $wanted;
+        shutdown $socket, SHUT_WR;
+        drain($socket);
         alarm 0;
-        $read;
     };
     alarm 0;
-    return defined $answer ? unpack 'H*', $answer : '-';
+    return defined $answer ? $answer : $missing;
 }
 
-for my $user (@users) {
+while (defined(my $user = shift @users)) {
     my (undef, undef, $number, $main) = getpwnam $user;
     my $answer = '?';
     if (defined $number) {
+        # A user without an answer leaves time for the later users.
+        my $share = int(($end - time) / (@users + 1));
         my ($old_user, $old_groups) = ($>, $));
         $) = groups_of($user, $main) if $old_user == 0;
         $> = $number;
-        $answer = answer() if $> == $number;
+        $answer = answer($share > 1 ? $share : 1) if $> == $number;
         $> = $old_user;
         $) = $old_groups if $old_user == 0;
     }

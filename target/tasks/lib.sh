@@ -56,11 +56,20 @@ for found in /usr/lib/postgresql/*/bin/psql; do
   [ ! -x "$found" ] || psql=$found
 done
 
-# Asks the database of Hydra as the user and the role that own it.
-hydra_sql() {
-  runuser -u "${hydra_user:?}" -- \
-    "$psql" -X -U "${role:?}" -p "${database_port:?}" -d "${database:?}" -Atc "$1" < /dev/null
+# Runs psql as user $1 with the other arguments. Returns 124, as timeout(1) does, after a minute without an answer: a
+# server that hangs still accepts connections.
+run_psql() {
+  psql_user=$1
+  shift
+  runuser -u "$psql_user" -- timeout 60 "$psql" -X "$@" < /dev/null || {
+    psql_status=$?
+    [ "$psql_status" != 124 ] || echo 'PostgreSQL did not answer within 60 s' >&2
+    return "$psql_status"
+  }
 }
+
+# Asks the database of Hydra as the user and the role that own it.
+hydra_sql() { run_psql "${hydra_user:?}" -U "${role:?}" -p "${database_port:?}" -d "${database:?}" -Atc "$1"; }
 
 # Runs the command of the value `command` (one record for each word) as Hydra's user. The command reads standard input.
 as_hydra_user() {

@@ -8,7 +8,7 @@ import type { Host } from '../../core/ssh.js'
 import { type PlacedFile, placeFiles } from '../../remote/place-files.js'
 import { askMachine, type Facts, fact, runScript } from '../../remote/run-script.js'
 import { publicFile } from '../../remote/services.js'
-import { askSocket, startupMessage } from '../ask-socket.js'
+import { askSocket, postgresqlFarewell, postgresqlWelcome, startupMessage } from '../ask-socket.js'
 import { hydraRole, hydraSettings, hydraUsers } from '../hydra/settings.js'
 import { hasMap, hasRuleFirst, isOurs, withMap, withRule } from './access-files.js'
 import { type Cluster, clusterUnit, findClusters, requireCluster } from './cluster.js'
@@ -75,7 +75,13 @@ async function probePostgresql(host: Host, options: PostgresqlOptions, run: Run)
   const [cluster] = await findClusters(host, options.database, run)
   if (cluster === undefined) return 'needed'
   if (!cluster.online) return { drifted: `the cluster ${cluster.version}/${cluster.name} is down` }
-  const [facts, files] = await settleAll([look(host, cluster, options, run), accessFiles(host, cluster, run)])
+  const [facts, files] = await settleAll([
+    look(host, cluster, options, run),
+    accessFiles(host, cluster, run).catch((error: unknown) => ({ error })),
+  ])
+  // The look tells why the server also cannot name its files.
+  if (fact(facts, 'database') === 'unanswered') return { drifted: (facts.get('wrong') ?? []).join('; ') }
+  if ('error' in files) throw files.error
   const ruled = hasRuleFirst(files.hba.text, bytes(options.rule))
   if (fact(facts, 'database') === 'absent') {
     return ruled ? { drifted: `the database ${options.database} is missing`, lost: true } : 'needed'
@@ -99,6 +105,8 @@ async function look(host: Host, cluster: Cluster, options: PostgresqlOptions, ru
     drop_in_hash: createHash('sha256').update(restartDropIn.content).digest('hex'),
     users: options.users,
     startup: startupMessage(hydraRole, options.database),
+    welcome: postgresqlWelcome,
+    farewell: postgresqlFarewell,
     ask_socket: askSocket(),
   }
   return askMachine(host, { what: 'look at PostgreSQL', script: 'tasks/postgresql/look', values }, run)

@@ -37,27 +37,43 @@ judge_runner() {
     esac
   fi
 }
+# Lets Nix ask the daemon as user $1, and reports a failure.
+try_nix() {
+  runuser -u "$1" -- timeout 60 env NIX_REMOTE=daemon nix-store -q --hash "$package" < /dev/null > /dev/null 2>&1
+  case $? in
+    0) ;;
+    124) say wrong "nix-store of user $1 did not end within 60 s" ;;
+    *) say wrong "user $1 cannot use the Nix daemon" ;;
+  esac
+}
 # Checks the link, the users and the connection to the database.
 check_users_and_database() {
   [ "$(readlink "$home/hydra.conf")" = "$config" ] || say wrong "$home/hydra.conf is not a link to $config"
   # The daemon answers only the greeting of an admitted user with a greeting of its own. One process greets as each
-  # user. Nix itself judges any other answer. Nix takes long to start, so its programs run side by side.
-  greeted=$line_feed$(perl -e "$ask_socket" /nix/var/nix/daemon-socket/socket 6378696e00000000 8 30 \
-    "$hydra_user" "$runner_user" "$www_user" 2> /dev/null)$line_feed
+  # user. It then sends the version 1.35 of the protocol and two zeros, which end the greeting for every daemon: the log
+  # of a daemon names a greeting without its end as an error (measured).
+  greeted=$line_feed$(perl -e "$ask_socket" /nix/var/nix/daemon-socket/socket 6378696e00000000 6f69786400000000 \
+    230100000000000000000000000000000000000000000000 60 "$hydra_user" "$runner_user" "$www_user" 2> /dev/null)$line_feed
+  # Nix itself judges any other answer. Nix takes long to start, so its programs run side by side.
   {
     for user in "$hydra_user" "$runner_user" "$www_user"; do
-      case $greeted in *"$line_feed$user 6f69786400000000$line_feed"*) continue ;; esac
-      runuser -u "$user" -- env NIX_REMOTE=daemon nix-store -q --hash "$package" < /dev/null > /dev/null 2>&1 ||
-        say wrong "user $user cannot use the Nix daemon" &
+      case $greeted in
+        *"$line_feed$user 6f69786400000000$line_feed"*) ;;
+        *"$line_feed$user !$line_feed"*) say wrong "the Nix daemon does not answer user $user" ;;
+        *) try_nix "$user" & ;;
+      esac
     done
     wait
   } | sort
   # The version of the schema, and the number of the evaluator's connections. A database without Hydra's tables has no
   # version.
   evaluators="(select count(*) from pg_stat_activity where application_name = 'hydra-evaluator')"
-  said=$(hydra_sql "select (select max(version) from schemaversion), $evaluators" 2> /dev/null) ||
-    said=$(hydra_sql "select null, $evaluators" 2>&1)
+  said=$(hydra_sql "select (select max(version) from schemaversion), $evaluators" 2>&1)
   answered=$?
+  if [ "$answered" != 0 ] && [ "$answered" != 124 ]; then
+    said=$(hydra_sql "select null, $evaluators" 2>&1)
+    answered=$?
+  fi
   counts=${said##*
 } schema=${counts%%|*} sessions=${counts#*|}
   if [ "$answered" != 0 ]; then

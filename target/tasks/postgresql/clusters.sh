@@ -30,9 +30,13 @@ printf '%s\n' "$clusters" | while read -r version name port status owner _; do
   say cluster "$version $name $port $status $owner"
   case $several-$status in
     yes-*online*)
-      found=$(sql "select 1 from pg_database where datname = '$database'" 2>/dev/null)
+      # A cluster without an answer may be the one with the database.
+      found=$(sql "select 1 from pg_database where datname = '$database'" 2>/dev/null) || [ $? != 124 ] || {
+        echo "cluster $version/$name: PostgreSQL did not answer within 60 s" >&2
+        exit 1
+      }
       [ "$found" != 1 ] || say holder "$version $name"
       ;;
   esac
-done
+done || exit 1
 exit 0

@@ -7,14 +7,17 @@
 : "${port:?}" "${owner:?}" "${database:?}" "${role:?}"
 cd / || exit 1
 as_owner() { runuser -u "$owner" -- "$@" < /dev/null; }
-if [ "$(sql "select 1 from pg_roles where rolname = '$role'")" != 1 ]; then
+found=$(sql "select 1 from pg_roles where rolname = '$role'") || exit 1
+if [ "$found" != 1 ]; then
   as_owner createuser -p "$port" "$role" || exit 1
   step 'the role is there'
 fi
 sql "alter role $role login" > /dev/null || exit 1
 step 'the role may log in'
-if [ "$(sql "select 1 from pg_database where datname = '$database'")" != 1 ]; then
-  if [ "$(sql "select pg_encoding_to_char(encoding) from pg_database where datname = 'template1'")" = UTF8 ]; then
+found=$(sql "select 1 from pg_database where datname = '$database'") || exit 1
+if [ "$found" != 1 ]; then
+  encoding=$(sql "select pg_encoding_to_char(encoding) from pg_database where datname = 'template1'") || exit 1
+  if [ "$encoding" = UTF8 ]; then
     as_owner createdb -p "$port" -O "$role" "$database" || exit 1
   else
     as_owner createdb -p "$port" -O "$role" -T template0 -E UTF8 --locale=C.UTF-8 "$database" || exit 1
@@ -23,6 +26,7 @@ if [ "$(sql "select 1 from pg_database where datname = '$database'")" != 1 ]; th
 fi
 sql "alter database \"$database\" owner to $role" > /dev/null || exit 1
 step 'the database belongs to the role'
-[ "$(sql "select 1 from pg_extension where extname = 'pg_trgm'" "$database")" = 1 ] ||
+found=$(sql "select 1 from pg_extension where extname = 'pg_trgm'" "$database") || exit 1
+[ "$found" = 1 ] ||
   sql 'create extension if not exists pg_trgm' "$database" > /dev/null || exit 1
 step 'pg_trgm is there'

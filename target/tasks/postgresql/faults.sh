@@ -12,6 +12,7 @@ faults_of() {
 }
 faults_of hba pg_hba_file_rules || exit 1
 step 'pg_hba.conf is checked'
-if [ "$(sql "select to_regclass('pg_ident_file_mappings') is not null")" = t ]; then
+has_ident=$(sql "select to_regclass('pg_ident_file_mappings') is not null") || exit 1
+if [ "$has_ident" = t ]; then
   faults_of ident pg_ident_file_mappings || exit 1
 fi

@@ -8,7 +8,8 @@ before=$(loaded) || exit 1
 [ "$(sql 'select pg_reload_conf()')" = t ] || exit 1
 step 'the configuration is about to be read'
 for _ in $(seq 100); do
-  if [ "$(loaded)" != "$before" ]; then
+  now=$(loaded) || exit 1
+  if [ "$now" != "$before" ]; then
     step 'the configuration is read'
     exit 0
   fi

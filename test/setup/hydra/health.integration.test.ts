@@ -1,9 +1,9 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createSocketServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { healthProblems, unitsWithoutNixAccess, webProblem } from '../../../src/setup/hydra/health.js'
 import { type HydraSettings, hydraSettings } from '../../../src/setup/hydra/settings.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
@@ -26,6 +26,11 @@ afterEach(() => {
 
 function standIn(name: string, body: string): void {
   writeFileSync(join(folder, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
+}
+
+/** Lets the real `timeout` wait for a second in place of its usual time. */
+function shortTimeout(): void {
+  standIn('timeout', 'shift; exec /usr/bin/timeout 1 "$@"')
 }
 
 function settings(hydra: Record<string, unknown>): HydraSettings {
@@ -124,6 +129,27 @@ printf '\\tIs the server running locally and accepting connections on that socke
     ])
   })
 
+  it('is reported when its server accepts the connection and never answers', async () => {
+    let connections = 0
+    const silent = createSocketServer(() => {
+      connections += 1
+    })
+    await new Promise<void>((resolve) => silent.listen(join(folder, '.s.PGSQL.5432'), resolve))
+    vi.stubEnv('PGHOST', folder)
+    shortTimeout()
+    standIn('runuser', 'case $* in *psql*) shift 3; exec "$@" ;; *--status*) exit 1 ;; *) exit 0 ;; esac')
+    try {
+      expect(await about()).toEqual([
+        'the database hydra cannot be queried: PostgreSQL did not answer within 60 s',
+      ])
+      // A second question would wait again.
+      expect(connections).toBe(1)
+    } finally {
+      vi.unstubAllEnvs()
+      silent.close()
+    }
+  })
+
   it('is reported when it has no tables', async () => {
     psql(
       `case $* in *schemaversion*) echo 'ERROR:  relation "schemaversion" does not exist' >&2; exit 1 ;; esac; echo '|0'`,
@@ -193,6 +219,31 @@ describe('a user of Hydra whom the Nix daemon shuts out', () => {
       expect(await shutOut()).toEqual([])
     },
   )
+
+  it('is told from a user whom the daemon does not answer: Nix would wait for the same answer', async () => {
+    greets([`hydra ${greeted}`, 'hydra-queue-runner !', 'hydra-www !'], 'exit 1')
+    expect(await shutOut()).toEqual([
+      'the Nix daemon does not answer user hydra-queue-runner',
+      'the Nix daemon does not answer user hydra-www',
+    ])
+    expect(asked()).toBe('')
+  })
+
+  it('is told from a user whose nix-store does not end in time', async () => {
+    greets([`hydra ${greeted}`, `hydra-queue-runner ${greeted}`, 'hydra-www -'], 'exit 124')
+    expect(await shutOut()).toEqual([])
+    const problems = await healthProblems(host, settings({}), installed, taskRun())
+    expect(problems).toContain('nix-store of user hydra-www did not end within 60 s')
+  })
+
+  it('is judged by a nix-store that `timeout` ends', async () => {
+    standIn('perl', 'exit 127')
+    shortTimeout()
+    standIn('nix-store', 'exec sleep 60')
+    standIn('runuser', 'case $* in *nix-store*) shift 3; exec "$@" ;; *) exit 1 ;; esac')
+    const problems = await healthProblems(host, settings({}), installed, taskRun())
+    expect(problems.filter((each) => each.startsWith('nix-store'))).toHaveLength(3)
+  })
 
   it('is found by Nix on a machine without Perl', async () => {
     greets([], 'exit 1')

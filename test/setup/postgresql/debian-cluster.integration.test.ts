@@ -81,6 +81,75 @@ describe('a PostgreSQL with Debian’s configuration', () => {
   })
 })
 
+const signalServer = (signal: string) =>
+  machine.sh(`kill -${signal} $(head -n 1 /var/lib/postgresql/${version}/main/postmaster.pid)`)
+
+/** Stops the server, which still accepts connections. The real `timeout` then waits a second in place of a minute. */
+async function freeze(): Promise<void> {
+  await machine.standIn('timeout', 'shift; exec /usr/bin/timeout 1 "$@"')
+  await signalServer('STOP')
+}
+
+async function thaw(): Promise<void> {
+  await signalServer('CONT')
+  await machine.removeStandIn('timeout')
+}
+
+describe('a PostgreSQL that is looked at', () => {
+  it('writes nothing into its log about the users who get in', async () => {
+    await applied()
+    const log = `/var/log/postgresql/postgresql-${version}-main.log`
+    await machine.sh(`: > ${log}`)
+    expect(await wanted().probe(machine.host, run)).toBe('done')
+    // A session writes into the log before it leaves this view.
+    const sessions = `select count(*) from pg_stat_activity
+      where backend_type = 'client backend' and pid <> pg_backend_pid()`
+    await expect.poll(() => asOwner(sessions), { timeout: 30_000 }).toBe('0')
+    const said = await machine.sh(`cat ${log}`)
+    expect(said).toContain('Peer authentication failed')
+    expect(said).not.toMatch(/reset by peer|unexpected EOF|could not (receive|send)/)
+  })
+
+  it('is named as a server that gives no answer, and its database does not count as lost', async () => {
+    await applied()
+    await freeze()
+    try {
+      expect(await wanted().probe(machine.host, run)).toEqual({
+        drifted: 'the database hydra cannot be queried: PostgreSQL did not answer within 60 s',
+      })
+    } finally {
+      await thaw()
+    }
+    expect(await wanted().probe(machine.host, run)).toBe('done')
+  })
+
+  it('is named with the user whom it does not answer', async () => {
+    await applied()
+    await machine.standIn('perl', 'echo "hydra !"')
+    try {
+      expect(await wanted().probe(machine.host, run)).toEqual({
+        drifted: 'PostgreSQL does not answer user hydra',
+      })
+    } finally {
+      await machine.removeStandIn('perl')
+    }
+  })
+
+  it('does not give its place to another cluster while it gives no answer', async () => {
+    await applied()
+    await machine.sh(`pg_createcluster --port 5444 ${version} other -- --no-sync > /dev/null 2>&1
+pg_ctlcluster ${version} other start`)
+    await freeze()
+    try {
+      await expect(wanted().probe(machine.host, run)).rejects.toMatchObject({
+        detail: expect.stringContaining('PostgreSQL did not answer within 60 s'),
+      })
+    } finally {
+      await thaw()
+    }
+  })
+})
+
 describe('a PostgreSQL with databases of others', () => {
   it('keeps their databases, rules and map; their users get in as before, and not to Hydra', async () => {
     await asOwner('create role shop login')
