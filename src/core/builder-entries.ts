@@ -72,13 +72,23 @@ export function builderLine(
   ].join(' ')
 }
 
+/** Writes the first line of a list. A semicolon ends a line for Nix, also in a comment (seen). */
 function header(task: string): string {
-  return `# Written by hydra-ops (set-up task "${task}"); changes made here are overwritten.`
+  return `# Written by hydra-ops (set-up task "${task}"). Changes made here are overwritten.`
 }
 
 /** Writes a whole list of builders, in the order of their names. */
 export function builderList(lines: readonly string[]): string {
   return [header(useTask), ...lines].map((line) => `${line}\n`).join('')
+}
+
+/**
+ * Joins values of Nix' setting `builders`, such as `@FILE`. Nix 2.8 takes a file after a space for a builder of that
+ * name, and never reads the file (seen).
+ */
+export function buildersSetting(...values: readonly string[]): string {
+  const parts = values.flatMap((value) => value.split(/[;\n]/)).map((part) => part.trim())
+  return parts.filter((part) => part !== '').join(';')
 }
 
 /**

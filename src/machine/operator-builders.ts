@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { builderList, listProblem, type UsedBuilder } from '../core/builder-entries.js'
+import { builderList, buildersSetting, listProblem, type UsedBuilder } from '../core/builder-entries.js'
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
 import { failure, messageOf, OpsError } from '../core/errors.js'
@@ -181,7 +181,7 @@ export async function withOperatorBuilders(
   const present = (await settingsOf(ops, run)).get('builders') ?? `@${hostList}`
   return {
     ...flags,
-    builders: [present, `@${use.list}`].filter((part) => part.trim() !== '').join(' ; '),
+    builders: buildersSetting(present, `@${use.list}`),
     options: [...flags.options, ['builders-use-substitutes', 'true']],
     ...(use.sshConfig === undefined ? {} : { sshConfig: use.sshConfig }),
   }

@@ -1,3 +1,4 @@
+import { buildersSetting } from '../core/builder-entries.js'
 import { calendarEvents } from '../core/calendar.js'
 import type { DebianOptions } from '../core/debian-options.js'
 import { settingNames } from '../core/nix-options.js'
@@ -63,7 +64,10 @@ function builderSettings({ builderFeatures = [], usesBuilders = false }: NixOpti
   return [
     ...(builderFeatures.length === 0 ? [] : [`extra-system-features = ${builderFeatures.join(' ')}`]),
     ...(usesBuilders
-      ? [`builders = @/etc/nix/machines ; @${listFiles.daemon}`, 'builders-use-substitutes = true']
+      ? [
+          `builders = ${buildersSetting('@/etc/nix/machines', `@${listFiles.daemon}`)}`,
+          'builders-use-substitutes = true',
+        ]
       : []),
   ]
 }

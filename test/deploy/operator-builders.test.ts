@@ -138,7 +138,7 @@ describe('a builder for the operator', () => {
     const used = await build()
     const list = join(await folder(), 'machines')
     expect(used).toMatchObject({
-      builders: `@/etc/nix/machines ; @${list}`,
+      builders: `@/etc/nix/machines;@${list}`,
       sshConfig: join(await folder(), 'ssh_config'),
       options: [['builders-use-substitutes', 'true']],
     })
@@ -230,7 +230,7 @@ describe('a builder for an operator with a Nix daemon', () => {
     answers.id = 'tester\n'
     const { sshBlocks } = await hostLines(ops, undefined)
     answers.ssh = (sshBlocks[0] ?? '').replaceAll(/^ {2}/gm, '').toLowerCase()
-    expect((await build())?.builders).toContain('@/etc/nix/machines ; @')
+    expect((await build())?.builders).toContain('@/etc/nix/machines;@')
   })
 
   it('gets builds by the daemon once both hold, without settings of ssh of ours', async () => {
@@ -238,7 +238,7 @@ describe('a builder for an operator with a Nix daemon', () => {
     const { sshBlocks, lines } = await hostLines(ops, undefined)
     answers.ssh = (sshBlocks[0] ?? '').replaceAll(/^ {2}/gm, '').toLowerCase()
     const used = await build()
-    expect(used?.builders).toBe(`@/etc/nix/machines ; @${join(await folder(), 'machines')}`)
+    expect(used?.builders).toBe(`@/etc/nix/machines;@${join(await folder(), 'machines')}`)
     expect(used?.sshConfig).toBeUndefined()
     expect(lines).toEqual([expect.stringMatching(/^ssh:\/\/nix-builder@hydra-ops-\S+ x86_64-linux \S+ 4 1 /)])
     await testBuilders(ops, { deployment: undefined, maxConcurrent: 1 })
