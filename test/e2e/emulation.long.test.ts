@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { AptRelay } from '../fixtures/apt-relay.js'
@@ -32,9 +33,9 @@ function network(proxy: number, systems: string): string {
       (derivation {
         name = "built-on-arm";
         system = "aarch64-linux";
-        # A static program of Debian for this processor.
-        builder = ./busybox;
-        args = [ "sh" "-c" "\${./busybox} mkdir -p $out/bin; \${./busybox} uname -m > $out/bin/processor" ];
+        # A static program of Debian for this processor, which goes by its name.
+        builder = "\${./arm}/busybox";
+        args = [ "sh" "-c" "busybox=\${./arm}/busybox; $busybox mkdir -p $out/bin; $busybox uname -m > $out/bin/processor" ];
       })
     ];
   };
@@ -53,7 +54,8 @@ beforeAll(async () => {
   User root
   IdentityFile ${guest.identityFile}
 `)
-  placeBusybox('arm64', join(operator.folder, 'busybox'))
+  mkdirSync(join(operator.folder, 'arm'))
+  placeBusybox('arm64', join(operator.folder, 'arm', 'busybox'))
   operator.write('network.nix', network(proxy, '"aarch64-linux" "armv7l-linux"'))
   await operator.ok(['create', 'network.nix', '-d', 'pis'])
 })
