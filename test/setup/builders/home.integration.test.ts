@@ -150,9 +150,12 @@ describe('a Nix in a home as a builder', () => {
       expect(await machines.ci.sh(`cd /; ${ssh} "${asked}" < /dev/null 2>&1; true`), asked).toContain(
         'this login serves a Nix store, and does nothing else',
       )
-    const daemon = `cd /home/alice; printf '\\143\\170\\151\\156\\0\\0\\0\\0' |
+    // The daemon ends as soon as its client hangs up, before an answer too: the pipe stays open until the answer is read.
+    const daemon = `cd /home/alice; mkfifo answered
+{ printf '\\143\\170\\151\\156\\0\\0\\0\\0'; read -r end < answered; } |
 SSH_ORIGINAL_COMMAND='nix-daemon --stdio' runuser -u alice -- env HOME=/home/alice .config/hydra-ops/serve-store 2> /dev/null |
-od -An -c -N4 | tr -d ' '; true`
+{ od -An -c -N4 | tr -d ' '; echo > answered; }
+rm answered`
     expect(await machines.b1.sh(daemon)).toBe('oixd')
   })
 
