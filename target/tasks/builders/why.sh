@@ -11,6 +11,7 @@
 #   gateway     path of a file that only a queue runner to which builders connect has
 # Prints:
 #   nix=none        if there is no Nix, and then nothing else
+#   version=        the words of Nix about its version
 #   derivation=     its text in base64
 #   built=          yes or no
 #   builders= …     settings of the daemon, by their names
@@ -25,6 +26,7 @@
 cd / || exit 1
 command -v nix-store > /dev/null || { say nix none && exit 0; }
 NIX_REMOTE=$store && export NIX_REMOTE
+say version "$(nix --version 2> /dev/null | head -n 1)"
 
 # Nix locks one file for each build on a builder.
 for each in /nix/var/nix/current-load/*-*; do

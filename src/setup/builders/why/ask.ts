@@ -13,7 +13,15 @@ import { listFiles } from '../relations.js'
 import { type Attempt, type Cause, causeFrom, causeOfAttempts, unknownHint, type WhyFacts } from './causes.js'
 import { demandOf, trialOf } from './demand.js'
 import { readDerivation } from './derivation.js'
-import { addressOf, type Entry, isLocalhost, isSameBuilder, type ListText } from './lists.js'
+import {
+  addressOf,
+  type Entry,
+  filesIn,
+  isLocalhost,
+  isSameBuilder,
+  type ListText,
+  nixReader,
+} from './lists.js'
 
 /** A way to try a build: by a daemon, or by the Nix of a user. */
 export interface Way {
@@ -158,14 +166,14 @@ function factsIn(said: Facts, { decider, reported }: WhyPlace): Omit<WhyFacts, '
       return [place, { place, text, unreadable: coded === '!' }]
     }),
   )
+  const runs = decider === 'queue runner'
+  const reader = runs ? 'queue runner' : nixReader(fact(said, 'version'))
+  const text = (path: string): ListText => files.get(path) ?? { place: path, text: undefined }
   const listsIn = (setting: string): ListText[] => [
     { place: 'the setting builders', text: setting },
-    ...pathsIn(setting).map((path) => files.get(path) ?? { place: path, text: undefined }),
+    ...filesIn(setting, reader).read.map(text),
   ]
-  const ofDaemon = listsIn(fact(said, 'builders'))
-  const ofUser = listsIn(fact(said, 'user-builders'))
-  const lists =
-    decider === 'queue runner' ? [...files.values()] : decider === 'user' || trusted ? ofUser : ofDaemon
+  const setting = fact(said, decider === 'user' || trusted ? 'user-builders' : 'builders')
   return {
     built: fact(said, 'built') === 'yes',
     decider,
@@ -177,8 +185,10 @@ function factsIn(said: Facts, { decider, reported }: WhyPlace): Omit<WhyFacts, '
       maxJobs: jobsOf(fact(said, 'max-jobs')),
     },
     hostNames: said.get('host') ?? [],
-    lists,
-    ignored: ofUser,
+    reader,
+    lists: runs ? [...files.values()] : listsIn(setting),
+    passedOver: runs ? [] : filesIn(setting, reader).passedOver.map(text),
+    ignored: listsIn(fact(said, 'user-builders')),
     busy: said.get('busy') ?? [],
     reported,
   }
@@ -186,11 +196,6 @@ function factsIn(said: Facts, { decider, reported }: WhyPlace): Omit<WhyFacts, '
 
 function wordsOf(text: string): string[] {
   return text.split(/\s+/).filter((word) => word !== '')
-}
-
-/** Returns the paths of the files that a setting names. */
-function pathsIn(setting: string): string[] {
-  return setting.split(/[;\n]/).flatMap((part) => /^\s*@(\S+)/.exec(part)?.[1] ?? [])
 }
 
 /** Reads `max-jobs`; `auto` means one job for each core. */

@@ -1,8 +1,7 @@
 import type { Decider, ReportedBuilder } from '../../../core/build-why.js'
-import type { BuilderReader } from '../../../core/builder-entries.js'
 import { type Demand, type Mismatch, matchBuilders, matchRemedy } from '../../../core/builder-match.js'
 import type { LoginCause } from '../login-failure.js'
-import { buildsItself, demandOf } from './demand.js'
+import { buildsItself, demandOf, needsNoList } from './demand.js'
 import type { Derivation } from './derivation.js'
 import {
   addressOf,
@@ -10,6 +9,7 @@ import {
   entriesOf,
   isLocalhost,
   isSameBuilder,
+  type ListReader,
   type ListText,
   listFault,
   shownLine,
@@ -31,7 +31,11 @@ export interface WhyFacts {
     readonly maxJobs: number
   }
   readonly hostNames: readonly string[]
+  /** Program that reads the lists. */
+  readonly reader: ListReader
   readonly lists: readonly ListText[]
+  /** Files that the setting names after a blank, and that an early Nix does not read. */
+  readonly passedOver: readonly ListText[]
   /** Lists that this user's setting names, and that the daemon does not read. */
   readonly ignored: readonly ListText[]
   /** Slots in use, by the name of a slot's lock. */
@@ -65,6 +69,7 @@ export type CauseKind =
   | 'free'
   | 'list'
   | 'unreadable'
+  | 'passed-over'
   | 'ignored'
   | 'untrusted'
   | 'itself-by-ssh'
@@ -87,29 +92,58 @@ export interface Cause {
 
 /** Returns the cause that the facts tell alone, or else the builders that a real build must try. */
 export function causeFrom(facts: WhyFacts): Cause | { readonly takers: readonly Entry[] } {
-  const { decider, own } = facts
+  const { decider } = facts
   if (facts.built) return { kind: 'built', cause: 'every output is in the store already' }
+  const unread = unreadableList(facts)
+  if (decider === 'user' && unread !== undefined && !needsNoList(facts)) return unread
+  const fault = badLine(facts)
+  if (fault !== undefined) return fault
   if (decider !== 'queue runner' && buildsItself(facts))
     return { kind: 'itself', cause: 'the Nix of this machine builds it, with no builder' }
-  const unread = unreadableList(facts)
-  if (decider === 'user' && unread !== undefined) return unread
-  const fault = listFault(facts.lists, readerOf(decider))
-  if (fault !== undefined)
-    return {
-      kind: 'list',
-      cause: `Nix cannot read one line, and therefore ignores all builders: ${fault.problem}`,
-      line: `${fault.at}: ${shownLine(fault.line)}`,
-      remedy: 'correct the line; hydra-ops setup run builders --redo writes our own list anew',
-    }
-  const entries = entriesOf(facts.lists, own.systems[0] ?? '')
+  const entries = builders(facts, facts.lists)
   const demand = demandOf(facts)
   const found = matchBuilders(demand, entries)
-  if (!('takers' in found)) return unread ?? ignoredList(facts) ?? mismatch(facts, demand, { found, entries })
+  if (!('takers' in found))
+    return (
+      unread ??
+      passedOverFile(facts, demand) ??
+      ignoredList(facts) ??
+      mismatch(facts, demand, { found, entries })
+    )
   return narrowed(facts, found.takers)
 }
 
-function readerOf(decider: Decider): BuilderReader {
-  return decider === 'queue runner' ? 'queue runner' : 'daemon'
+function builders({ reader, own }: WhyFacts, lists: readonly ListText[]): Entry[] {
+  return entriesOf(lists, reader, own.systems[0] ?? '')
+}
+
+/**
+ * Finds a line that ends the reading of all lists. Nix asks its builders first, so a build of its own fails too; only
+ * a derivation that prefers the own machine asks none (seen with Nix 2.8).
+ */
+function badLine(facts: WhyFacts): Cause | undefined {
+  const { decider, lists, reader } = facts
+  if (decider !== 'queue runner' && needsNoList(facts)) return undefined
+  const fault = listFault(lists, reader)
+  if (fault === undefined) return undefined
+  const end = decider === 'queue runner' ? 'ignores all builders' : 'builds nothing'
+  return {
+    kind: 'list',
+    cause: `Nix cannot read one line, and therefore ${end}: ${fault.problem}`,
+    line: `${fault.at}: ${shownLine(fault.line)}`,
+    remedy: 'correct the line; hydra-ops setup run builders --redo writes our own list anew',
+  }
+}
+
+/** Tells a file with the wanted builder that an early Nix takes for a builder's name. */
+function passedOverFile(facts: WhyFacts, demand: Demand): Cause | undefined {
+  const [list] = facts.passedOver.filter((each) => 'takers' in matchBuilders(demand, builders(facts, [each])))
+  if (list === undefined) return undefined
+  return {
+    kind: 'passed-over',
+    cause: `this Nix does not read ${list.place}: in the setting builders a blank stands before its @`,
+    remedy: `write ;@${list.place} there, without the blank`,
+  }
 }
 
 /** Tells a list that may have the builder, and that the question could not read. */
@@ -131,9 +165,10 @@ function unreadableList({ lists, decider, user }: WhyFacts): Cause | undefined {
 }
 
 /** Says whether the daemon ignores a list of an untrusted user that has a builder for the derivation. */
-function ignoredList({ derivation, decider, trusted, user, ignored, own }: WhyFacts): Cause | undefined {
+function ignoredList(facts: WhyFacts): Cause | undefined {
+  const { derivation, decider, trusted, user, ignored } = facts
   if (decider !== 'daemon' || trusted) return undefined
-  const found = matchBuilders(derivation, entriesOf(ignored, own.systems[0] ?? ''))
+  const found = matchBuilders(derivation, builders(facts, ignored))
   const [taker] = 'takers' in found ? found.takers : []
   if (taker === undefined) return undefined
   return {
@@ -275,8 +310,8 @@ export function causeOfAttempts(facts: WhyFacts, attempts: readonly Attempt[]): 
 }
 
 /** Tells a build on a builder that Nix chose for itself. */
-function builtElsewhere({ lists, own }: WhyFacts, name: string): Cause {
-  const entries = entriesOf(lists, own.systems[0] ?? '')
+function builtElsewhere(facts: WhyFacts, name: string): Cause {
+  const entries = builders(facts, facts.lists)
   return free(
     name,
     entries.find((entry) => isSameBuilder(entry.name, name)),

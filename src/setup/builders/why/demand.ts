@@ -10,6 +10,11 @@ export function buildsItself(asked: Asked): boolean {
   return asked.own.maxJobs > 0 && isAble(asked)
 }
 
+/** Says whether Nix builds the derivation without a question to its builders. */
+export function needsNoList(asked: Asked): boolean {
+  return asked.derivation.prefersLocal && buildsItself(asked)
+}
+
 function isAble({ derivation: { system, features, builtin }, own }: Asked): boolean {
   return (
     (builtin || own.systems.includes(system)) && features.every((feature) => own.features.includes(feature))

@@ -12,6 +12,19 @@ export interface ListText {
   readonly unreadable?: boolean
 }
 
+/**
+ * Program that reads a list. A Nix before 2.28 (and Lix) ends a line at a semicolon within a comment, knows no line of
+ * blanks, and reads no file whose name follows a blank (seen with Nix 2.8).
+ */
+export type ListReader = BuilderReader | 'early daemon'
+
+/** Returns the way in which a Nix reads lists, by the words of `nix --version`. */
+export function nixReader(version: string): ListReader {
+  const [, major, minor] = /(\d+)\.(\d+)/.exec(version) ?? []
+  const isEarly = Number(major) < 2 || (Number(major) === 2 && Number(minor) < 28)
+  return isEarly || version.includes('Lix') ? 'early daemon' : 'daemon'
+}
+
 /** One builder in a list, with the place of its line. */
 export interface Entry extends Abilities {
   /** The line's place: `/etc/nix/machines:3`. */
@@ -32,9 +45,9 @@ export interface ListFault {
 }
 
 /** Reads every line of some lists. A line without systems is for the system of the machine that reads the list. */
-export function entriesOf(lists: readonly ListText[], ownSystem: string): Entry[] {
+export function entriesOf(lists: readonly ListText[], reader: ListReader, ownSystem: string): Entry[] {
   return lists.flatMap(({ place, text }) =>
-    linesOf(text).map(({ line, number }): Entry => {
+    linesOf(text, reader).map(({ line, number }): Entry => {
       const [name = '', systems = none, key = none, maxJobs = '1', , features = none, mandatory = none] =
         line.split(/\s+/)
       return {
@@ -53,10 +66,13 @@ export function entriesOf(lists: readonly ListText[], ownSystem: string): Entry[
 }
 
 /** Finds the first line that its reader cannot take in; then the reader has no builder at all. */
-export function listFault(lists: readonly ListText[], reader: BuilderReader): ListFault | undefined {
+export function listFault(lists: readonly ListText[], reader: ListReader): ListFault | undefined {
   for (const { place, text } of lists)
-    for (const { line, number } of linesOf(text)) {
-      const problem = unreadableField(line.split(/\s+/), reader)
+    for (const { line, number } of linesOf(text, reader)) {
+      const problem =
+        line === ''
+          ? 'there are only blanks before its end or its comment'
+          : unreadableField(line.split(/\s+/), reader === 'queue runner' ? reader : 'daemon')
       if (problem !== undefined) return { at: `${place}:${number}`, line, problem }
     }
   return undefined
@@ -67,16 +83,35 @@ interface Line {
   readonly number: number
 }
 
-/** Splits a list into lines without comments; a semicolon ends a line of a setting, and `@` names another file. */
-function linesOf(text: string | undefined): Line[] {
+/** Splits a list into lines without comments and files. A line of an early Nix may be empty, and is then a fault. */
+function linesOf(text: string | undefined, reader: ListReader): Line[] {
   return (text ?? '').split('\n').flatMap((raw, index) =>
-    raw
-      .replace(/#.*/, '')
-      .split(';')
+    partsOf(raw, reader)
+      .filter((part) => (reader === 'early daemon' ? part !== '' : part.trim() !== ''))
       .map((part) => part.trim())
-      .filter((part) => part !== '' && !part.startsWith('@'))
+      .filter((line) => !line.startsWith('@'))
       .map((line) => ({ line, number: index + 1 })),
   )
+}
+
+/** Splits one line of a text as its reader does. A queue runner knows no semicolon. */
+function partsOf(raw: string, reader: ListReader): string[] {
+  const withoutComment = (part: string) => part.replace(/#.*/, '')
+  if (reader === 'queue runner') return [withoutComment(raw)]
+  if (reader === 'daemon') return withoutComment(raw).split(';')
+  return raw.split(';').map(withoutComment)
+}
+
+/** Returns the files that a setting names: those that its reader reads, and those that an early Nix passes over. */
+export function filesIn(
+  setting: string,
+  reader: ListReader,
+): { readonly read: readonly string[]; readonly passedOver: readonly string[] } {
+  const parts = setting.split('\n').flatMap((raw) => partsOf(raw, reader))
+  const named = (form: RegExp) => parts.flatMap((part) => form.exec(part)?.[1] ?? [])
+  return reader === 'early daemon'
+    ? { read: named(/^@\s*(\S+)/), passedOver: named(/^\s+@\s*(\S+)/) }
+    : { read: named(/^\s*@\s*(\S+)/), passedOver: [] }
 }
 
 /** Shows a line without its eighth field, the host key, unless that field is empty. */

@@ -7,7 +7,7 @@ import {
   unknownHint,
   type WhyFacts,
 } from '../../../../src/setup/builders/why/causes.js'
-import { type Entry, entriesOf, shownLine } from '../../../../src/setup/builders/why/lists.js'
+import { type Entry, entriesOf, nixReader, shownLine } from '../../../../src/setup/builders/why/lists.js'
 
 const b1 = 'ssh://nix-builder@b1 x86_64-linux /etc/key 2 1 big-parallel - c3NoLWVkMjU1MTk='
 const list = '/etc/nix/machines'
@@ -28,7 +28,9 @@ function facts({ line = b1, ...more }: Partial<WhyFacts> & { readonly line?: str
     trusted: true,
     own: { systems: ['x86_64-linux'], features: ['kvm'], maxJobs: 0 },
     hostNames: ['ci'],
+    reader: more.decider === 'queue runner' ? 'queue runner' : 'daemon',
     lists: [{ place: list, text: `# builders\n${line}\n` }],
+    passedOver: [],
     ignored: [],
     busy: [],
     reported: new Map(),
@@ -152,9 +154,57 @@ describe('the facts about a derivation', () => {
       facts({ line: `${b1}\nssh://b2 x86_64-linux - 1 1 - - %%%` }),
       {
         kind: 'list',
-        cause: 'Nix cannot read one line, and therefore ignores all builders: the host key is not in base64',
+        cause: 'Nix cannot read one line, and therefore builds nothing: the host key is not in base64',
         line: `${list}:3: ssh://b2 x86_64-linux - 1 1 - - …`,
       },
+    ],
+    [
+      'has a queue runner with a bad list',
+      facts({ decider: 'queue runner', line: `${b1}\nb2 x86_64-linux - four 1 - - -` }),
+      { kind: 'list', cause: expect.stringContaining('and therefore ignores all builders: maxJobs is four') },
+    ],
+    [
+      'is for the machine itself, whose Nix cannot read a line',
+      facts({ line: 'ssh://b2 x86_64-linux - four', own: { ...facts().own, maxJobs: 1 } }),
+      { kind: 'list', cause: expect.stringContaining('and therefore builds nothing: maxJobs is four') },
+    ],
+    [
+      'is for the machine itself, and asks no builder',
+      facts({
+        line: 'ssh://b2 x86_64-linux - four',
+        own: { ...facts().own, maxJobs: 1 },
+        derivation: { ...facts().derivation, prefersLocal: true },
+      }),
+      { kind: 'itself' },
+    ],
+    [
+      'has a line of blanks before a comment, for an early Nix',
+      facts({ reader: 'early daemon', line: `  # spare\n${b1}` }),
+      {
+        kind: 'list',
+        cause: expect.stringContaining('builds nothing: there are only blanks before its end or its comment'),
+        line: `${list}:2: `,
+      },
+    ],
+    [
+      'has its builder in a file that an early Nix passes over',
+      facts({ reader: 'early daemon', lists: [], passedOver: [{ place: list, text: b1 }] }),
+      {
+        kind: 'passed-over',
+        cause:
+          'this Nix does not read /etc/nix/machines: in the setting builders a blank stands before its @',
+        remedy: 'write ;@/etc/nix/machines there, without the blank',
+      },
+    ],
+    [
+      'has no builder in the file that an early Nix passes over either',
+      facts({
+        reader: 'early daemon',
+        lists: [],
+        passedOver: [{ place: list, text: b1 }],
+        ...needs('riscv64-linux'),
+      }),
+      { kind: 'builders' },
     ],
     [
       'has a builder that is the machine of the queue runner',
@@ -268,11 +318,25 @@ describe('the facts about a derivation', () => {
   it('come from lines of a setting too, and from hyphens', () => {
     const [first, second, ...more] = entriesOf(
       [{ place: 'the setting builders', text: '@/etc/nix/machines ; ssh://b2 - - - ; b3 i686-linux' }],
+      'daemon',
       'riscv64-linux',
     )
     expect(first).toMatchObject({ name: 'ssh://b2', systems: ['riscv64-linux'], maxJobs: 1 })
     expect(second).toMatchObject({ name: 'b3', systems: ['i686-linux'] })
     expect(more).toEqual([])
+  })
+})
+
+describe('the version of a Nix', () => {
+  it.each([
+    ['nix (Nix) 2.8.0', 'early daemon'],
+    ['nix (Nix) 2.27.1', 'early daemon'],
+    ['nix (Nix) 2.28.3', 'daemon'],
+    ['nix (Nix) 3.0.1', 'daemon'],
+    ['nix (Lix, like Nix) 2.93.0', 'early daemon'],
+    ['', 'daemon'],
+  ])('tells how %j reads a list', (version, reader) => {
+    expect(nixReader(version)).toBe(reader)
   })
 })
 
@@ -288,7 +352,8 @@ describe('the shown line of a builder', () => {
 })
 
 describe('real builds', () => {
-  const entries = (line: string): Entry[] => entriesOf([{ place: list, text: line }], 'x86_64-linux')
+  const entries = (line: string): Entry[] =>
+    entriesOf([{ place: list, text: line }], 'daemon', 'x86_64-linux')
   const failed = (why: string, worksAs?: string): Attempt[] =>
     entries(b1).map((entry) => ({ entry, built: false, cause: { why, hint: unknownHint }, worksAs }))
 
