@@ -26,7 +26,7 @@ export interface HydraUserChange {
 export interface HydraUserAdmin {
   /** The users in the network expression, with the sources of their passwords. */
   readonly named: ReadonlyMap<string, PasswordSource>
-  list(host: Host, run: Run): Promise<HydraUserSeen[]>
+  list(host: Host, run: Run): Promise<readonly HydraUserSeen[]>
   /** Changes a user, or makes the user if the name is new. The password goes to the machine on standard input. */
   change(host: Host, change: HydraUserChange, run: Run): Promise<void>
 }

@@ -34,7 +34,7 @@ export function settingNames(lines: string): string[] {
   })
 }
 
-/** Describes the part of a line that Nix refuses. Otherwise no program of Nix starts on the machine. */
+/** Describes the part of a line that Nix refuses. Such a line keeps every program of Nix from starting. */
 function lineProblem(line: string): string | undefined {
   const [name, sign, ...rest] = line.replace(/#.*/s, '').split(/\s+/).filter(Boolean)
   if (name === undefined || (name === '!include' && sign !== undefined && rest.length === 0)) return undefined

@@ -88,9 +88,8 @@ export async function drainIfRunning(
   choice: DrainChoice | undefined,
   going: GoingDown,
 ): Promise<void> {
-  const { deployment, machine, provider } = session
-  if (!builderRows(deployment.record).some(({ builder }) => builder === machine)) return
-  const observed = await provider.inspect(await resourceFor(session), session.run)
+  if (!isBuilder(session)) return
+  const observed = await session.provider.inspect(await resourceFor(session), session.run)
   if (observed.kind !== 'running') return
   await withLink(session, () => drainFirst(session, choice, going))
 }
@@ -129,14 +128,28 @@ export async function giveJobsBack(session: MachineSession): Promise<boolean> {
       builder === session.machine && waitingFor(session, usedBy).includes(session.machine),
   )
   for (const row of rows) await setJobs(session, row, { drains: false, choice: usualDrain, how: 'resumed' })
-  // A restored snapshot may be older than the offer of the builder.
-  if (rows.length === 0 && isAwaited(session))
-    session.ops.events.emit({ kind: 'notice', text: withoutOffer(session.machine) })
   return rows.length > 0
 }
 
-function withoutOffer(builder: MachineName): string {
-  return `builder '${builder}' stays drained, because its record is no builder's; the next deploy of '${builder}' gives the jobs back`
+/** Says whether a drained builder has a record without its offer: a restored snapshot may be older than the offer. */
+export function lacksOffer(session: MachineSession): boolean {
+  return isAwaited(session) && !isBuilder(session)
+}
+
+/** Tells the user who keeps jobs from a drained builder, and which deploy gives the jobs back. */
+export function sayStaysDrained(session: MachineSession): void {
+  const { ops, deployment, machine } = session
+  const users = (Object.keys(deployment.record.machines) as MachineName[])
+    .filter((user) => waitingFor(session, user).includes(machine))
+    .map((user) => `'${user}'`)
+  if (users.length === 0) return
+  const deployed = isBuilder(session) ? users : [`'${machine}'`, ...users]
+  const text = `builder '${machine}' stays drained on ${users.join(' and ')}; a deploy of ${deployed.join(' and ')} gives the jobs back`
+  ops.events.emit({ kind: 'notice', text })
+}
+
+function isBuilder({ deployment, machine }: MachineSession): boolean {
+  return builderRows(deployment.record).some(({ builder }) => builder === machine)
 }
 
 /**

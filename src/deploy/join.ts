@@ -13,7 +13,7 @@ import { closeJob } from '../machine/machine.js'
 import { reasonByRecord } from '../tasks/engine.js'
 import type { AssessedMachine } from './build-everything.js'
 import { deliverTasks } from './delivery.js'
-import { resumeBuildersOf } from './drain.js'
+import { isAwaited, lacksOffer, resumeBuildersOf, sayStaysDrained } from './drain.js'
 import { enter, type Job } from './job.js'
 import { taskContext, wantedTasks } from './look.js'
 import { lookToChange } from './refuse-machine.js'
@@ -33,6 +33,7 @@ export async function joinMachines(
   const ended = new Map(results.map((result) => [result.machine, result]))
   const slots = pLimit(limit)
   const rest = restEvery()
+  const withoutOffer = items.filter(({ job }) => lacksOffer(job))
   for (const stage of joinStages) {
     const whole = items.filter(({ job }) => isWhole(job, ended))
     await settleAll(
@@ -48,6 +49,9 @@ export async function joinMachines(
       ),
     )
   }
+  // The user machine gives the jobs back, and this deploy may not select that machine.
+  for (const { job } of withoutOffer)
+    if (isWhole(job, ended) && isAwaited(job) && !lacksOffer(job)) sayStaysDrained(job)
   return results.map((result) => ended.get(result.machine) ?? result)
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { LocalCommands } from '../core/context.js'
 import { failure, throwIfAborted } from '../core/errors.js'
 import type { Run } from '../core/run.js'
+import { shellQuote } from '../core/shell-quote.js'
 
 /** The longest wait: a whole build by another process, and some more. */
 const deadlineMs = 30 * 60_000
@@ -38,7 +39,7 @@ export async function exclusively<T>(
           failure(
             'DEADLINE',
             `cannot ${what}: the other process still holds ${file} after ${deadlineMs / 60_000} minutes`,
-            { hint: `fuser -v ${file} shows the process` },
+            { hint: `fuser -v ${shellQuote(file)} shows the process` },
           ),
         )
       }, deadlineMs)

@@ -1,5 +1,6 @@
 import pLimit from 'p-limit'
 import type { Ops, RunLogs } from '../core/context.js'
+import type { DeploymentRecord } from '../core/deployment.js'
 import { messageOf } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
@@ -18,6 +19,11 @@ export interface OnMachines {
   readonly maxConcurrent: number
   /** Verb for the journal: `stop`, `reboot` … */
   readonly verb: string
+  /** Divides the machines into groups of which one begins after the other; without it, all are one group. */
+  readonly groups?: (
+    record: DeploymentRecord,
+    machines: readonly MachineName[],
+  ) => readonly (readonly MachineName[])[]
 }
 
 /** Reason why a machine was left unchanged. */
@@ -47,11 +53,15 @@ export async function onMachines(ops: Ops, request: OnMachines, action: OnMachin
     const limit = pLimit(request.maxConcurrent)
     await deployment.journal({ event: `${request.verb}.begin`, data: machines })
     try {
-      const results = await settleAll(
-        machines.map((machine) =>
-          limit(() => one(ops, deployment, logs, machine, (...of) => action(...of, machines))),
-        ),
-      )
+      const results: MachineResult[] = []
+      for (const group of request.groups?.(deployment.record, machines) ?? [machines])
+        results.push(
+          ...(await settleAll(
+            group.map((machine) =>
+              limit(() => one(ops, deployment, logs, machine, (...of) => action(...of, machines))),
+            ),
+          )),
+        )
       await deployment.journal({ event: `${request.verb}.end`, result: summary(results) })
       return results
     } catch (error) {

@@ -10,7 +10,9 @@ import {
   giveJobsBack,
   inUseAfterFailure,
   isAwaited,
+  lacksOffer,
   resumeBuildersOf,
+  sayStaysDrained,
 } from '../deploy/drain.js'
 import { bootMs, connect, waitAndConnect } from '../machine/connect.js'
 import { startResource } from '../machine/lifecycle.js'
@@ -39,16 +41,22 @@ export function startMachines(ops: Ops, request: PowerRequest): Promise<MachineR
   return onMachines(ops, { ...request, verb: 'start' }, async (deployment, machine, run) => {
     const session = madeMachine(ops, deployment, machine, run)
     const observation = await session.provider.inspect(await resourceFor(session), run)
-    if (observation.kind === 'running') return isAwaited(session) && (await giveJobsBack(session))
+    if (observation.kind === 'running') return isAwaited(session) && (await comeBack(session))
     await startResource(session)
     await withLink(session, async () => {
       await waitAndConnect(session, bootMs)
       await resendVolatileKeys(session, network)
-      await giveJobsBack(session)
+      await comeBack(session)
       await resumeBuildersOf(session)
     })
     return true
   })
+}
+
+/** Gives a builder its jobs back, or tells the user which deploy does so. */
+async function comeBack(session: MachineSession): Promise<boolean> {
+  if (lacksOffer(session)) sayStaysDrained(session)
+  return giveJobsBack(session)
 }
 
 /** Asks machines to shut down, waits `graceMs`, then cuts their power. */

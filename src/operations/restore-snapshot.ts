@@ -1,4 +1,5 @@
 import { ago } from '../core/ages.js'
+import { builderRows } from '../core/builder-rows.js'
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord, JournalEntry } from '../core/deployment.js'
 import { exitCodes, messageOf, OpsError } from '../core/errors.js'
@@ -13,7 +14,9 @@ import {
   drainIfRunning,
   giveJobsBack,
   inUseAfterFailure,
+  lacksOffer,
   resumeBuildersOf,
+  sayStaysDrained,
 } from '../deploy/drain.js'
 import { bootMs, hostOf, waitAndConnect } from '../machine/connect.js'
 import { sayMoved, startResource, takenPortsFor } from '../machine/lifecycle.js'
@@ -57,7 +60,7 @@ export async function restoreSnapshots(
       throw new OpsError('REFUSED', exitCodes.failed, 'nothing was restored')
   }
   const network = networkOnce(ops)
-  const wanted = { ...request, selection: { include }, verb: 'snapshot.restore' }
+  const wanted = { ...request, selection: { include }, verb: 'snapshot.restore', groups: buildersFirst }
   return onMachines(ops, wanted, async (deployment, machine, run, selected) => {
     const session = madeMachine(ops, deployment, machine, run)
     await inUseAfterFailure(session, () =>
@@ -65,6 +68,22 @@ export async function restoreSnapshots(
     )
     return true
   })
+}
+
+/**
+ * Divides machines into builders and the rest. A restored user of a builder comes up and begins builds, which a later
+ * restore of the builder would end.
+ */
+function buildersFirst(
+  record: DeploymentRecord,
+  machines: readonly MachineName[],
+): readonly (readonly MachineName[])[] {
+  const used = new Set(
+    builderRows(record).flatMap(({ builder, usedBy }) =>
+      builder !== usedBy && machines.includes(usedBy) ? [builder] : [],
+    ),
+  )
+  return [machines.filter((machine) => used.has(machine)), machines.filter((machine) => !used.has(machine))]
 }
 
 function say(ops: Ops, text: string): void {
@@ -161,6 +180,7 @@ async function comeUp(
     await readTruth(session, run)
     // A boot removes keys in /run; memory brings its own back.
     if (!hadMemory) await resendVolatileKeys(session, network)
+    if (lacksOffer(session)) sayStaysDrained(session)
     await giveJobsBack(session)
     await resumeBuildersOf(session)
   })

@@ -71,6 +71,17 @@ run_psql() {
 # Asks the database of Hydra as the user and the role that own it.
 hydra_sql() { run_psql "${hydra_user:?}" -U "${role:?}" -p "${database_port:?}" -d "${database:?}" -Atc "$1"; }
 
+# Prints the first line of psql's words $1 that is no warning.
+fault_of_psql() { printf '%s\n' "$1" | grep -vE '^(WARNING|DETAIL|HINT):' | head -n 1 | tr -s ' '; }
+
+# Prints `unread=` about a question to Hydra's database that has failed with status $1 and the words $2. The reason is
+# empty if condition $3 holds there: a server may speak any language, so only its catalogue tells of missing tables.
+say_unread() {
+  fault=$(fault_of_psql "$2")
+  if [ "$1" != 124 ] && [ "$(hydra_sql "select $3" 2> /dev/null)" = t ]; then fault=; fi
+  say unread "$fault"
+}
+
 # Runs the command of the value `command` (one record for each word) as Hydra's user. The command reads standard input.
 as_hydra_user() {
   set --

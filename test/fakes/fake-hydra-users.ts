@@ -66,11 +66,11 @@ function answerAsHydra({ ops, users, calls }: FakeHydra): void {
   )
   ops.ssh.answer('look at the users of Hydra', () =>
     succeed(
-      JSON.stringify(
+      `users=${JSON.stringify(
         [...users.values()].map(({ name, fullName, emailAddress, roles, canLogin }) => ({
           ...{ username: name, fullname: fullName, emailaddress: emailAddress, roles, canlogin: canLogin },
         })),
-      ),
+      )}\n`,
     ),
   )
   ops.ssh.answer(/^(?:make|change) Hydra's user /, ({ values, stdin }: RecordedExec) => {

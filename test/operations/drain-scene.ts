@@ -117,3 +117,9 @@ export function silence(machine: string): void {
     },
   })
 }
+
+/** Returns the notices about builders that stay drained. */
+export function drainNotices(): string[] {
+  const texts = scene.ops.emitted.flatMap((event) => (event.kind === 'notice' ? event.text : []))
+  return texts.filter((text) => text.includes('stays drained'))
+}

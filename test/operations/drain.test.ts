@@ -1,18 +1,24 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { offerTask, useTask } from '../../src/core/builder-offer.js'
-import type { MachineRecord } from '../../src/core/deployment.js'
-import { failure } from '../../src/core/errors.js'
+import { useTask } from '../../src/core/builder-offer.js'
 import { MachineName } from '../../src/core/names.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { usualDrain } from '../../src/deploy/drain.js'
 import { bootMs } from '../../src/machine/connect.js'
 import { destroyMachines } from '../../src/operations/destroy.js'
-import { restoreSnapshots } from '../../src/operations/restore-snapshot.js'
-import { createSnapshots } from '../../src/operations/snapshots.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { succeed } from '../fakes/fake-ssh.js'
 import { standardRequest } from '../fakes/standard-request.js'
-import { begin, drainedNow, only, quick, reboot, scene, silence, start, stop } from './drain-scene.js'
+import {
+  begin,
+  drainedNow,
+  drainNotices,
+  only,
+  quick,
+  reboot,
+  scene,
+  silence,
+  start,
+  stop,
+} from './drain-scene.js'
 
 beforeEach(begin)
 afterEach(() => scene.ops.cleanup())
@@ -118,109 +124,6 @@ describe('the reboot of a builder', () => {
   })
 })
 
-describe('the restore of a builder from a snapshot', () => {
-  const named = { deployment: undefined, maxConcurrent: 1, selection: only('b1'), name: 'before' }
-  const restore = (more: Partial<Parameters<typeof restoreSnapshots>[1]> = {}) =>
-    restoreSnapshots(scene.ops, { ...named, yes: true, drain: quick, ...more })
-  beforeEach(async () => {
-    scene.ops.ssh.answer('set the clock', succeed())
-    await createSnapshots(scene.ops, { ...named, description: undefined })
-    const { revert } = scene.ops.hypervisor
-    scene.ops.hypervisor.revert = (...how) => {
-      scene.seen.push('b1 restored')
-      revert(...how)
-    }
-  })
-
-  const changeB1 = async (change: (draft: MachineRecord) => void) => {
-    const { uuid } = await scene.ops.store.resolve(undefined)
-    await scene.ops.store.lock(uuid, (session) => session.updateMachine(MachineName.parse('b1'), change))
-  }
-  const forgetSnapshot = (name: string) =>
-    changeB1((draft) => {
-      delete draft.snapshots?.[name]
-    })
-  const forgetOffer = (name: string) =>
-    changeB1((draft) => {
-      delete draft.snapshots?.[name]?.tasks[offerTask]
-    })
-
-  it('takes the jobs away first, waits for the running builds, and gives the jobs back', async () => {
-    scene.serving = [1, 0]
-    expect(await restore()).toMatchObject([{ machine: 'b1', outcome: 'changed' }])
-    expect(scene.seen).toEqual(['drain', '1 builds', '0 builds', 'b1 restored', 'resume'])
-    expect(await drainedNow()).toEqual([false])
-  })
-
-  it('does not happen while builds run for too long, and the builder gets its jobs back', async () => {
-    scene.serving = [1]
-    const [result] = await restore({ drain: { ...quick, deadlineMs: 30 } })
-    expect(result).toMatchObject({
-      outcome: 'failed',
-      reason: expect.stringContaining('no build runs there any more, before it is restored: 1 build runs'),
-    })
-    expect([scene.seen.includes('b1 restored'), scene.seen.at(-1)]).toEqual([false, 'resume'])
-  })
-
-  it('that fails gives the jobs back, although the record claims nothing any more', async () => {
-    scene.ops.hypervisor.revert = () => {
-      throw failure('RESTORE', `machine 'b1': the hypervisor refuses`)
-    }
-    const [result] = await restore()
-    expect(result).toMatchObject({ outcome: 'failed', reason: expect.stringContaining('hypervisor refuses') })
-    expect([scene.seen, scene.mark]).toEqual([['drain', '0 builds', 'resume'], 'none'])
-    expect(await drainedNow()).toEqual([false])
-  })
-
-  it('that fails while the builder is off leaves the jobs to its next start', async () => {
-    const { stop: stopDomain, listing } = scene.ops.hypervisor
-    scene.ops.hypervisor.revert = () => {
-      for (const domain of listing().running.filter((name) => name.endsWith('-b1'))) stopDomain(domain)
-      throw failure('RESTORE', `machine 'b1': the memory is of another QEMU`)
-    }
-    await restore()
-    expect(scene.mark).toBe('automatic')
-    await start('b1')
-    expect([scene.seen.at(-1), scene.mark, await drainedNow()]).toEqual(['resume', 'none', [false]])
-  })
-
-  it('of somebody else gives the jobs back too', async () => {
-    await forgetSnapshot('before')
-    expect(await restore()).toMatchObject([{ outcome: 'changed' }])
-    expect([scene.seen.at(-1), scene.mark]).toEqual(['resume', 'none'])
-  })
-
-  it('from before its time as a builder says that a deploy gives the jobs back', async () => {
-    await forgetOffer('before')
-    expect(await restore()).toMatchObject([{ outcome: 'changed' }])
-    const text =
-      "builder 'b1' stays drained, because its record is no builder's; the next deploy of 'b1' gives the jobs back"
-    expect(scene.ops.emitted).toContainEqual({ kind: 'notice', text })
-    scene.seen = []
-    await deploy(scene.ops, { ...standardRequest, drain: quick })
-    expect([scene.seen.at(-1), scene.mark, await drainedNow()]).toEqual(['resume', 'none', [false]])
-  })
-
-  it('happens although the builder does not answer, because a restore may be its way back', async () => {
-    silence('b1')
-    const [result] = await restore()
-    expect(result?.reason).not.toContain('build')
-    expect(scene.seen).toEqual(['drain', 'b1 restored'])
-    expect(await drainedNow()).toEqual([true])
-  })
-
-  it('happens at once with --no-drain, and with a machine that is off', async () => {
-    scene.serving = [3]
-    expect(await restore({ drain: undefined })).toMatchObject([{ outcome: 'changed' }])
-    expect(scene.seen).toEqual(['b1 restored'])
-    scene.serving = [0]
-    await stop('b1')
-    scene.seen = []
-    expect(await restore()).toMatchObject([{ outcome: 'changed' }])
-    expect(scene.seen.filter((each) => /drain|builds/.test(each))).toEqual([])
-  })
-})
-
 describe('a builder that a deploy ends', () => {
   const run = (more: Partial<typeof standardRequest>) =>
     deploy(scene.ops, { ...standardRequest, drain: quick, ...more })
@@ -239,6 +142,7 @@ describe('a builder that a deploy ends', () => {
     await run({ allowRecreate: true })
     expect(scene.seen.slice(0, 3)).toEqual(['drain', '1 builds', '0 builds'])
     expect(scene.seen.some((each) => each.startsWith('b1 '))).toBe(true)
+    expect([scene.seen.at(-1), scene.mark, drainNotices()]).toEqual(['resume', 'none', []])
   })
 })
 

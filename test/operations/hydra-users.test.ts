@@ -10,7 +10,7 @@ import {
   setHydraPassword,
 } from '../../src/operations/hydra-users.js'
 import { type FakeHydra, fakeHydra } from '../fakes/fake-hydra-users.js'
-import { exit } from '../fakes/fake-ssh.js'
+import { exit, succeed } from '../fakes/fake-ssh.js'
 
 const admin = { userName: 'alice', fullName: 'Alice Q. User', password: { generate: true } }
 
@@ -81,10 +81,11 @@ describe('the list of users', () => {
   })
 
   it('fails when the database does not answer, instead of being empty', async () => {
-    hydra.ops.ssh.answer('look at the users of Hydra', exit(2, 'psql: error: no'))
+    hydra.ops.ssh.answer('look at the users of Hydra', succeed('unread=psql: error: no\n'))
     await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({
       exitCode: 1,
-      detail: 'psql: error: no',
+      message:
+        "machine 'ci': cannot read the users of Hydra: the database hydra cannot be queried: psql: error: no",
     })
     hydra.ops.ssh.answer('look for PostgreSQL', {
       kind: 'exited',

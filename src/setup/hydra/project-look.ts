@@ -1,12 +1,11 @@
 import * as z from 'zod'
-import { failure } from '../../core/errors.js'
 import type { ProjectsOptions } from '../../core/hydra-project-options.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
 import { askMachine, fact } from '../../remote/run-script.js'
 import { SeenJobset, SeenProject, targetProject } from './project-state.js'
 import { databaseValues } from './settings.js'
-import type { UsersTable } from './web-users.js'
+import { type HydraTable, type Unread, unread, unreadable } from './unread-table.js'
 
 /** The list of the projects and jobsets that the task made; nothing else is ever taken away. */
 export const madeFile = '/var/lib/hydra-ops/hydra-projects'
@@ -30,12 +29,6 @@ export interface ProjectsSeen {
   readonly jobsets: ReadonlyMap<string, SeenJobset>
 }
 
-/** Reason why the database does not tell the content of Hydra, with a remedy. */
-export interface Unread {
-  readonly unread: string
-  readonly hint: string
-}
-
 const Rows = z.object({
   private: z.boolean(),
   projects: z.array(SeenProject),
@@ -45,7 +38,7 @@ const Rows = z.object({
 /** Reads projects and jobsets from the database, which needs no password. */
 export async function lookAtProjects(
   host: Host,
-  table: UsersTable,
+  table: HydraTable,
   projects: ProjectsOptions,
   run: Run,
 ): Promise<ProjectsSeen | Unread> {
@@ -57,7 +50,7 @@ export async function lookAtProjects(
   const question = { what: 'look at the projects of Hydra', script: 'tasks/hydra-projects/look', values }
   const facts = await askMachine(host, question, run)
   const made = parseMade(facts.get('made') ?? [])
-  if (!facts.has('rows')) return unread(table.database, fact(facts, 'unread'))
+  if (!facts.has('rows')) return unread(table, facts)
   const rows = Rows.parse(JSON.parse(fact(facts, 'rows')))
   return {
     made,
@@ -67,33 +60,16 @@ export async function lookAtProjects(
   }
 }
 
-/** Describes the answer of a database without projects; an empty reason means that Hydra's tables are missing. */
-function unread(database: string, reason: string): Unread {
-  return reason === ''
-    ? {
-        unread: `the database ${database} lacks the tables of Hydra`,
-        hint: 'systemctl restart hydra-init on the machine makes the tables',
-      }
-    : {
-        unread: `the database ${database} cannot be queried: ${reason}`,
-        hint: 'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql says more',
-      }
-}
-
 /** Reads projects and jobsets. Fails if the database does not tell them: a Hydra that cannot be read is not empty. */
 export async function requireProjects(
   host: Host,
-  table: UsersTable,
+  table: HydraTable,
   projects: ProjectsOptions,
   run: Run,
 ): Promise<ProjectsSeen> {
   const seen = await lookAtProjects(host, table, projects, run)
   if (!('unread' in seen)) return seen
-  const { machine } = host
-  throw failure('POSTGRESQL', `machine '${machine}': cannot read the projects of Hydra: ${seen.unread}`, {
-    machine,
-    hint: seen.hint,
-  })
+  throw unreadable(host, 'projects', seen)
 }
 
 export function fullName(project: string, jobset: string): string {

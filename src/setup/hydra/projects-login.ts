@@ -4,8 +4,9 @@ import type { SecretNeed, TaskRun } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
 import { askMachine, fact } from '../../remote/run-script.js'
 import { hydraHome, hydraUsers, noPackage, type WebEntrance } from './settings.js'
+import type { HydraTable } from './unread-table.js'
 import { WebSession } from './web-session.js'
-import { type UsersTable, userProgram } from './web-users.js'
+import { userProgram } from './web-users.js'
 
 /** Ways to sign in as somebody who may change every project. */
 export interface ProjectsLogin {
@@ -27,7 +28,7 @@ const loginMs = 300_000
 export async function signIn(
   host: Host,
   login: ProjectsLogin,
-  table: UsersTable,
+  table: HydraTable,
   run: TaskRun,
 ): Promise<WebSession> {
   const session = new WebSession(login.entrance, run)
@@ -50,7 +51,7 @@ export async function signIn(
 async function serviceSession(
   host: Host,
   { package: path, server }: ProjectsLogin,
-  table: UsersTable,
+  table: HydraTable,
   run: TaskRun,
 ): Promise<string> {
   if (path === undefined) throw noPackage(host, 'Hydra', 'package')

@@ -3,7 +3,7 @@ import type { HydraUserAdmin } from '../../core/hydra-user-admin.js'
 import type { TaskMachine } from '../../core/setup-task.js'
 import { requireCluster } from '../postgresql/cluster.js'
 import { noPackage, oneShotSettings } from './settings.js'
-import { changeUser, readUsers, userProgram } from './web-users.js'
+import { changeUser, requireUsers, userProgram } from './web-users.js'
 import { usersOf } from './web-users-task.js'
 
 /**
@@ -22,7 +22,7 @@ export function hydraUserAdmin(
     named: new Map(usersOf(settings).map(({ name, password }) => [name, password])),
     list: async (host, run) => {
       const { port, online } = await requireCluster(host, database, run)
-      if (online) return readUsers(host, { database, port }, { absent: 'error' }, run)
+      if (online) return requireUsers(host, { database, port }, run)
       throw failure('NO_CLUSTER', `machine '${host.machine}': PostgreSQL is not running`, {
         machine: host.machine,
         hint: 'hydra-ops deploy starts PostgreSQL',

@@ -7,7 +7,7 @@ import type { Host } from '../../core/ssh.js'
 import { findClusters, requireCluster } from '../postgresql/cluster.js'
 import { type HydraSettings, noPackage, oneShotSettings, type WebEntrance, webEntrance } from './settings.js'
 import { WebSession } from './web-session.js'
-import { changeUser, readUsers, userProgram } from './web-users.js'
+import { changeUser, lookAtUsers, requireUsers, userProgram } from './web-users.js'
 
 export interface HydraUser extends Omit<UserOptions, 'roles'> {
   readonly name: string
@@ -61,15 +61,16 @@ export function passwordOf({ name, password }: HydraUser): SecretNeed {
   return { name: userSecretName(name), what: `password of Hydra's user '${name}'`, source: password }
 }
 
-async function seenUsers(host: Host, port: number, { database }: UsersOptions, run: Run) {
-  const users = await readUsers(host, { database, port }, { absent: 'none' }, run)
+function byName(users: readonly HydraUserSeen[]): ReadonlyMap<string, HydraUserSeen> {
   return new Map(users.map((user) => [user.name, user]))
 }
 
 async function probeUsers(host: Host, options: UsersOptions, run: Run): Promise<TaskState> {
   const [cluster] = await findClusters(host, options.database, run)
   if (cluster === undefined || !cluster.online) return 'needed'
-  const seen = await seenUsers(host, cluster.port, options, run)
+  const users = await lookAtUsers(host, { database: options.database, port: cluster.port }, run)
+  if ('unread' in users) return 'needed'
+  const seen = byName(users)
   const wrong = options.users.flatMap((user) => {
     const found = seen.get(user.name)
     if (found === undefined) return [`user '${user.name}' does not exist`]
@@ -92,8 +93,9 @@ function differs(user: HydraUser, found: HydraUserSeen): boolean {
 async function applyUsers(host: Host, options: UsersOptions, run: TaskRun): Promise<Record<string, string>> {
   if (options.package === undefined) throw noPackage(host, 'Hydra', 'package')
   const { port } = await requireCluster(host, options.database, run)
-  const program = await userProgram(host, options.package, { database: options.database, port }, run)
-  const seen = await seenUsers(host, port, options, run)
+  const table = { database: options.database, port }
+  const program = await userProgram(host, options.package, table, run)
+  const seen = byName(await requireUsers(host, table, run))
   for (const user of options.users) {
     const found = seen.get(user.name)
     const changed = found?.canLogin !== true || run.secretChanged(userSecretName(user.name))

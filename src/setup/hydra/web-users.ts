@@ -2,16 +2,11 @@ import * as z from 'zod'
 import type { HydraUserChange, HydraUserSeen } from '../../core/hydra-user-admin.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
-import { runScript } from '../../remote/run-script.js'
+import { askMachine, fact, runScript } from '../../remote/run-script.js'
 import { hydraEnvironment } from './config-text.js'
 import { hydraFacts } from './package-facts.js'
 import { databaseValues, hydraHome, hydraUsers } from './settings.js'
-
-/** Place of the table of users. */
-export interface UsersTable {
-  readonly database: string
-  readonly port: number
-}
+import { type HydraTable, type Unread, unread, unreadable } from './unread-table.js'
 
 const Rows = z.array(
   z.object({
@@ -23,26 +18,37 @@ const Rows = z.array(
   }),
 )
 
-/** Lists the users who may log in to Hydra, by name. `absent: 'none'` returns an empty list for a missing table. */
-export async function readUsers(
+/** Lists the users of Hydra by name, and tells who may log in. */
+export async function lookAtUsers(
   host: Host,
-  { database, port }: UsersTable,
-  { absent }: { readonly absent: 'none' | 'error' },
+  table: HydraTable,
   run: Run,
-): Promise<HydraUserSeen[]> {
+): Promise<readonly HydraUserSeen[] | Unread> {
   const question = {
     what: 'look at the users of Hydra',
     script: 'tasks/hydra-web-users/look',
-    values: { ...databaseValues(database, port), absent },
+    values: databaseValues(table.database, table.port),
   }
-  const { stdout } = await runScript(host, question, run, () => {})
-  return Rows.parse(JSON.parse(stdout.trim() || '[]')).map((row) => ({
+  const facts = await askMachine(host, question, run)
+  if (!facts.has('users')) return unread(table, facts)
+  return Rows.parse(JSON.parse(fact(facts, 'users'))).map((row) => ({
     name: row.username,
     fullName: row.fullname ?? '',
     emailAddress: row.emailaddress ?? '',
     roles: row.roles,
     canLogin: row.canlogin,
   }))
+}
+
+/** Lists the users. Fails if the database does not tell them: their passwords would be set again. */
+export async function requireUsers(
+  host: Host,
+  table: HydraTable,
+  run: Run,
+): Promise<readonly HydraUserSeen[]> {
+  const seen = await lookAtUsers(host, table, run)
+  if ('unread' in seen) throw unreadable(host, 'users', seen)
+  return seen
 }
 
 /** Way to run hydra-create-user. */
@@ -55,7 +61,7 @@ export interface UserProgram {
 export async function userProgram(
   host: Host,
   path: string,
-  { database, port }: UsersTable,
+  { database, port }: HydraTable,
   run: Run,
 ): Promise<UserProgram> {
   const facts = await hydraFacts(host, path, run)

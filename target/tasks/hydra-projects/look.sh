@@ -29,9 +29,5 @@ said=$(hydra_sql "
   say rows "$(printf '%s\n' "$said" | grep '^{')"
   exit 0
 }
-# The server may speak any language, so only its catalogue tells whether the tables exist.
-if [ "$(hydra_sql "select to_regclass('projects') is null or to_regclass('jobsets') is null" 2> /dev/null)" = t ]; then
-  said=
-fi
-say unread "$(printf '%s\n' "$said" | grep -vE '^(WARNING|DETAIL|HINT):' | head -n 1 | tr -s ' ')"
+say_unread "$?" "$said" "to_regclass('projects') is null or to_regclass('jobsets') is null"
 exit 0

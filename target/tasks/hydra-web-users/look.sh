@@ -1,15 +1,18 @@
 # shellcheck shell=sh
-# Lists the users who may log in to Hydra.
-# Values: database, database_port, hydra_user and role (that own it), absent (`none` = an unreadable table counts as
-# empty; `error` = the script fails).
-# Prints an array in JSON.
-: "${database:?}" "${database_port:?}" "${hydra_user:?}" "${role:?}" "${absent:?}"
+# Lists the users of Hydra, and whether they may log in.
+# Values: database, database_port, hydra_user and role (that own it).
+# Prints `users=` with an array in JSON, or `unread=` with the reason in the words of psql. The reason is empty if the
+# database has no tables of Hydra.
+: "${database:?}" "${database_port:?}" "${hydra_user:?}" "${role:?}"
 cd / || exit 1
-read_users() {
-  hydra_sql "
-  select coalesce(json_agg(row_to_json(u) order by u.username), '[]') from (
+said=$(hydra_sql "
+  select coalesce(jsonb_agg(to_jsonb(u) order by u.username), '[]') from (
     select username, fullname, emailaddress, password <> '!' as canlogin,
       array(select role from userroles r where r.username = users.username order by role) as roles
-    from users) u"
+    from users) u" 2>&1) && {
+  # A warning of the server may precede the array, which is one line.
+  say users "$(printf '%s\n' "$said" | grep '^\[')"
+  exit 0
 }
-if [ "$absent" = none ]; then read_users 2> /dev/null || echo '[]'; else read_users; fi
+say_unread "$?" "$said" "to_regclass('users') is null or to_regclass('userroles') is null"
+exit 0

@@ -77,7 +77,7 @@ check_users_and_database() {
   counts=${said##*
 } schema=${counts%%|*} sessions=${counts#*|}
   if [ "$answered" != 0 ]; then
-    say wrong "the database $database cannot be queried: $(printf '%s' "$said" | head -n 1)"
+    say wrong "the database $database cannot be queried: $(fault_of_psql "$said")"
   fi
 }
 # Checks the tables, the space and the port.

@@ -35,7 +35,7 @@ fi
 # A server without an answer proves no loss.
 if [ "$status" != 0 ]; then
   say database unanswered
-  say wrong "the database $database cannot be queried: ${said%%"$line_feed"*}"
+  say wrong "the database $database cannot be queried: $(fault_of_psql "$said")"
   exit 0
 elif [ -z "$answer" ]; then
   say database absent

@@ -81,6 +81,50 @@ describe('the admin-user task', () => {
   }))
 })
 
+describe('a list of users that the database does not tell', () => {
+  beforeEach(() => {
+    postgres.sql(emptyTables)
+  })
+
+  const hash = () => postgres.sql("select password from users where username = 'alice'")
+
+  it.each<[string, string, () => void, () => void]>([
+    [
+      'a server that hangs',
+      'PostgreSQL did not answer within 60 s',
+      () => program('timeout', 'exit 124'),
+      () => rmSync(join(root, 'bin', 'timeout')),
+    ],
+    [
+      'a table that cannot be read, after a warning of the server',
+      'ERROR: column "fullname" does not exist',
+      () => {
+        program('timeout', 'echo "WARNING:  database has a collation version mismatch" >&2; shift; exec "$@"')
+        postgres.sql('alter table users rename fullname to wholename')
+      },
+      () => {
+        rmSync(join(root, 'bin', 'timeout'))
+        postgres.sql('alter table users rename wholename to fullname')
+      },
+    ],
+  ])('is not empty, so nobody gets a new password: %s', async (_, reason, damage, mend) => {
+    const run = () => taskRun({ 'hydra-user-alice': 'hunter2' })
+    await wanted().apply(host, run())
+    const before = hash()
+    damage()
+    try {
+      expect(await wanted().probe(host, run())).toBe('needed')
+      await expect(wanted().apply(host, run())).rejects.toMatchObject({
+        code: 'POSTGRESQL',
+        message: `machine 'local': cannot read the users of Hydra: the database hydra cannot be queried: ${reason}`,
+      })
+    } finally {
+      mend()
+    }
+    expect(hash()).toBe(before)
+  })
+})
+
 describe('a password', () => {
   beforeEach(() => {
     postgres.sql(emptyTables)

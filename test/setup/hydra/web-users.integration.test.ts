@@ -97,7 +97,9 @@ describe('the list of users of a Hydra', () => {
   it('is an error, not empty, before there is a database', async () => {
     await expect(admin().list(host, run)).rejects.toMatchObject({
       exitCode: 1,
-      detail: expect.stringContaining('relation "users" does not exist'),
+      message:
+        "machine 'local': cannot read the users of Hydra: the database hydra lacks the tables of Hydra",
+      hint: expect.stringContaining('hydra-init'),
     })
     await expect(admin().change(host, bob, run)).rejects.toMatchObject({
       message: expect.stringContaining("make Hydra's user 'bob'"),
