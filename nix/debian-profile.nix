@@ -89,7 +89,7 @@ let
 
   # --- the closure -------------------------------------------------------------------------------------------
 
-  # A file of the user's own replaces the block with the names of the LAN.
+  # The user's own /etc/hosts takes the place of the block with the LAN's names.
   wantedHosts = if files ? "/etc/hosts" then [ ] else hosts;
 
   records =

@@ -340,7 +340,7 @@ let
       }
     );
 
-  # One option of each machine, in place of everything else.
+  # Shows only one option of a machine, or only its facts if `physical` is true.
   shown = { path, physical, ... }: name:
     let each = machines.${name}; lib = network.lib or (import (each.source.path + "/lib")); in
     within { machine = name; inherit (each) files; } (

@@ -22,7 +22,7 @@ export interface GuestNic {
 /** A machine before its first boot: its future identity and its network. */
 export interface Guest {
   readonly machine: string
-  /** Name of the machine's resource, by which cloud-init knows an instance. */
+  /** Name of the machine's resource, by which cloud-init recognizes an instance. */
   readonly name: string
   /** Identity; undefined until the keys are made. */
   readonly identity: MachineIdentity | undefined

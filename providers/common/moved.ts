@@ -33,7 +33,7 @@ export function runsElsewhere(machine: string, file: string, wanted: string): Op
   )
 }
 
-/** Returns false where the old name still leads to the same folder, as a link does. */
+/** Returns false where the old name still leads to the same folder, for example through a symbolic link. */
 export function isReal({ from, to }: Move): boolean {
   try {
     return realpathSync(from) !== realpathSync(to)

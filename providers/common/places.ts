@@ -114,7 +114,7 @@ export function withNotedHandle<Handle, R extends { readonly handle: Handle | un
   return found.kind === 'ours' ? { ...resource, handle: found.note.handle } : resource
 }
 
-/** Names the data disks that exist according to the note beside them. */
+/** Returns the names of the data disks that exist according to the note beside them. */
 export function madeDisksOf(found: NoteFound<unknown>): readonly string[] {
   return found.kind === 'ours' ? found.note.madeDisks : []
 }

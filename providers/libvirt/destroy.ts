@@ -44,7 +44,7 @@ async function removeDomain(
   await cutPower(virsh, resource, run)
   const flags = ['--managed-save', '--snapshots-metadata']
   let outcome = await virsh.attempt(['undefine', name, '--nvram', ...flags], call, run)
-  // Some of libvirt's drivers do not know firmware with stored variables.
+  // Some drivers of libvirt do not support firmware with stored variables.
   if (outcome.kind === 'failed' && outcome.failure.complaint === 'unsupported-flags') {
     outcome = await virsh.attempt(['undefine', name, ...flags], call, run)
   }

@@ -65,7 +65,9 @@ async function resume(virsh: Virsh, { name, machine }: LibvirtResource, run: Run
   }
 }
 
-/** Corrects memory that was saved before a move of the state folder: it names the files at their old place. */
+/**
+ * Updates the paths in saved memory, which are old ones after a move of the state folder.
+ */
 async function moveSavedMemory(
   virsh: Virsh,
   places: Places,

@@ -61,7 +61,7 @@ export async function wantedHandle(
   }
 }
 
-/** Returns the image for a new machine, in a place where QEMU reads it. */
+/** Returns the image for a new machine, in a place where QEMU can read the image. */
 export function imageFor(parts: LibvirtParts, places: Places, resource: LibvirtResource): BaseImage {
   const image = requireImage(resource, imageReference(resource.config, resource.os))
   if (!places.system) return placedImage(image)

@@ -196,7 +196,7 @@ async function attachDisks(vbox: VBoxManage, definition: Definition, run: Run): 
   }
 }
 
-/** Snapshots leave such a disk alone, so that a newer identity can take its place. */
+/** Medium type that snapshots leave alone, so that a newer identity can replace the disk. */
 const seedKind = ['--mtype', 'writethrough']
 
 /**

@@ -8,7 +8,7 @@ import { parseXml } from '../common/xml.js'
 /** Facts of a snapshot in the settings file: VBoxManage does not tell the time of a snapshot, or its disks. */
 export interface SnapshotFacts extends Snapshot {
   readonly uuid: string
-  /** UUIDs of the disks as they were. */
+  /** UUIDs of the disks at the time of the snapshot. */
   readonly disks: readonly string[]
   /** File with the memory of a machine that ran. */
   readonly stateFile: string | undefined

@@ -18,7 +18,7 @@ export type Complaint =
 
 export interface VBoxFailure {
   readonly complaint: Complaint
-  /** VirtualBox' own name of the error, such as `VBOX_E_OBJECT_NOT_FOUND`. */
+  /** VirtualBox's own name for the error, such as `VBOX_E_OBJECT_NOT_FOUND`. */
   readonly code: string | undefined
   /** Messages of VBoxManage without `VBoxManage: error:`, joined. */
   readonly message: string

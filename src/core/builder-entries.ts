@@ -38,8 +38,8 @@ export function builderName(
 }
 
 /**
- * Writes the line of one builder. A drained builder gets no new builds by `maxJobs` 0. Its line stays, because a queue
- * runner aborts steps that no line covers (measured).
+ * Writes the line of one builder. `maxJobs` 0 keeps new builds from a drained builder. Its line stays,
+ * because a queue runner aborts steps that no line covers (measured).
  */
 export function builderLine(
   builder: Omit<UsedBuilder, 'machine'>,

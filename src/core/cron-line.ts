@@ -3,7 +3,7 @@ interface Field {
   readonly name: string
   readonly least: number
   readonly most: number
-  /** Words for the field's numbers, from the least number on. */
+  /** Words for the field's numbers, starting with the lowest number. */
   readonly words: readonly string[]
 }
 

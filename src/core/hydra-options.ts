@@ -193,7 +193,7 @@ const Nginx = z.strictObject({
   ),
 })
 
-/** The problem of a `nginx.cacheHostName` that is also a name of Hydra. */
+/** Message for an `nginx.cacheHostName` that is also a name of Hydra. */
 export const sharedCacheName = 'is a name of Hydra itself: nginx would never ask the cache'
 
 function hostOf(url: string | null | undefined): string | undefined {

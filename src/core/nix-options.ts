@@ -34,7 +34,10 @@ export function settingNames(lines: string): string[] {
   })
 }
 
-/** Describes the part of a line that Nix refuses. Otherwise no program of Nix starts on the machine. */
+/**
+ * Describes the problem with a line of nix.conf(5). A bad line would stop every program of Nix on the
+ * machine.
+ */
 function lineProblem(line: string): string | undefined {
   const [name, sign, ...rest] = line.replace(/#.*/s, '').split(/\s+/).filter(Boolean)
   if (name === undefined || (name === '!include' && sign !== undefined && rest.length === 0)) return undefined

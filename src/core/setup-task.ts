@@ -52,7 +52,7 @@ export interface TaskMachine {
   publishedPort(port: number): { readonly host: string; readonly port: number } | undefined
 }
 
-/** A secret that a task needs, as its options name the secret. */
+/** A secret that a task needs, with the source from the task's options. */
 export interface SecretNeed {
   /** A name that is unique within the machine, and also the file name of a generated secret. */
   readonly name: string

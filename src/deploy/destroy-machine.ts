@@ -9,7 +9,7 @@ import { machineRecord } from '../machine/session.js'
 import { forgetSshFiles } from '../machine/ssh-client.js'
 import { builtRoot } from './build-everything.js'
 
-/** Says whether a machine ends by a destroy; a host that lives on, and that is only forgotten, stays in use. */
+/** Tells whether `destroy` removes the machine itself. A host that is only forgotten stays in use. */
 export function endsByDestroy(session: MachineSession): boolean {
   return session.provider.makesMachines && recordOf(session).handle !== undefined
 }

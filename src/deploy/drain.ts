@@ -194,7 +194,10 @@ interface Setting {
   readonly how: string
 }
 
-/** Sets the jobs of a builder on a machine that builds there; returns what that machine says, or nothing where it is off. */
+/**
+ * Takes a builder's jobs away, or gives the jobs back, on a machine that builds there. Returns the facts of
+ * that machine, or nothing if the machine is off.
+ */
 async function setJobs(session: MachineSession, row: BuilderRow, wish: Setting): Promise<Facts | undefined> {
   const { ops, deployment, machine, run } = session
   const { drains } = wish

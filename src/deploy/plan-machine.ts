@@ -32,7 +32,7 @@ export async function planMachine(job: Job, seen: Assessment): Promise<MachinePl
   }
 }
 
-/** Plans a switch that is only tried: nothing is made or started for that. */
+/** Plans a dry run of a switch, which creates and starts nothing. */
 async function planTrial(job: Job, seen: Assessment): Promise<MachinePlan> {
   const unknown = seen.look === undefined ? (seen.unreachable ?? 'the machine does not run') : undefined
   const items = seen.look === undefined ? [] : await closureItems(job, seen)

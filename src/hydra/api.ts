@@ -111,7 +111,7 @@ export function isRedirect({ status }: HttpAnswer): boolean {
   return [301, 302, 303, 307, 308].includes(status)
 }
 
-/** Makes the error of an answer that is no success. */
+/** Makes the error for an unsuccessful answer. */
 export function refusedBy(url: string, path: string, answer: HttpAnswer): OpsError {
   const said = refusal(answer)
   if (answer.status === 403 || answer.status === 401) {

@@ -115,7 +115,10 @@ export interface BuilderRequest {
   readonly maxConcurrent: number
 }
 
-/** Builds on every builder as its users do, and throws nothing: each using machine has a result. */
+/**
+ * Tests each builder by a build from every machine that uses the builder. A failure is the result of that
+ * machine, and no error.
+ */
 export async function testBuilders(ops: Ops, request: BuilderRequest): Promise<MachineResult[]> {
   const record = await ops.store.resolve(request.deployment)
   const users = usersOf(ops, record, request.builder)
@@ -145,7 +148,7 @@ export async function drainBuilder(ops: Ops, request: DrainRequest): Promise<Mac
   return results
 }
 
-/** Lets a builder have builds again, after a build there has proved the builder. */
+/** Allows new builds on a builder again, after a test build there has succeeded. */
 export async function resumeBuilder(
   ops: Ops,
   request: BuilderRequest & { readonly builder: string },

@@ -65,7 +65,7 @@ export async function destroyMachines(
   return results
 }
 
-/** Picks machines of which something may exist; a machine that cannot be inspected counts, too. */
+/** Picks the machines that may still have resources; a machine that cannot be inspected counts, too. */
 async function lookForThem(
   wanted: {
     readonly ops: Ops

@@ -87,7 +87,7 @@ async function contentProblem(
   return hashProblem(seen, promised)
 }
 
-/** Debian's packages of programs that unpack; each program has the name of its compression in a narinfo. */
+/** Debian's packages with programs that decompress, by the name of the compression in a narinfo. */
 const unpackers: Readonly<Record<string, string | undefined>> = {
   xz: 'xz-utils',
   bzip2: 'bzip2',

@@ -125,7 +125,7 @@ async function connectAgain(
   }
 }
 
-/** Says whether an error tells that the machine cannot be reached at the moment. */
+/** Tells whether an error means that the machine cannot be reached at the moment. */
 export function isConnectionTrouble(error: unknown): boolean {
   return error instanceof OpsError && (error.code === 'UNREACHABLE' || error.code === 'CONNECTION_LOST')
 }

@@ -86,7 +86,7 @@ export function planTasks(
   })
 }
 
-/** Names left-over things with the flag that takes them away. */
+/** Describes leftovers, with the flag that removes them. */
 export function leftOverNote(leftOver: string, prune = false): string {
   return prune ? leftOver : `${leftOver} (needs --prune)`
 }

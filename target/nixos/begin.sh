@@ -20,7 +20,7 @@ runs=${folder%/*}
 logs=${log%/*}
 roots=/nix/var/nix/gcroots/hydra-ops
 mkdir -p -- "$runs" "$logs" "$roots" || exit 1
-# Two operators begin one after the other. The lock ends with this script.
+# Operators begin one at a time. The lock ends with this script.
 exec 9< "$runs"
 flock -w 30 9 || refuse 75 'another operator has been beginning an activation for 30 s'
 boot=$(cat /proc/sys/kernel/random/boot_id)

@@ -279,7 +279,7 @@ describe('an automatic update of a NixOS machine goes back to its old system', (
     offer(await make('slow-proof', { units: unit('slow', `sh -c "echo mallory > ${keys}"`) }))
     await machine.noteKeyScans()
     const update = machine.run(hydra.model.url, { ssh: { ...machine.ssh, seconds: 600, pause: 0.1 } })
-    // The second scan is the first of the proof, and the third one comes after the proof has failed.
+    // The second scan of the keys starts the proof, and the third scan follows the failed proof.
     await machine.namespace.sh(`until [ "$(grep -c . /run/test/proof)" -ge 3 ]; do sleep 0.1; done
 systemctl fire; until [ -e /var/lib/hydra-ops/activations/*/guard-result ]; do sleep 0.1; done
 echo 'ssh-ed25519 AAAAC3operator alice' > ${keys}`)

@@ -14,7 +14,7 @@ export interface Watched {
   /** Names the change that a command makes; undefined for a command that only reads. */
   change(argv: readonly string[]): string | undefined
   readonly run: LocalCommands['run']
-  /** Begins a command that goes on after this process; `run` by default. */
+  /** Starts a command that outlives this process; `run` by default. */
   readonly begin?: LocalCommands['run']
 }
 

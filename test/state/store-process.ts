@@ -53,7 +53,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     })
   },
 
-  /** Takes the lock of the whole store and keeps it until it is killed. */
+  /** Takes the lock of the whole store, and keeps the lock until this process is killed. */
   async holdStore() {
     const store = await storeIn(root, { operator })
     await store.allocating(DeploymentUuid.parse(randomUUID()), run, async () => {

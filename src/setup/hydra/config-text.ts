@@ -106,8 +106,8 @@ function ownLine({ systems, cores, kvm }: HydraFacts): string {
 }
 
 /**
- * Lists the features of this machine: kernels need big-parallel, tests of NixOS the others. Otherwise builds are queued
- * for ever.
+ * Lists the features of this machine: kernels need big-parallel, NixOS tests need the others. Otherwise their
+ * builds would stay queued forever.
  */
 export function ownFeatures(kvm: boolean): string[] {
   return [...(kvm ? ['kvm'] : []), 'nixos-test', 'benchmark', 'big-parallel']

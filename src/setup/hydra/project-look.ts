@@ -8,10 +8,10 @@ import { SeenJobset, SeenProject, targetProject } from './project-state.js'
 import { databaseValues } from './settings.js'
 import type { UsersTable } from './web-users.js'
 
-/** The list of the projects and jobsets that the task made; nothing else is ever taken away. */
+/** File that lists the projects and jobsets that the task made; the task removes no others. */
 export const madeFile = '/var/lib/hydra-ops/hydra-projects'
 
-/** Content of that list. */
+/** Content of that file. */
 export interface Made {
   readonly projects: ReadonlySet<string>
   /** `PROJECT:JOBSET`, as Hydra writes the name. */

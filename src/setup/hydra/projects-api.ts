@@ -58,7 +58,7 @@ export class ProjectsApi {
   private async change(method: 'PUT' | 'DELETE', what: string, path: string, body?: unknown): Promise<void> {
     const answer = await this.session.request(method, path, body)
     if (answer.status === 200 || answer.status === 201) return
-    // A removal wants nothing to be there, so a second one has no work.
+    // A second removal succeeds, because its object is already gone.
     if (method === 'DELETE' && answer.status === 404) return
     throw this.refused(method === 'PUT' ? 'change' : 'remove', what, answer)
   }

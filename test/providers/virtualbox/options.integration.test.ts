@@ -71,7 +71,8 @@ const beyondTypes = [
 /** Returns the values for an option, without those that the test of the schema's own rules has. */
 function valuesFor(name: string): unknown[] {
   const apart = new Set(beyondTypes.map((options) => JSON.stringify(Reflect.get(options, name))))
-  // Nix takes a path in place of a set for a file with a module. A file that cannot be read ends the whole evaluation.
+  // Nix imports a path in place of a set as a module. A file that cannot be read would end the whole
+  // evaluation.
   const isPath = (value: unknown) => typeof value === 'string' && value.startsWith('/')
   return values.filter(
     (value) => !apart.has(JSON.stringify(value)) && !(name === 'hostOnly' && isPath(value)),

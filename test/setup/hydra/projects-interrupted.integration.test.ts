@@ -19,7 +19,10 @@ const network = { type: 'git', value: 'https://git.example.org/network.git main'
 const main = { nixExpression: { input: 'network', path: 'hydra/default.nix' }, inputs: { network } }
 const declarative = { file: 'hydra/spec.json', type: 'git', value: network.value }
 
-/** The projects before: `decl` becomes declarative, `back` ceases to be so, `old` and `fleet:gone` go. */
+/**
+ * The projects before the change: `decl` becomes declarative, `back` stops being declarative, `old` and
+ * `fleet:gone` are removed.
+ */
 const before = {
   fleet: { displayName: 'The fleet', jobsets: { main, gone: main } },
   decl: { jobsets: { one: main, two: main } },

@@ -41,7 +41,7 @@ function waysOf({ decider, user, root }: WhyPlace): readonly [Way, ...Way[]] {
 }
 
 const lookMs = 120_000
-/** Deadline of one tiny build, with its login and two copies. */
+/** Deadline for one tiny build, with its login and two copies. */
 const buildMs = 300_000
 
 /** Finds the one cause that keeps a derivation from being built. */
