@@ -48,7 +48,8 @@ const migrations: Readonly<Record<number, Migration>> = {
 }
 
 /**
- * Renames the tasks in a machine's record. A value that is no record stays as it is, and the schema refuses that value.
+ * Renames the tasks in a machine's record. A value that is not a record stays as it is, and the schema refuses that
+ * value.
  */
 function withTaskNames(machine: unknown): unknown {
   const found = Machine.safeParse(machine)

@@ -1,7 +1,7 @@
 # Turns `deployment.builder.*` of a NixOS machine into options of NixOS: the account for logins, trust and features; and
 # `deployment.binfmt.*`, the systems that the machine emulates.
 #
-# The keys that may log in are no part of the configuration. A set-up task writes the keys, because the machines that
+# The keys that may log in are not part of the configuration. A set-up task writes the keys, because the machines that
 # build here make their keys only after their first activation.
 { config, lib, options, ... }:
 let

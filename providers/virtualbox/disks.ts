@@ -114,7 +114,7 @@ export async function forget(
   if (!existsSync(path)) return
   const outcome = await vbox.attempt(['closemedium', 'disk', path], call, run)
   if (outcome.kind === 'done' || outcome.failure.complaint === 'no-file') return
-  // Half a file of a crash is no disk, and VirtualBox does not know it.
+  // Half a file of a crash is not a disk, and VirtualBox does not know it.
   if (outcome.failure.complaint === 'in-use') throw vboxError(outcome.failure, call)
 }
 
@@ -136,7 +136,7 @@ export async function createRoot(
   const make = async (draft: string) => {
     await vbox.must(args(draft), call, run)
     // VirtualBox forgets the image before the disk counts as made; otherwise a crash leaves it in the registry. Another
-    // machine may be cloning the image at this moment, so a refusal is no failure.
+    // machine may be cloning the image at this moment, so a refusal is not a failure.
     if (!config.linkedClone) await vbox.attempt(['closemedium', 'disk', base], call, run)
   }
   await create(vbox, disk, machine, make, run)

@@ -123,7 +123,7 @@ function readFailure(result: CommandResult, said: readonly string[], stdout: str
   return { complaint: complaintOf(code, message), code, message, stdout }
 }
 
-/** Returns the first line on stderr that is no progress, for a program that fails without VBoxManage's own mark. */
+/** Returns the first line on stderr that is not progress, for a program that fails without VBoxManage's own mark. */
 function otherWords({ stderr }: CommandResult): string | undefined {
   const lines = stderr.split('\n').map((line) => line.trim())
   return lines.find(

@@ -112,7 +112,8 @@ function lineProblem(fields: readonly string[], seen: Set<string>): string | und
   if (seen.has(name)) return `${name} is there twice`
   seen.add(name)
   if (systems === undefined || systems.split(',').includes('')) return 'the list of systems is wrong'
-  if (key !== undefined && key !== none && !key.startsWith('/')) return `the key ${key} is no absolute path`
+  if (key !== undefined && key !== none && !key.startsWith('/'))
+    return `the key ${key} is not an absolute path`
   const unreadable = unreadableField(fields, 'queue runner')
   if (unreadable !== undefined) return unreadable
   const offered = valuesOf(features ?? none)
@@ -121,7 +122,7 @@ function lineProblem(fields: readonly string[], seen: Set<string>): string | und
   if (hostKey === undefined || hostKey === none) return undefined
   const decoded = Buffer.from(hostKey, 'base64')
   if (decoded.toString('base64') !== hostKey) return notBase64
-  return isPublicKey(decoded.toString()) ? undefined : 'the host key is no public key of ssh'
+  return isPublicKey(decoded.toString()) ? undefined : 'the host key is not a public key of ssh'
 }
 
 const notBase64 = 'the host key is not in base64'

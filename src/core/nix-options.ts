@@ -46,7 +46,7 @@ function lineProblem(line: string): string | undefined {
     return `${shown}: write !include, without which a file that is missing stops every program of Nix`
   }
   if (sign !== '=' || !/^[a-z0-9-]+$/.test(name)) {
-    return `${shown} is no line of nix.conf: expected "name = value" (with blanks around "=") or "!include FILE"`
+    return `${shown} is not a line of nix.conf: expected "name = value" (with blanks around "=") or "!include FILE"`
   }
   const option = optionOf[name]
   return option === undefined ? undefined : `${shown}: use deployment.nix.${option}`

@@ -105,7 +105,7 @@ export interface SetupTask<Options> {
    * a file or unit too; otherwise each deploy undoes the other's work.
    */
   owns(options: Options): readonly OwnedPlace[]
-  /** Returns the task's secrets, which are no part of its options. */
+  /** Returns the task's secrets, which are not part of its options. */
   secrets?(options: Options): readonly SecretNeed[]
   /** Reads the state from the machine, never from our record. */
   probe(host: Host, options: Options, run: Run): Promise<TaskState>

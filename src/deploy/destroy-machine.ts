@@ -16,7 +16,7 @@ export function endsByDestroy(session: MachineSession): boolean {
 
 /**
  * Removes one machine, then forgets it. The intent is written first, so that a repeated call finishes the work after a
- * crash. A machine that is gone already is no error.
+ * crash. A machine that is gone already is not an error.
  */
 export async function destroyMachine(
   ops: Ops,

@@ -136,7 +136,7 @@ export async function giveJobsBack(session: MachineSession): Promise<boolean> {
 }
 
 function withoutOffer(builder: MachineName): string {
-  return `builder '${builder}' stays drained, because its record is no builder's; the next deploy of '${builder}' gives the jobs back`
+  return `builder '${builder}' stays drained, because its record is not a builder's; the next deploy of '${builder}' gives the jobs back`
 }
 
 /**

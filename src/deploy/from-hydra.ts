@@ -137,7 +137,7 @@ export async function buildsFor(
 function otherStore(api: HydraApi, machine: string, { build, path }: ChosenBuild): Error {
   return failure(
     'HYDRA_NO_JOB',
-    `machine '${machine}': build ${build.id} at ${api.url} has the result ${path}, which is no path of /nix/store`,
+    `machine '${machine}': build ${build.id} at ${api.url} has the result ${path}, which is not a path of /nix/store`,
     { machine, hint: 'hydra-ops deploys paths of /nix/store alone' },
   )
 }

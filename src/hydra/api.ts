@@ -22,7 +22,7 @@ const mostRedirects = 4
 export function hydraApi(way: HydraWay): HydraApi {
   const { url } = way
 
-  /** Asks until the answer is no redirect. */
+  /** Asks until the answer is not a redirect. */
   async function answer(path: string): Promise<HttpAnswer | undefined> {
     let at = path
     for (let count = 0; count <= mostRedirects; count += 1) {

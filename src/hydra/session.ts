@@ -51,7 +51,7 @@ export class HydraSession {
     this.cookie = cookie
   }
 
-  /** Ends the session; a failure is no loss, because sessions end by themselves. */
+  /** Ends the session; a failure does no harm, because sessions end by themselves. */
   async logout(): Promise<void> {
     if (this.cookie === '') return
     await this.request('POST', '/logout').catch(() => undefined)

@@ -231,7 +231,7 @@ async function waitForIdle(
   })
 }
 
-/** Returns the machines that build on a builder; refuses a name that is no builder. */
+/** Returns the machines that build on a builder; refuses a name that is not a builder. */
 function usersOf(ops: Ops, record: DeploymentRecord, builder: string | undefined): MachineName[] {
   const rows = rowsOf(ops, record)
   const names = [...new Set(rows.map((row) => row.builder))]
@@ -241,7 +241,7 @@ function usersOf(ops: Ops, record: DeploymentRecord, builder: string | undefined
     })
   if (builder !== undefined && !names.some((name) => name === builder)) {
     const close = suggest(builder, names)
-    throw usageError(`machine '${builder}' is no builder of the deployment`, {
+    throw usageError(`machine '${builder}' is not a builder of the deployment`, {
       hint: close === undefined ? `the builders are: ${names.join(', ')}` : `did you mean '${close}'?`,
     })
   }

@@ -169,7 +169,7 @@ function systemFor(session: MachineSession): System {
   const { machine } = session
   const system = systemOf({ os: recordOf(session).os, name: machine })
   if (system.goesBack) return system
-  throw usageError(`machine '${machine}' is no NixOS machine, so it has no earlier system to go back to`, {
+  throw usageError(`machine '${machine}' is not a NixOS machine, so it has no earlier system to go back to`, {
     machine,
     hint: 'deploy an earlier network expression, or restore a snapshot: hydra-ops snapshot restore',
   })

@@ -187,7 +187,7 @@ async function withdraw(host: Host, run: Run): Promise<Record<string, string>> {
   return { timer: '', source: '' }
 }
 
-/** Lets the program say what it would do. A Hydra without a green gate is no fault of the machine. */
+/** Lets the program say what it would do. A Hydra without a green gate is not the fault of the machine. */
 async function verifyUpdate(host: Host, options: AutoUpdateTask, run: Run): Promise<void> {
   if (options.kind === 'withdraw') return
   const { wrong } = await lookAtServices(host, updateServices(options.wanted), run)

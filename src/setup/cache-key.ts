@@ -78,7 +78,7 @@ function keyOfHydra({ options, secretKeyFile, publicKeyFile }: HydraSettings) {
 }
 
 interface SeenKeys {
-  /** Kind of the secret file; `broken` means that it is no Nix key. */
+  /** Kind of the secret file; `broken` means that it is not a Nix key. */
   readonly secret: 'absent' | 'broken' | 'key'
   /** Name of the key, if the file holds one. */
   readonly name: string

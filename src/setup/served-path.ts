@@ -25,7 +25,7 @@ export interface ServedProblem {
 
 const unpackMs = 120_000
 
-/** Returns the hash by which a cache knows a store path; '' if the text is no store path. */
+/** Returns the hash by which a cache knows a store path; '' if the text is not a store path. */
 export function hashPart(path: string): string {
   return /^\/nix\/store\/([0-9a-z]{32})-/.exec(path)?.[1] ?? ''
 }

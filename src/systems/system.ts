@@ -98,7 +98,7 @@ export interface Trial {
 export interface ActivationOptions {
   /** Whether to activate even if the closure is active already. */
   readonly always: boolean
-  /** Whether set-up tasks follow, so that waiting for one of them is no failure. */
+  /** Whether set-up tasks follow, so that waiting for one of them is not a failure. */
   readonly beforeTasks: boolean
   /** Whether this run has activated once already. */
   readonly again: boolean

@@ -36,10 +36,10 @@ sub unsettled {
     return ('busy', "$state; the next deploy or a reboot decides");
 }
 
-# Refuses a path that is no system of NixOS.
+# Refuses a path that is not a NixOS system.
 sub refuse {
     my ($path) = @_;
-    die "$path is no system of NixOS\n" if !-x "$path/bin/switch-to-configuration";
+    die "$path is not a NixOS system\n" if !-x "$path/bin/switch-to-configuration";
 }
 
 # Returns a sentence where a system needs a boot that the machine may not make by itself. A second value is the kind of
@@ -184,7 +184,7 @@ sub confirm {
     my ($attempt) = @_;
     if (exists look($attempt)->{files}{armed}) {
         my $trouble = Login::trouble($attempt->{login});
-        # A Hydra that is away is no fault of the new system.
+        # A Hydra that is away is not the fault of the new system.
         $attempt->{outside} = 1 if $Login::lacks_only_hydra;
         return $trouble if defined $trouble;
         if (!take($attempt, 'confirmed')) {

@@ -108,10 +108,10 @@ describe('an automatic update of a NixOS machine changes nothing', () => {
     expect(await machine.leftovers()).toBe('')
   })
 
-  it('where the path is no system of NixOS', async () => {
+  it('where the path is not a NixOS system', async () => {
     const other = await builds.publish(await builds.build({ version: 'a Debian machine' }))
     offer(other)
-    expect(await go()).toMatchObject({ code: 1, said: `failed: ${other} is no system of NixOS` })
+    expect(await go()).toMatchObject({ code: 1, said: `failed: ${other} is not a NixOS system` })
     expect(await machine.switches()).toEqual(['old boot'])
   })
 

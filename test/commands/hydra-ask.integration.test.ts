@@ -320,7 +320,7 @@ describe('a change of Hydra', () => {
       (await change('cancel', '7', '--user', 'a', '--password-stdin', '--password-file', file)).stderr,
     ).toContain('choose one source of the password: --password-file or --password-stdin')
     expect((await change('eval', 'infra', '--user', 'alice', '--password-file', file)).stderr).toContain(
-      "'infra' is no jobset",
+      "'infra' is not a jobset",
     )
     expect(web.requests).toEqual([])
   })

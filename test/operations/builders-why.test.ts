@@ -90,7 +90,7 @@ describe('the question why a derivation is not built', () => {
     })
   })
 
-  it('refuses an unknown machine, a path that is no derivation, and two places at once', async () => {
+  it('refuses an unknown machine, a path that is not a derivation, and two places at once', async () => {
     await deploy(ops, standardRequest)
     await expect(buildersWhy(ops, { ...request, machine: 'wev' })).rejects.toMatchObject({
       exitCode: 2,

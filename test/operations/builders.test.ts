@@ -145,7 +145,7 @@ describe('the builders of a deployment', () => {
   it('hold no other name, and the intended one is in the hint', async () => {
     await expect(drain({ builder: 'b2' })).rejects.toMatchObject({
       exitCode: 2,
-      message: "machine 'b2' is no builder of the deployment",
+      message: "machine 'b2' is not a builder of the deployment",
       hint: "did you mean 'b1'?",
     })
     await expect(testBuilders(ops, { ...request, builder: 'web' })).rejects.toMatchObject({ exitCode: 2 })

@@ -12,7 +12,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-it('a unit of an activation that failed is no fault of the machine, but a unit of a task is', async () => {
+it('a unit of an activation that failed is not the fault of the machine, but a unit of a task is', async () => {
   const units = [
     'nginx',
     'hydra-ops-activation-r1',

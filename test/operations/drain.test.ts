@@ -112,7 +112,7 @@ describe('the reboot of a builder', () => {
     expect(scene.seen).toEqual([])
   })
 
-  it('drains no machine that is no builder', async () => {
+  it('drains no machine that is not a builder', async () => {
     expect(await reboot({ selection: only('web', 'ci') })).toHaveLength(2)
     expect(scene.seen.filter((each) => !each.endsWith('reboots'))).toEqual([])
   })
@@ -194,7 +194,7 @@ describe('the restore of a builder from a snapshot', () => {
     await forgetOffer('before')
     expect(await restore()).toMatchObject([{ outcome: 'changed' }])
     const text =
-      "builder 'b1' stays drained, because its record is no builder's; the next deploy of 'b1' gives the jobs back"
+      "builder 'b1' stays drained, because its record is not a builder's; the next deploy of 'b1' gives the jobs back"
     expect(scene.ops.emitted).toContainEqual({ kind: 'notice', text })
     scene.seen = []
     await deploy(scene.ops, { ...standardRequest, drain: quick })

@@ -193,12 +193,12 @@ describe('rollback', () => {
     expect(fleet.events).toEqual([])
   })
 
-  it('is no verb for a Debian machine', async () => {
+  it('is not a verb for a Debian machine', async () => {
     ops.ssh.answer('read the facts of the machine', surveyOf({}))
     ops.nix.network = fakeNetwork([fakeMachine('db')])
     await deploy(ops, { ...standardRequest, until: 'create' })
     expect(await rollback({ selection: { include: ['db'] } })).toMatchObject([
-      { machine: 'db', outcome: 'failed', reason: expect.stringContaining('is no NixOS machine') },
+      { machine: 'db', outcome: 'failed', reason: expect.stringContaining('is not a NixOS machine') },
     ])
   })
 })

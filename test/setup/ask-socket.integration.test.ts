@@ -180,7 +180,7 @@ describe('a real PostgreSQL that is asked by its socket', () => {
       expect(await ask({ ...question, request: startupMessage(me, 'postgres') })).toBe(
         `${me} ${postgresqlWelcome}\n`,
       )
-      // The farewell is no answer for a server that refuses.
+      // The farewell is not an answer for a server that refuses.
       expect(await ask({ ...question, request: startupMessage('nobody', 'postgres') })).toMatch(
         new RegExp(`^${me} 45`),
       )

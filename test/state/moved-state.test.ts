@@ -96,7 +96,7 @@ describe('a state of schema 1', () => {
     })
   })
 
-  it('is damaged, and not repaired by guessing, when its handles are no objects', async () => {
+  it('is damaged, and not repaired by guessing, when its handles are not objects', async () => {
     const { folder, store } = await migrated()
     const file = join(folder, 'state.json')
     const state: unknown = JSON.parse(readFileSync(file, 'utf8'))

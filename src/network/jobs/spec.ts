@@ -144,7 +144,7 @@ function jobsetOf(inputs: Inputs, path: string, description: string, checkinterv
 function readSpec(text: string, shown: string): Spec {
   const spec = Spec.safeParse(jsonOf(text))
   if (spec.success) return spec.data
-  throw usageError(`${shown} is no list of jobsets: expected a JSON object of objects`, {
+  throw usageError(`${shown} is not a list of jobsets: expected a JSON object of objects`, {
     hint: 'mend the file, or move it away; hydra-ops hydra jobs init then writes a new one',
   })
 }

@@ -36,7 +36,7 @@ export async function signIn(
     if (await session.accepts(host.machine, name, await run.secret(password.name))) {
       const { userroles } = await session.currentUser(host.machine)
       if (userroles.includes('admin')) return session
-      run.log(`user '${name}' is no administrator in Hydra; user '${serviceUser}' signs in instead`)
+      run.log(`user '${name}' is not an administrator in Hydra; user '${serviceUser}' signs in instead`)
     } else run.log(`Hydra does not accept the ${password.what}; user '${serviceUser}' signs in instead`)
   }
   session.adopt(await serviceSession(host, login, table, run))

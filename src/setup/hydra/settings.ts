@@ -60,8 +60,8 @@ export function hydraSettings(machine: TaskMachine): HydraSettings | undefined {
 }
 
 /**
- * Returns the settings for a task that NixOS machines need too, because its result is no part of a configuration: keys,
- * users, a proof. `undefined` if the machine has no Hydra, or if a service of the machine does the work.
+ * Returns the settings for a task that NixOS machines need too, because its result is not part of a configuration:
+ * keys, users, a proof. `undefined` if the machine has no Hydra, or if a service of the machine does the work.
  */
 export function oneShotSettings(machine: TaskMachine, task: TaskId): HydraSettings | undefined {
   const { definition } = machine

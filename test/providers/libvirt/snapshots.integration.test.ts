@@ -150,7 +150,7 @@ describe('a snapshot that cannot be restored as a whole', () => {
   })
 })
 
-describe('a disk that is no qcow2 file', () => {
+describe('a disk that is not a qcow2 file', () => {
   it('keeps a snapshot from being made, and the error says where the disk may come from', async () => {
     const raw = join(session.folder, 'raw.img')
     writeFileSync(raw, Buffer.alloc(1024 ** 2))

@@ -82,7 +82,7 @@ function valuesFor(name: string): unknown[] {
 describe('options.nix of VirtualBox, evaluated by Nix,', () => {
   optionsContract(declared, optionsNix, valuesFor)
 
-  it('leaves rules about several values, which are no types, to the schema', async () => {
+  it('leaves rules about several values, which are not types, to the schema', async () => {
     expect(await differences(declared, optionsNix, beyondTypes)).toEqual(
       beyondTypes.map(
         (options) => `${JSON.stringify(options)}: the schema refuses it and the module does not`,

@@ -196,7 +196,7 @@ export function snapshotCases({ name, open, options }: Subject): void {
         await destroy(made)
       })
 
-      it('have the newer identity: the seed is no part of a snapshot', async () => {
+      it('have the newer identity: the seed is not part of a snapshot', async () => {
         const made = await make()
         await take(made, 'one')
         const uuidOf = async (path: string) => (await media()).find(({ location }) => location === path)?.uuid

@@ -78,7 +78,7 @@ describe('the key pair for builders', () => {
     expect(first.publicKey).toMatch(/^ssh-ed25519 \S+$/)
   })
 
-  it('is no file of somebody else: what is no key stays, and is told', async () => {
+  it('is not a file of somebody else: what is not a key stays, and is told', async () => {
     await machines.ci.sh('echo mine > /etc/hydra/builders-key/key')
     await expect(keyTask().apply(machines.ci.host, run)).rejects.toThrow(/make the key pair for builders/)
     expect(await machines.ci.sh('cat /etc/hydra/builders-key/key')).toBe('mine')

@@ -268,7 +268,7 @@ describe('the removal of a one-time boot', () => {
     expect(machine.list(control)).toEqual(['nginx.service.d'])
   })
 
-  it('is no part of another run', async () => {
+  it('is not part of another run', async () => {
     await begin()
     await prepare()
     machine.write(`${bootOnceFolder}/run`, 'r7\n')

@@ -30,7 +30,7 @@ it('reads a system in a store below another root, with the paths that the machin
   expect([...inhibitors]).toEqual([['dbus', '/nix/store/d']])
 })
 
-it('reads nothing from a folder that is no system', async () => {
+it('reads nothing from a folder that is not a system', async () => {
   expect(await readSystem(system)).toEqual({ version: undefined, parts: new Map(), inhibitors: new Map() })
 })
 

@@ -101,7 +101,7 @@ async function factsOf(place: WhyPlace, path: string, run: Run): Promise<WhyFact
   const coded = fact(said, 'derivation')
   if (coded === '') throw noDerivation(where, path)
   const derivation = readDerivation(path, decoded(coded))
-  if (derivation === undefined) throw usageError(`${path} on ${where} is no derivation of Nix`)
+  if (derivation === undefined) throw usageError(`${path} on ${where} is not a Nix derivation`)
   if (runs && fact(said, 'gateway') === 'yes') throw takesBuilders(where)
   return { ...factsIn(said, place), derivation }
 }
