@@ -36,7 +36,7 @@ export function createRoots(
   }
 
   /**
-   * Registers the present place of every link: Nix knows absolute paths, and the state folder was moved. Nix needs one
+   * Registers the current place of every link: Nix knows absolute paths, and the state folder was moved. Nix needs one
    * process for each link.
    */
   const renew = async (folder: string, run: Run) => {

@@ -62,7 +62,7 @@ export function readNote<Handle>(
   return { kind: 'foreign', what: `the file '${join(folder, stranger)}' in the folder of ${resource.name}` }
 }
 
-/** Returns a note from before a move of the state folder, with present paths. */
+/** Returns a note from before a move of the state folder, with current paths. */
 function here<Handle>(
   handle: Handle & { readonly folder: string },
   { deployment, disks }: FiledResource<Handle>,

@@ -6,7 +6,7 @@ import type { DomainFacts } from './domain-facts.js'
 import { type DomainSpec, specDigest } from './domain-spec.js'
 import type { LibvirtResource } from './places.js'
 
-/** The domain with its files at their present place, and the move that brought them there, if any. */
+/** The domain with its files at their current place, and the move that brought them there, if any. */
 export interface PlacedFacts extends DomainFacts {
   readonly move: Move | undefined
 }
@@ -33,7 +33,7 @@ export function isDefinedFrom({ mark, move }: PlacedFacts, spec: DomainSpec): bo
   return mark?.spec === specDigest(spec, (text) => movedPath(text, to, from))
 }
 
-/** Returns a domain's XML with the paths at their present place. */
+/** Returns a domain's XML with the paths at their current place. */
 export function movedXml(xml: string, { from, to }: Move): string {
   return xml.replaceAll(/(?<=['">])[^'"<>]+/g, (text) => {
     const path = unescaped(text)

@@ -93,7 +93,7 @@ async function moveSavedMemory(
   )
 }
 
-/** Applies these ports and the present paths; the rest of the definition stays unchanged. */
+/** Applies these ports and the current paths; the rest of the definition stays unchanged. */
 async function takeOn(
   virsh: Virsh,
   places: Places,

@@ -19,7 +19,7 @@ const gibibyte = 1024 ** 3
 /** Deadline of a copy of an image. */
 const copyMs = 30 * 60_000
 
-/** Returns the size of a root disk in MiB, VirtualBox' unit: at least the size of the image. */
+/** Returns the size of a root disk in MiB, VirtualBox's unit: at least the size of the image. */
 export function rootMiB(config: VirtualBoxConfig, image: BaseImage): number {
   const size = config.disks[rootName]?.size ?? 0
   const wanted = size > 0 ? size : config.baseImageSize * (gibibyte / mebibyte)
@@ -34,7 +34,7 @@ export function extraDiskPath(places: Places, disk: string): string {
   return join(places.machineFolder, `${disk}.vdi`)
 }
 
-/** Returns the place of an image as VirtualBox' kind of file, which lies and goes away with the image. */
+/** Returns the place of an image as VirtualBox's kind of file, which lies and goes away with the image. */
 export function cachedPath(image: BaseImage, sizeMiB?: number): string {
   const { dir, name } = parse(image.disk)
   return join(dir, sizeMiB === undefined ? `${name}.vdi` : `${name}-${sizeMiB}.vdi`)

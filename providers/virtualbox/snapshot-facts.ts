@@ -16,7 +16,7 @@ export interface SnapshotFacts extends Snapshot {
   readonly vcpu: number
   /** Names of the snapshots that build on this one. */
   readonly children: readonly string[]
-  /** Whether the machine's present state builds on this snapshot. */
+  /** Whether the machine's current state builds on this snapshot. */
   readonly isCurrent: boolean
 }
 

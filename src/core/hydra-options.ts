@@ -314,7 +314,7 @@ export const HydraOptions = z
     }),
     projects: documented(
       ProjectsOptions,
-      'projects with their jobsets, by name. An option that is not set keeps the value that Hydra has. `{ }` takes away the last project (deploy --prune)',
+      'projects with their jobsets, by name. An option that is not set keeps the value that Hydra has. `{ }` removes the last project (deploy --prune)',
       { fleet: { displayName: 'The fleet' } },
     ),
     postfix: documented(

@@ -9,7 +9,7 @@ import type { Host } from './ssh.js'
 
 /**
  * The state of a task on a machine. `lost` means that its irreplaceable part is gone. `leftOver` names things that the
- * task made and that its options no longer name; only `--prune` takes them away.
+ * task made and that its options no longer name; only `--prune` removes them.
  */
 export type TaskState =
   | 'done'

@@ -76,7 +76,7 @@ function abilitiesOf(
 
 function systemRemedy({ gap }: Mismatch, system: string): string {
   return gap === 'builders'
-    ? 'the queue runner has no builder at all: one bad line in its machines file drops all of them; hydra-ops setup verify says more'
+    ? 'the queue runner has no builder at all: one bad line in its machines file drops all of them; hydra-ops setup verify shows more'
     : `add a builder of ${system}, for instance by deployment.hydra.buildMachines, or emulate ${system} on one`
 }
 
@@ -111,6 +111,6 @@ function waiting(steps: number): Blockage {
     steps,
     cause: 'steps wait, no step runs, and each step has a builder that offers what it needs',
     remedy:
-      'a builder with maxJobs 0 is drained, and a failed step waits for its next try; on the machine of Hydra: journalctl -u hydra-queue-runner says more',
+      'a builder with maxJobs 0 is drained, and a failed step waits for its next try; on the machine of Hydra: journalctl -u hydra-queue-runner shows more',
   }
 }

@@ -98,6 +98,6 @@ function loginHint(answer: HttpAnswer): string {
   if (answer.status < 400)
     return 'another program answers at this URL, such as a proxy with a login page of its own; the URL must lead to Hydra'
   if (answer.status === 502 || answer.status === 504)
-    return 'journalctl -u hydra-server on the machine says more'
+    return 'journalctl -u hydra-server on the machine shows more'
   return 'hydra-ops logs shows the earlier changes to this user'
 }

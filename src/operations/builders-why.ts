@@ -82,7 +82,7 @@ function machineOf(record: DeploymentRecord, wanted: string | undefined): Machin
     })
   if (more.length > 0)
     throw usageError('several machines have builders', {
-      hint: `select one by --machine NAME (${users.join(', ')})`,
+      hint: `select one with --machine NAME (${users.join(', ')})`,
     })
   return MachineName.parse(first)
 }

@@ -197,7 +197,7 @@ async function verifyUpdate(host: Host, options: AutoUpdateTask, run: Run): Prom
       `machine '${host.machine}': the automatic update is not set up: ${wrong.join('; ')}`,
       {
         machine: host.machine,
-        hint: `journalctl -u ${unit}.timer on the machine says more`,
+        hint: `journalctl -u ${unit}.timer on the machine shows more`,
       },
     )
   }

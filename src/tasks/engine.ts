@@ -35,7 +35,7 @@ export interface TaskStatus {
   readonly why: string | undefined
   /** Irreplaceable data that the record names, that is gone, and that a run would create anew, empty. */
   readonly lost?: string | undefined
-  /** Things that the task made and that only `--prune` takes away. */
+  /** Things that the task made and that only `--prune` removes. */
   readonly leftOver?: string | undefined
   /** Whether the machine did not answer; the task then counts as not done, though it may be done. */
   readonly unread?: boolean

@@ -19,7 +19,7 @@ sub since { (lstat $Machine::config->{profile})[9] // 0 }
 # Returns the root that keeps the fetched system. The next fetch replaces the root.
 sub root_of { "$Machine::config->{roots}/auto-update" }
 
-# Longest time for which another system than the boot default runs, before the update fails.
+# Longest time for which a system other than the boot default runs, before the update fails.
 my $longest_between = 3 * 86_400;
 
 # Returns a result and a sentence where the machine is between two systems. Dies where only an operator ends this state.
@@ -30,7 +30,7 @@ sub unsettled {
     my ($awaited, $boot) = split / /, first_line($Machine::config->{awaits}) // '';
     return ('needs-reboot', "a deploy left $default for the next boot") if ($boot // '') eq boot_id() && $awaited eq $default;
     my $state = "$running runs, and $default is the boot default";
-    die "$state, which the boot menu may lack; hydra-ops deploy or hydra-ops rollback mends this\n" if -e $Machine::config->{pending};
+    die "$state, which the boot menu may lack; hydra-ops deploy or hydra-ops rollback fixes this\n" if -e $Machine::config->{pending};
     my ($since) = sort { $b <=> $a } map { (lstat $_)[9] // 0 } '/run/current-system', $Machine::config->{profile};
     die "$state since @{[ Machine::time_text($since) ]}; a deploy or a reboot decides\n" if time - $since > $longest_between;
     return ('busy', "$state; the next deploy or a reboot decides");

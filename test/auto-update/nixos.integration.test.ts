@@ -151,9 +151,9 @@ describe('an automatic update of a NixOS machine changes nothing', () => {
     [
       'because a boot menu was not finished',
       'mkdir -p /var/lib/hydra-ops; : > /var/lib/hydra-ops/boot-menu-pending',
-      ', which the boot menu may lack; hydra-ops deploy or hydra-ops rollback mends this',
+      ', which the boot menu may lack; hydra-ops deploy or hydra-ops rollback fixes this',
     ],
-  ])('and fails if another system than the boot default runs %s', async (_, left, why) => {
+  ])('and fails if a system other than the boot default runs %s', async (_, left, why) => {
     await machine.deploy(better, now, false)
     await machine.namespace.sh(left)
     expect(await go()).toMatchObject({

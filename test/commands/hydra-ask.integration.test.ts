@@ -113,7 +113,7 @@ describe('hydra status', () => {
     expect((await run('status', 'infra:main')).stdout).toContain("error: undefined variable 'foo'")
   })
 
-  it('tells a stuck queue with its cause and the line that mends it', async () => {
+  it('tells a stuck queue with its cause and the line that fixes it', async () => {
     page('/queue', [{ id: 7, project: 'infra', jobset: 'main', job: 'web', finished: 0 }])
     page('/queue-runner-status', {
       status: 'up',

@@ -60,7 +60,7 @@ async function again(place: Place, verb: Verb): Promise<FakeOps> {
   return ops
 }
 
-/** Returns everything of this deployment: VirtualBox' registry, files, and the content of the state. */
+/** Returns everything of this deployment: VirtualBox's registry, files, and the content of the state. */
 async function whatIsThere(place: Place, { store }: FakeOps) {
   const { uuids, files, machines } = await deploymentsIn(place.folder, store)
   const { run } = quickCommands(place)

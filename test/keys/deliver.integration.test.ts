@@ -184,7 +184,7 @@ describe('deliverKeys', () => {
     expect(readFileSync(join(root, 'victim'), 'utf8')).toBe('untouched')
   })
 
-  it('mends a mode that somebody changed', async () => {
+  it('fixes a mode that somebody changed', async () => {
     await deliverKeys(host, [key('a', '1')], 'pre-activation', run)
     await chmod(join(root, 'a'), 0o666)
     const { changed } = await deliverKeys(host, [key('a', '1')], 'pre-activation', run)

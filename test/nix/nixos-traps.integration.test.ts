@@ -78,7 +78,7 @@ describe('a trap in a definition of NixOS', () => {
       `${hydra} services.postgresql = { authentication = "local hydra all ident map=mine"; identMap = "mine root hydra"; };`,
       /^services\.postgresql\.authentication: the line "local hydra all ident map=mine" comes before .*, or add "mine postgres postgres" to services\.postgresql\.identMap$/,
     ],
-  ])('is told with the line that mends it: %s', async (_, config, sentence) => {
+  ])('is told with the line that fixes it: %s', async (_, config, sentence) => {
     expect(await warnings(config)).toEqual([expect.stringMatching(sentence)])
   })
 

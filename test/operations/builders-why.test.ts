@@ -75,7 +75,7 @@ describe('the question why a derivation is not built', () => {
     await deploy(ops, standardRequest)
     await expect(buildersWhy(ops, request)).rejects.toMatchObject({
       exitCode: 2,
-      hint: 'select one by --machine NAME (ci, web)',
+      hint: 'select one with --machine NAME (ci, web)',
     })
     await buildersWhy(ops, { ...request, machine: 'web' })
     expect(asked.map(({ where }) => where)).toEqual(["machine 'web'"])

@@ -92,7 +92,7 @@ describe('a plan tells of stale jobs', () => {
     const kept = { deployment: 'net', name: undefined, folder: '/', searchPath: [], args: {} }
     await modifyDeployment(net.ops, { ...kept, files: [file] })
     expect(await net.notices()).toEqual([
-      `${join(net.root, 'hydra/default.nix')} evaluates other files than this deployment; ${refresh}`,
+      `${join(net.root, 'hydra/default.nix')} evaluates files other than those of this deployment; ${refresh}`,
     ])
   })
 

@@ -112,7 +112,7 @@ describe('rollback', () => {
     expect(fleet.machine('web')).toMatchObject({ current: pathOf('v1'), bootDefault: pathOf('v1') })
   })
 
-  it('stays on the present system if no login to the earlier one succeeds', async () => {
+  it('stays on the current system if no login to the earlier one succeeds', async () => {
     fleet.behave(pathOf('v1'), { locksOut: true })
     expect(await rollback()).toMatchObject([
       { outcome: 'failed', reason: expect.stringContaining('went back to its old system') },
@@ -171,7 +171,7 @@ describe('rollback', () => {
       expect(result).toMatchObject({
         outcome: 'failed',
         reason: expect.stringMatching(
-          /^machine 'web' went back to its earlier system, and was not rebooted: .*1 build runs/,
+          /^machine 'web' went back to its earlier system, but was not rebooted: .*1 build runs/,
         ),
         hint: expect.stringMatching(/^hydra-ops reboot --include web enters that system; .*--no-drain/),
       })

@@ -157,7 +157,7 @@ describe('the nix task on a stand-in', () => {
     const without = new LocalShellHost({ ...place, prefix: ['env', `PATH=${join(root, 'no-nix')}`] })
     await expect(wanted({ extraOptions: 'max-jobs = 4' }).apply(without, run)).rejects.toMatchObject({
       code: 'NO_NIX',
-      message: "machine 'local': nix-store is missing, although its package was to be installed",
+      message: "machine 'local': nix-store is missing, although its package should be installed",
     })
   })
 

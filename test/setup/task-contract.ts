@@ -83,7 +83,7 @@ export function taskContract(subject: () => ContractSubject): void {
     await expectDone()
   })
 
-  it('sees each damage, and mends it', { timeout: crashesMs }, async () => {
+  it('sees each damage, and fixes it', { timeout: crashesMs }, async () => {
     await apply()
     for (const [name, script] of Object.entries(subject().damages)) {
       await remote(script)

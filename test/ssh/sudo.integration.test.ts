@@ -182,7 +182,7 @@ describe('sudo with a password', () => {
   })
 })
 
-describe('sudo that refuses for another reason than a password', () => {
+describe('sudo that refuses for a reason other than a password', () => {
   it.each([
     'sudo: sorry, you must have a tty to run sudo',
     'sudo: PAM account management error: Permission denied',

@@ -193,7 +193,7 @@ async function verifyBuilder(host: Host, options: BuilderTaskOptions, run: Run):
       user: options.user,
       features: [...(options.supportedFeatures ?? []), ...options.mandatoryFeatures],
     },
-    hint: 'check that nix-daemon.socket is active; hydra-ops setup run nix --redo writes the settings of Nix anew',
+    hint: 'check that nix-daemon.socket is active; hydra-ops setup run nix --redo rewrites the settings of Nix',
   }
   await runScript(host, question, run)
 }

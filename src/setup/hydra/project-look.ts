@@ -72,11 +72,11 @@ function unread(database: string, reason: string): Unread {
   return reason === ''
     ? {
         unread: `the database ${database} lacks the tables of Hydra`,
-        hint: 'systemctl restart hydra-init on the machine makes the tables',
+        hint: 'systemctl restart hydra-init on the machine creates the tables',
       }
     : {
         unread: `the database ${database} cannot be queried: ${reason}`,
-        hint: 'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql says more',
+        hint: 'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql shows more',
       }
 }
 
@@ -182,7 +182,7 @@ export function leftOver({ made, projects, jobsets }: ProjectsSeen, options: Pro
   }
 }
 
-/** Names the left-over things in one sentence; undefined if there are none. */
+/** Describes the leftovers in one sentence; undefined if there are none. */
 export function leftOverText({ projects, jobsets, shared }: LeftOver): string | undefined {
   const names = [...projects.map((name) => `project '${name}'`), ...jobsets.map((name) => `jobset '${name}'`)]
   if (names.length === 0) return undefined

@@ -76,6 +76,6 @@ function hintFor({ status, body }: HttpAnswer): string {
   if (body.includes('does not exist')) return 'deployment.hydra.users makes users; owner names one of them'
   if (body.includes('Dynamic RunCommand'))
     return 'hydra.conf no longer allows dynamic commands (dynamicruncommand); switch them off in the project first'
-  if (status >= 500 || status < 400) return 'journalctl -u hydra-server on the machine says more'
+  if (status >= 500 || status < 400) return 'journalctl -u hydra-server on the machine shows more'
   return 'hydra-ops deploy tries again'
 }

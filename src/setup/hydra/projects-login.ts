@@ -81,6 +81,6 @@ async function serviceSession(
   throw failure(
     'LOGIN',
     `machine '${host.machine}': user '${serviceUser}' cannot log in at ${server.address}:${server.port}: ${why}`,
-    { machine: host.machine, hint: 'journalctl -u hydra-server on the machine says more' },
+    { machine: host.machine, hint: 'journalctl -u hydra-server on the machine shows more' },
   )
 }

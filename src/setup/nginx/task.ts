@@ -252,7 +252,7 @@ async function enableSite(host: Host, settings: NginxOptions, run: Run): Promise
       : 'nginx could not be started'
   throw failure('NGINX', `machine '${host.machine}': ${why}`, {
     machine: host.machine,
-    hint: 'journalctl -u nginx on the machine says more',
+    hint: 'journalctl -u nginx on the machine shows more',
     detail: result.stderr.trim(),
   })
 }

@@ -139,7 +139,7 @@ function actionFor(
   if (mode === 'dry-activate') return mode
   if (mode === 'boot') return 'none'
   if (mode === 'test' || always || again || seen.current !== path) return 'test'
-  // A system that runs already, and has nothing to mend, only has to become the boot default.
+  // A system that runs already, and has nothing to fix, only has to become the boot default.
   const sound = seen.leftovers.length === 0 && seen.failedUnits.length === 0 && seen.restarts.size === 0
   return sound ? 'none' : 'test'
 }

@@ -256,7 +256,7 @@ async function prepare(going: BootingOnce, wish: Preparation): Promise<string | 
   if (followed.state.bootId === activation.bootId) return followed.state.files.get('prepared')
   throw failure('REBOOT', `machine '${machine}' was restarted while a boot of the new system was prepared`, {
     machine,
-    hint: 'deploy again; the deploy looks at the machine anew',
+    hint: 'deploy again; the deploy looks at the machine again',
   })
 }
 

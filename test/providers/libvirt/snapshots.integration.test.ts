@@ -89,7 +89,7 @@ describe('the disks of a restored machine', () => {
     expect(details).toEqual(['disk 1 GiB → 2 GiB', 'disk data 1 GiB → 2 GiB'])
   })
 
-  it('are on the image at its present place', async () => {
+  it('are on the image at its current place', async () => {
     const resource = await make({ baseImageIdentity: 'nocloud' })
     await create(resource)
     await session.provider.start(resource, session.run)

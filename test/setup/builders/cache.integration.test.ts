@@ -244,7 +244,7 @@ systemctl try-restart nix-daemon.service`,
     await cacheTask().apply(host('b1'), run)
   })
 
-  it('tells a signature by another key than the known one', async () => {
+  it('tells a signature by a key other than the known one', async () => {
     const known = state.b1['builder-cache']
     state.b1['builder-cache'] = { ...known, publicKey: `lab-b1-builder-1:${'A'.repeat(43)}=` }
     await cachesTask().apply(host('ci'), run)

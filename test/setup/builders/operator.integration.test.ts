@@ -113,7 +113,7 @@ describe("the operator's Nix without a daemon", () => {
     ])
   })
 
-  it('builds on no host with another key than the pinned one', async () => {
+  it('builds on no host with a key other than the pinned one', async () => {
     await machines.changeHostKey()
     try {
       await expect(prove({ name, sshConfig })).rejects.toMatchObject({

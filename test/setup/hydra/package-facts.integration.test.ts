@@ -219,7 +219,7 @@ describe('the examination of a package in the Nix store', () => {
     expect(calls()).toBe(2)
   })
 
-  it('is repeated for another package than the recorded one', async () => {
+  it('is repeated for a package other than the recorded one', async () => {
     await record(await look(), '/nix/store/11111111111111111111111111111111-hydra')
     await look()
     expect(calls()).toBe(2)

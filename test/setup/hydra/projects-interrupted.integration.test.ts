@@ -170,7 +170,7 @@ describe('the projects of Hydra after a lost connection', () => {
 })
 
 describe('the list of the projects that hydra-ops made', () => {
-  it('loses a name that is gone, so that nobody else’s project of that name is ever taken away', async () => {
+  it('loses a name that is gone, so that nobody else’s project of that name is ever removed', async () => {
     sql('delete from projects')
     hydra.placeList('project old\njobset old one\nproject fleet\njobset fleet gone\n')
     const fleet = { fleet: { jobsets: { main } } }

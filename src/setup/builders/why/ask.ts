@@ -124,7 +124,7 @@ async function askAt({ shell, where }: WhyPlace, question: RemoteScript, run: Ru
 
 function noNix(where: string): Error {
   return failure('NO_NIX', `${where} has no Nix`, {
-    hint: 'install one by hydra-ops setup run nix, or ask another machine with --machine NAME',
+    hint: 'install Nix with hydra-ops setup run nix, or ask another machine with --machine NAME',
   })
 }
 

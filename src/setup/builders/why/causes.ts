@@ -99,7 +99,7 @@ export function causeFrom(facts: WhyFacts): Cause | { readonly takers: readonly 
       kind: 'list',
       cause: `Nix cannot read one line, and therefore ignores all builders: ${fault.problem}`,
       line: `${fault.at}: ${shownLine(fault.line)}`,
-      remedy: 'correct the line; hydra-ops setup run builders --redo writes our own list anew',
+      remedy: 'correct the line; hydra-ops setup run builders --redo rewrites our own list',
     }
   const entries = entriesOf(facts.lists, own.systems[0] ?? '')
   const demand = demandOf(facts)

@@ -218,7 +218,7 @@ describe('the question why a derivation is not built', () => {
     await expect(whyNotBuilt(place(answers), path, taskRun())).rejects.toMatchObject({
       code: 'NO_NIX',
       message: "machine 'ci' has no Nix",
-      hint: 'install one by hydra-ops setup run nix, or ask another machine with --machine NAME',
+      hint: 'install Nix with hydra-ops setup run nix, or ask another machine with --machine NAME',
     })
   })
 
