@@ -5,7 +5,7 @@
 #   <out>/hydra-ops/activate.pl   the program that applies the manifest to the machine
 #
 # The manifest has one record on each line: a JSON array of strings, as `builtins.toJSON` writes arrays. A record thus
-# never holds a line feed. The last record tells the size in bytes of all others, as a check on the shell that copied
+# never holds a line feed. The last record gives the size in bytes of all others, as a check on the shell that copied
 # them.
 #
 #   ["file", path, mode, user, group, text]       ["source", path, mode, user, group, store path]

@@ -233,7 +233,7 @@ let
       config = tree.view // { deployment = tree.view.deployment // { keys = mapAttrs keyView (tree.view.deployment.keys or { }); }; };
 
       # The definitions alone decide the kind, read as those of a Debian machine. A definition that cannot be read in
-      # that way may need more of NixOS, and belongs to a NixOS machine. Its own evaluation then tells the mistakes.
+      # that way may need more of NixOS, and belongs to a NixOS machine. Its own evaluation then reports the mistakes.
       wantedOs = tree.children.deployment.children.os.plain;
       attempt = builtins.tryEval wantedOs;
       os = if attempt.success || source == null then wantedOs else "nixos";

@@ -10,7 +10,7 @@
         url = mkOption { type = types.nullOr types.str; default = null; description = "URL that users open. An https:// URL together with nginx.tls = \"none\" means that a proxy of yours decrypts before the machine. Default: the published port of the machine, or `http(s)://` and the host name."; };
         listenHost = mkOption { type = types.str; default = "127.0.0.1"; description = "Address at which Hydra's own web server listens."; };
         port = mkOption { type = types.int; default = 3000; description = "Port of Hydra's own web server."; };
-        queueRunnerPort = mkOption { type = types.int; default = 8080; description = "Port on 127.0.0.1 at which the queue runner tells its status (Hydra since March 2026)."; };
+        queueRunnerPort = mkOption { type = types.int; default = 8080; description = "Port on 127.0.0.1 at which the queue runner reports its status (Hydra since March 2026)."; };
         notificationSender = mkOption { type = types.nullOr types.str; default = null; description = "Sender of Hydra's mails. Default: `\"hydra@HOSTNAME\"`."; };
         smtpHost = mkOption { type = types.nullOr types.str; default = null; description = "Host that takes Hydra's mails. Default: postfix on this machine, if enabled."; };
         useSubstitutes = mkOption { type = types.bool; default = false; description = "Lets Hydra fetch builds from other binary caches instead of building them."; };

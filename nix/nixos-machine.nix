@@ -204,7 +204,7 @@ let
     set // { ${name} = if tail path == [ ] then value else deep (tail path) value (set.${name} or { }); };
 
   # A wrong value goes on as it was written, so that one error lists every mistake. Contradictions, and values that
-  # several definitions make, are told by the module system.
+  # several definitions make, are reported by the module system.
   valueOf = name: each:
     let
       value = withoutInternals (plain each.option.value);

@@ -43,7 +43,7 @@ const migrations: Readonly<Record<number, Migration>> = {
         : {}),
     }
   },
-  // A deployed closure may tell the Hydra's build that it comes from.
+  // A deployed closure may name the Hydra build from which it comes.
   4: (file) => file,
 }
 

@@ -10,7 +10,7 @@ import { machineUuid } from './names.js'
 import { type Places, placesOf, readNote, type VirtualBoxParts, type VirtualBoxResource } from './places.js'
 import { createVBoxManage, isAbsent, type VBoxManage, vboxError } from './vboxmanage.js'
 
-/** The result of a look under a machine's name. */
+/** Objects that VirtualBox has under a machine's name: none, a foreign one, or the machine's own. */
 export type Seen =
   | { readonly kind: 'absent' }
   | { readonly kind: 'foreign'; readonly what: string }

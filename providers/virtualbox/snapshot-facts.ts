@@ -5,7 +5,7 @@ import { failure } from '../../src/core/errors.js'
 import type { Snapshot } from '../../src/core/provider.js'
 import { parseXml } from '../common/xml.js'
 
-/** Facts of a snapshot in the settings file: VBoxManage does not tell the time of a snapshot, or its disks. */
+/** Facts of a snapshot in the settings file: VBoxManage shows neither the time of a snapshot nor its disks. */
 export interface SnapshotFacts extends Snapshot {
   readonly uuid: string
   /** UUIDs of the disks at the time of the snapshot. */

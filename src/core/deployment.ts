@@ -42,7 +42,7 @@ export interface MachineRecord {
   lastResult?: 'changed' | 'unchanged' | 'degraded' | 'failed' | undefined
 }
 
-/** The facts that were known of a machine when a snapshot was made; a restore makes them true again. */
+/** The facts that were known about a machine when a snapshot was made; a restore makes them true again. */
 export interface SnapshotRecord
   extends Pick<
     MachineRecord,
@@ -86,7 +86,7 @@ export interface HydraOrigin {
   job: string
   /** The revision of each input of the evaluation, by the name of the input. */
   inputs: Record<string, string>
-  /** The time of the evaluation, if Hydra tells the time. */
+  /** The time of the evaluation, if Hydra reports one. */
   evaluatedAt?: string | undefined
 }
 

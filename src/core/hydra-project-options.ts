@@ -6,7 +6,7 @@ export const serviceUser = 'hydra_ops'
 
 const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
 
-/** Hydra trims most texts, so a text with blanks at an end would differ for ever. */
+/** Hydra trims most texts, so a text with blanks at an end would differ forever. */
 const trimmed = z
   .string()
   .regex(/^(?:[^\s](?:[^\n\r]*[^\s])?)?$/, 'text on one line without blanks at its ends')

@@ -321,7 +321,7 @@ export async function untilIdle(
   let silent: unknown
   const look = async () => {
     const told = fact(await askMachine(hostOf(session), question, run), 'serving')
-    if (!/^\d+$/.test(told)) return 'the builder does not tell its builds'
+    if (!/^\d+$/.test(told)) return 'the builder does not report its builds'
     const serving = Number(told)
     if (serving > 0) {
       idleSince = undefined

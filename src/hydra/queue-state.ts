@@ -16,7 +16,7 @@ export function judgeQueue(status: RunnerStatus, queued: number, now: Date): Que
   const active = status.nrActiveSteps ?? 0
   if (status.status !== 'up') {
     const cause =
-      status.status === 'unknown' ? 'the queue runner has never started' : 'the queue runner does not run'
+      status.status === 'unknown' ? 'the queue runner has never started' : 'the queue runner is not running'
     const remedy = 'on the machine of Hydra: systemctl status hydra-queue-runner'
     return { kind: 'down', runnable, active, blocked: [{ steps: queued, cause, remedy }] }
   }
@@ -62,7 +62,9 @@ function blockageOf(
     : undefined
 }
 
-/** Returns the abilities of a builder. A builtin may run on each: the queue runner does not tell its own system. */
+/**
+ * Returns the capabilities of a builder. A builtin may run on each: the queue runner does not report its own system.
+ */
 function abilitiesOf(
   { systemTypes, supportedFeatures, mandatoryFeatures }: Builder,
   system: string,

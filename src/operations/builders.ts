@@ -49,7 +49,7 @@ const stepsMs = 15_000
 
 /**
  * Lists the builders with the builds that run there. A builder that froze in the middle of a build shows nothing
- * (measured). The machines that build there therefore tell the age of their connections.
+ * (measured). The machines that build there therefore report the age of their connections.
  */
 export async function listRunning(
   ops: Ops,

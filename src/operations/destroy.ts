@@ -100,7 +100,8 @@ function madeMeanwhile(machine: MachineName): OpsError {
 }
 
 /**
- * Finds out whether something may exist. The state alone cannot tell: a restored backup does not know later machines.
+ * Tells whether a machine may still have resources. The state alone cannot show that: a restored backup does not know
+ * later machines.
  */
 async function isThere(ops: Ops, record: DeploymentRecord, machine: MachineName, run: Run): Promise<boolean> {
   const { provider: name, handle, intent } = machineRecord(record, machine)

@@ -108,7 +108,7 @@ async function look(host: Host, options: CacheKeyOptions, run: Run): Promise<See
   }
 }
 
-/** Tells the state of a signing key and of its files. */
+/** Returns the state of a signing key and of its files. */
 export async function probeCacheKey(host: Host, options: CacheKeyOptions, run: Run): Promise<TaskState> {
   return stateOf(await look(host, options, run), options)
 }

@@ -120,7 +120,7 @@ export interface ActivationOptions {
 
 /**
  * `switch`: the system runs now and after each boot; `boot`: from the next boot on; `test`: until the next boot;
- * `dry-activate`: not at all, the machine only tells what a switch would do.
+ * `dry-activate`: not at all, the machine only shows what a switch would do.
  */
 export type ActivationMode = 'switch' | 'boot' | 'test' | 'dry-activate'
 

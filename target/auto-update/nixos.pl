@@ -262,7 +262,7 @@ sub entered {
         return $why;
     }
     my $trouble = Login::trouble($attempt->{login});
-    # The fallback reboots the machine, and the next update tells the failure.
+    # The fallback reboots the machine, and the next update reports the failure.
     die "$trouble; the machine goes back by a reboot\n" if defined $trouble;
     die "nobody confirmed the boot in time; the machine goes back by a reboot\n" if !Boot::confirm($attempt);
     Boot::forget($attempt, 'false');
@@ -360,7 +360,7 @@ sub follow {
     }
 }
 
-# Looks at an activation, for as long as nothing happens. `over` tells that the awaited file cannot come any more.
+# Looks at an activation, for as long as nothing happens. `over` says that the awaited file cannot come any more.
 sub look {
     my ($attempt, $awaited, $seconds) = @_;
     $awaited //= 'guard-result';

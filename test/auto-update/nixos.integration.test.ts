@@ -274,7 +274,7 @@ describe('an automatic update of a NixOS machine goes back to its old system', (
     expect(await machine.leftovers()).toBe('')
   })
 
-  it('by its guard if the proof of a login takes too long, and tells what the new system lacked', async () => {
+  it('by its guard if the proof of a login takes too long, and says what the new system lacked', async () => {
     const keys = '/etc/ssh/authorized_keys.d/root'
     offer(await make('slow-proof', { units: unit('slow', `sh -c "echo mallory > ${keys}"`) }))
     await machine.noteKeyScans()

@@ -144,7 +144,7 @@ describe('a queue', () => {
 
   it.each([
     ['unknown', 'the queue runner has never started'],
-    ['down', 'the queue runner does not run'],
+    ['down', 'the queue runner is not running'],
   ])('does not move while its runner is %s', (status, cause) => {
     const found = judged({ status }, 7)
     expect(found).toMatchObject({ kind: 'down', blocked: [{ steps: 7, cause }] })

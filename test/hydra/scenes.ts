@@ -1,7 +1,7 @@
 import type { EvalPlace, Unseen } from './recorded-rows.js'
 
 /**
- * A part of the recording, with the state at its beginning. The recording does not tell the order within a second; the
+ * A part of the recording, with the state at its beginning. The recording does not show the order within a second; the
  * chosen order fits every answer.
  */
 export interface Scene {

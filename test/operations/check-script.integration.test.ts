@@ -28,7 +28,7 @@ it('a unit of an activation that failed is not the fault of the machine, but a u
   expect(readLook(result.stdout).failedUnits).toEqual(['nginx.service', 'hydra-ops-nix-gc.service'])
 })
 
-it('the last automatic update is told while the machine has its timer', async () => {
+it('the last automatic update is reported while the machine has its timer', async () => {
   const moved = Object.fromEntries(
     ['/etc/systemd/system', '/var/lib/hydra-ops'].map((path) => [path, join(folder, path)]),
   )

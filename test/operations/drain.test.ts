@@ -59,7 +59,7 @@ describe('the reboot of a builder', () => {
     expect([scene.seen, scene.mark, await drainedNow()]).toEqual([['drain', 'resume'], 'none', [false]])
   })
 
-  it('tells the state of the drain before a list changes, so that a later process can end the drain', async () => {
+  it('records the drain in the state before a list changes, so that a later process can end the drain', async () => {
     await reboot()
     expect(scene.knownBefore).toEqual([true])
   })

@@ -74,7 +74,7 @@ describe('the report of a NixOS machine', () => {
     ])
   })
 
-  it('tells what differs and what is left to do, in info and in check', async () => {
+  it('reports what differs and what is left to do, in info and in check', async () => {
     const web = fleet.machine('web')
     Object.assign(web, { bootDefault: initial, leftover: true, menuPending: true })
     web.owed.push('sshd.service')

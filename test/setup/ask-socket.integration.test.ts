@@ -71,7 +71,7 @@ function ask({
 }
 
 describe('a socket asked as several users', () => {
-  it('gets the bytes, and its answer is told up to the wanted length', async () => {
+  it('gets the bytes, and its answer is shown up to the wanted length', async () => {
     await listen((request, socket) => socket.end(Buffer.concat([request, Buffer.from('answer')])))
     expect(await ask({ request: '00ff', wanted: '0102030405' })).toBe(`${me} 00ff616e73\n`)
   })

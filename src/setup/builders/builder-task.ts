@@ -22,7 +22,7 @@ import {
 } from './account.js'
 import { hasHome, homeFaults, lookAtHome, makeHome, removeHome, verifyHome } from './home-account.js'
 
-/** The account for logins, and the builder's abilities as the expression wants them. */
+/** The account for logins, and the builder's capabilities as the expression wants them. */
 interface OfferOptions extends Account, Logins {
   readonly kind: 'offer'
   readonly host: string

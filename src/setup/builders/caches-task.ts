@@ -133,7 +133,7 @@ function fetchFailure(error: unknown, { machine }: Host, cache: UsedCache): unkn
   const [why, hint]: readonly [string, string] = /not signed by any of the keys/.test(said)
     ? [
         `the signature is not by the key ${nameOf(cache)}`,
-        `deploy '${cache.machine}': its set-up task 'builder-cache' tells the present key`,
+        `deploy '${cache.machine}': its set-up task 'builder-cache' reports the current key`,
       ]
     : /the settings of Nix do not name/.test(said)
       ? [

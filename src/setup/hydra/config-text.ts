@@ -90,7 +90,7 @@ const noFeatures = '-'
 
 /**
  * Writes Hydra's own list of builders. The list is never /etc/nix/machines, because the daemon then sends its own
- * builds to localhost. Such a build waits for the daemon's own lock for ever (measured). The name is exactly
+ * builds to localhost. Such a build waits for the daemon's own lock forever (measured). The name is exactly
  * `localhost`, because every other name locks the store twice.
  */
 export function machinesFile(machines: readonly BuildMachine[], facts: HydraFacts): string {

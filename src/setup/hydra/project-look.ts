@@ -30,7 +30,7 @@ export interface ProjectsSeen {
   readonly jobsets: ReadonlyMap<string, SeenJobset>
 }
 
-/** Reason why the database does not tell the content of Hydra, with a remedy. */
+/** Reason why the database does not show the content of Hydra, with a remedy. */
 export interface Unread {
   readonly unread: string
   readonly hint: string

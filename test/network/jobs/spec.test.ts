@@ -56,7 +56,7 @@ describe('hydra/spec.json', () => {
     )
   })
 
-  it('tells the inputs that its jobsets have', () => {
+  it('reports the inputs that its jobsets have', () => {
     const text = JSON.stringify({ a: { inputs: { x: {} } }, b: { inputs: { y: {} } }, c: {} })
     expect([...inputsIn(text, '')]).toEqual(['x', 'y'])
     expect([...inputsIn(undefined, '')]).toEqual([])

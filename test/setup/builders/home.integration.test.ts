@@ -159,7 +159,7 @@ rm answered`
     expect(await machines.b1.sh(daemon)).toBe('oixd')
   })
 
-  it('tells a command that does not enter Nix', async () => {
+  it('reports a command that does not enter Nix', async () => {
     const broken = homeTask({ wrapper: ['/home/alice/bin/missing'] })
     await broken.apply(alice(), run)
     await expect(broken.verify(alice(), run)).rejects.toMatchObject({
@@ -169,7 +169,7 @@ rm answered`
     await homeTask().apply(alice(), run)
   })
 
-  it('tells a login of another user, and changes nothing', async () => {
+  it('reports a login of another user, and changes nothing', async () => {
     await expect(homeTask({ sshUser: 'bob' }).apply(alice(), run)).rejects.toMatchObject({
       detail: 'the login is that of user alice, and not of bob',
       hint: expect.stringContaining('deployment.targetUser = "bob"'),

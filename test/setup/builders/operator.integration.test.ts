@@ -151,7 +151,7 @@ describe("the operator's Nix daemon", () => {
     expect(await prove({ ...alice, list: hostList })).toHaveLength(2)
   })
 
-  it('is told to have built elsewhere if it chose another builder of that list', async () => {
+  it('is reported to have built elsewhere if it chose another builder of that list', async () => {
     const { line } = entry()
     const other = 'ssh://nix-builder@other'
     await write(hostList, `${line}\n`)

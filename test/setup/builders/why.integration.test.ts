@@ -262,7 +262,7 @@ describe('the question about a build of a Nix without a daemon', () => {
     }
   })
 
-  it('tells a list that its user may not read, and one that is missing', async () => {
+  it('reports a list that its user may not read, and one that is missing', async () => {
     const path = await derivation('riscv64-linux')
     try {
       await machines.ci.sh(

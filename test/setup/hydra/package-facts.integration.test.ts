@@ -307,7 +307,7 @@ describe('the systems that a machine builds for', () => {
     expect(await systems()).toEqual(['x86_64-linux', 'aarch64-linux', 'i686-linux', 'builtin'])
   })
 
-  it('are told by a record of Nix, which then does not start', async () => {
+  it('come from a record of Nix, which then does not start', async () => {
     record(recorded)
     expect(await systems()).toEqual(['x86_64-linux', 'riscv64-linux', 'builtin'])
     expect(asked()).toBe(false)

@@ -100,7 +100,7 @@ describe('projects and jobsets', () => {
     expect(row('enabled, hidden')).toBe('0|1')
   })
 
-  it('are told by name and value when they drift', async () => {
+  it('are reported by name and value when they drift', async () => {
     await converge({ fleet })
     postgres.sql("update jobsets set checkinterval = 5, nixexprpath = 'x.nix' where name = 'main'")
     const options = {
@@ -182,7 +182,7 @@ describe('projects and jobsets', () => {
   })
 })
 
-describe('a database that does not tell the projects of Hydra', () => {
+describe('a database that does not show the projects of Hydra', () => {
   const shot = { fleet: { jobsets: { nightly: fleet.jobsets.nightly } } }
   const list = 'project old\njobset old one\nshot old one\n'
   const rows = () => postgres.sql('select name, displayname from projects order by name').trim()

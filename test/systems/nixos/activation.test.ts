@@ -255,7 +255,7 @@ describe('an activation', () => {
     })
   })
 
-  it('tells that a reboot of the machine ended it', async () => {
+  it('reports that a reboot of the machine ended it', async () => {
     behave({})
     ssh.answer('start the activation', () => {
       machine.boot = 'boot-2'

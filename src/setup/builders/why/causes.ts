@@ -112,7 +112,7 @@ function readerOf(decider: Decider): BuilderReader {
   return decider === 'queue runner' ? 'queue runner' : 'daemon'
 }
 
-/** Tells a list that may have the builder, and that the question could not read. */
+/** Returns the cause if a list that may have the builder could not be read. */
 function unreadableList({ lists, decider, user }: WhyFacts): Cause | undefined {
   const shut = lists.find(({ unreadable }) => unreadable === true)?.place
   if (shut === undefined) return undefined
@@ -274,7 +274,7 @@ export function causeOfAttempts(facts: WhyFacts, attempts: readonly Attempt[]): 
   }
 }
 
-/** Tells a build on a builder that Nix chose for itself. */
+/** Returns the cause for a build on a builder that Nix chose for itself. */
 function builtElsewhere({ lists, own }: WhyFacts, name: string): Cause {
   const entries = entriesOf(lists, own.systems[0] ?? '')
   return free(
