@@ -135,7 +135,7 @@ describe('a queue', () => {
     expect(blocked[0]?.remedy).toContain('maxJobs 0')
   })
 
-  it('is stuck by a runner’s own count where the runner tells no types', () => {
+  it('is stuck by a runner’s own count where the runner reports no types', () => {
     expect(judged({ nrUnsupportedSteps: 2 }).blocked[0]).toMatchObject({
       steps: 2,
       cause: 'no builder offers the system or a feature of these steps',

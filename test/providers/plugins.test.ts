@@ -107,7 +107,7 @@ describe('a plugin that cannot be used is refused, with the name of the fault:',
     [
       'a lost module',
       provider("optionsNix: '/nowhere/options.nix'"),
-      /no absolute path of a file: \/nowhere/,
+      /not an absolute path of a file: \/nowhere/,
     ],
     ['a key that is not a name', provider("optionKey: 'a b'"), /'optionKey' that is not a name of an option/],
     [

@@ -182,7 +182,7 @@ rm answered`
     expect(() => onB1(builder({ cache: { enable: true } }))).toThrow('a Nix in a home has no daemon')
   })
 
-  it('is taken away again, and leaves the user and the other keys', async () => {
+  it('is removed again, and leaves the user and the other keys', async () => {
     state.b1.builder = await homeTask().apply(alice(), run)
     const gone = task(bindTask(builderTask), onB1({ enable: false }))
     expect(gone.stage).toBe('withdraw')
