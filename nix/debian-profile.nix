@@ -102,7 +102,7 @@ let
   lines = concatStringsSep "" (map (record: "${toJSON record}\n") records);
   text = "${lines}${toJSON [ "end" (toString (stringLength lines)) ]}\n";
 
-  # `toFile` refuses text that mentions a package, because the closure of the package is otherwise not copied. A
+  # `toFile` refuses text that mentions a package, because the closure of the package would otherwise not be copied. A
   # derivation keeps the closure. The derivation's shell uses builtins alone, because a sandbox may have no other
   # programs. `read -r` of dash 0.5.12, bash 5.2 and busybox 1.35 keeps every byte but NUL, which no Nix string has
   # (measured).

@@ -171,8 +171,8 @@ let
       origins = [ { path = place.option; files = filesOf defs; } ];
     };
 
-  # Makes data for JSON. An interpolated path, or a path left to `--json`, is otherwise copied into the world-readable
-  # store.
+  # Makes data for JSON. An interpolated path, or a path left to `--json`, would otherwise be copied into the
+  # world-readable store.
   plain = value:
     if isPath value then toString value
     else if isString value then unsafeDiscardStringContext value

@@ -90,7 +90,7 @@ let
         device = lib.mkIf (config.fileSystems."/".label == null) (weakest lib disk.root);
         fsType = weakest lib disk.rootType;
       };
-      # The machine otherwise answers nobody after its first deploy.
+      # The machine would otherwise answer nobody after its first deploy.
       services.openssh.enable = weakest lib true;
     };
   };

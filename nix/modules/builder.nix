@@ -26,7 +26,8 @@ in
       users.users.${cfg.sshUser} = kind // {
         group = weak cfg.sshUser;
         home = weak "/var/lib/hydra-ops-builder/${cfg.sshUser}";
-        # nologin otherwise answers the forced command with a sentence, which Nix takes for a number of its protocol.
+        # nologin would otherwise answer the forced command with a sentence, which Nix would take for a number of its
+        # protocol.
         shell = weak "/bin/sh";
       };
       users.groups.${cfg.sshUser} = { };

@@ -36,7 +36,7 @@ in
         TimeoutStartSec = mkDefault "infinity";
       };
       unitConfig.StartLimitIntervalSec = mkDefault 0;
-      # A switch otherwise waits for a key that arrives after the switch.
+      # A switch would otherwise wait for a key that arrives after the switch.
       restartIfChanged = mkDefault false;
     });
     # The unit runs whenever the key is there: after a boot, and after `send-keys`.

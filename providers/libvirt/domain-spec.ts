@@ -31,8 +31,8 @@ export interface DomainSpec {
   readonly extraDevicesXML: string
   readonly extraDomainXML: string
   /**
-   * The base image, which must be named. Otherwise libvirt in `qemu:///system` gives the shared image to QEMU's user
-   * for good.
+   * The base image, which must be named. Otherwise libvirt in `qemu:///system` would give the shared image to QEMU's
+   * user for good.
    */
   readonly base: { readonly path: string; readonly format: string } | undefined
 }

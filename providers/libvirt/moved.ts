@@ -61,7 +61,7 @@ const named: ReadonlyMap<string, string> = new Map([
   ['&amp;', '&'],
 ])
 
-/** Escapes text, with line feeds and tabs as numbers; otherwise a parser reads them as spaces. */
+/** Escapes text, with line feeds and tabs as numbers; otherwise a parser would read them as spaces. */
 function escaped(text: string): string {
   const names = new Map([...named].map(([entity, character]) => [character, entity]))
   return text.replaceAll(/[&<>'"\t\n\r]/g, (each) => names.get(each) ?? `&#${each.charCodeAt(0)};`)
@@ -69,7 +69,7 @@ function escaped(text: string): string {
 
 /**
  * Refuses to continue with a guest whose open file differs from the state's file. Its folder was copied, or moved to
- * another disk, and the guest's writes are otherwise lost.
+ * another disk, and the guest's writes would otherwise be lost.
  */
 export function refuseOtherFiles({ machine, handle }: LibvirtResource, files?: readonly OpenFile[]): void {
   if (handle === undefined) return

@@ -162,8 +162,8 @@ interface Restorable {
 }
 
 /**
- * Reads a snapshot, and refuses a snapshot that cannot be restored as a whole. libvirt otherwise restores a part of the
- * snapshot.
+ * Reads a snapshot, and refuses a snapshot that cannot be restored as a whole. libvirt would otherwise restore a part
+ * of the snapshot.
  */
 async function restorable(
   parts: LibvirtParts,
@@ -228,7 +228,7 @@ export async function restoreSnapshot(
   const { virsh, seen } = subject
   if (seen.state.active) {
     refuseOtherFiles(resource)
-    // QEMU otherwise holds the ports that its successor needs.
+    // QEMU would otherwise hold the ports that its successor needs.
     await cutPower(virsh, resource, run)
   }
   await dropSavedMemory(subject, run)

@@ -106,7 +106,7 @@ async function copyOnce(source: string, target: string): Promise<void> {
   await copy
 }
 
-/** Copies a file under a draft's name first. Half a copy otherwise passes for the image. */
+/** Copies a file under a draft's name first. Half a copy would otherwise pass for the image. */
 async function copyWhole(source: string, target: string): Promise<void> {
   sweepCopies(target)
   const draft = temporary(target)

@@ -135,8 +135,8 @@ export async function createRoot(
       : ['clonemedium', 'disk', base, draft, '--format', 'VDI']
   const make = async (draft: string) => {
     await vbox.must(args(draft), call, run)
-    // VirtualBox forgets the image before the disk counts as made; otherwise a crash leaves it in the registry. Another
-    // machine may be cloning the image at this moment, so a refusal is not a failure.
+    // VirtualBox forgets the image before the disk counts as made; otherwise a crash would leave it in the registry.
+    // Another machine may be cloning the image at this moment, so a refusal is not a failure.
     if (!config.linkedClone) await vbox.attempt(['closemedium', 'disk', base], call, run)
   }
   await create(vbox, disk, machine, make, run)
@@ -173,7 +173,7 @@ export async function createSeed(
 ): Promise<void> {
   const draft = draftOf(places.seedDisk)
   mkdirSync(dirname(draft), { recursive: true, mode: 0o700 })
-  // The file exists before qemu-img runs, which otherwise lets everybody read it.
+  // The file exists before qemu-img runs, which would otherwise let everybody read it.
   writeFileSync(draft, '', { mode: 0o600 })
   await qemuImg(
     parts.local,

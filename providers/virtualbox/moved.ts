@@ -15,7 +15,7 @@ export function moveOf(facts: MachineFacts, resource: VirtualBoxResource): Move 
 
 /**
  * Refuses to continue with a running guest whose files were left at their old place. The folder was copied, and the
- * guest's writes are otherwise lost.
+ * guest's writes would otherwise be lost.
  */
 export function refuseOtherFiles(facts: MachineFacts, { machine, handle }: VirtualBoxResource): void {
   if (!existsSync(facts.settings) || handle === undefined) return

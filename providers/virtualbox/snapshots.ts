@@ -173,8 +173,8 @@ export async function restoreSnapshot(
     machine: resource.machine,
     timeoutMs: memoryMs,
   }
-  // The mark otherwise claims the newer settings. A restore that a crash ends leaves no mark, so that a deploy applies
-  // all settings.
+  // The mark would otherwise claim the newer settings. A restore that a crash ends leaves no mark, so that a deploy
+  // applies all settings.
   const claim = (spec: string) =>
     vbox.mustUnlocked(['setextradata', facts.uuid, markKeys.spec, spec], call, run)
   await claim('')

@@ -152,8 +152,8 @@ function isPublicKey(text: string): boolean {
 }
 
 /**
- * Writes the settings of ssh for logins to builders. Keepalive ends a step whose builder freezes; the step otherwise
- * runs for hours. Other logins to the same hosts keep their own settings.
+ * Writes the settings of ssh for logins to builders. Keepalive ends a step whose builder freezes; the step would
+ * otherwise run for hours. Other logins to the same hosts keep their own settings.
  */
 export function sshSettings(
   logins: readonly (Pick<UsedBuilder, 'user' | 'host' | 'port'> & {
@@ -168,7 +168,7 @@ export function sshSettings(
       ...(connectTimeout === undefined ? [] : [`  ConnectTimeout ${connectTimeout}`]),
       '  ServerAliveInterval 15',
       '  ServerAliveCountMax 4',
-      // The pinned key has the bare name, and ssh otherwise looks for a name with the port.
+      // The pinned key has the bare name, and ssh would otherwise look for a name with the port.
       ...(port === 22 ? [] : [`  Port ${port}`, `  HostKeyAlias ${host}`]),
     ].join('\n'),
   )

@@ -102,7 +102,7 @@ export interface SetupTask<Options> {
   wanted(machine: TaskMachine): Options | undefined
   /**
    * Returns every file that the task writes, and every unit that the task starts or stops. No definition may have such
-   * a file or unit too; otherwise each deploy undoes the other's work.
+   * a file or unit too; otherwise each deploy would undo the other's work.
    */
   owns(options: Options): readonly OwnedPlace[]
   /** Returns the task's secrets, which are not part of its options. */

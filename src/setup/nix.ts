@@ -149,7 +149,7 @@ async function checkSettings(host: Host, settings: string, run: Run): Promise<vo
     const hint = 'correct deployment.nix.extraOptions; the machine was not changed'
     throw commandFailure(result, { machine: host.machine, what, hint })
   }
-  // Nix ignores unknown settings, so a misspelt setting otherwise goes unnoticed.
+  // Nix ignores unknown settings, so a misspelt setting would otherwise go unnoticed.
   for (const line of result.stderr.split('\n'))
     if (line.includes('unknown setting')) run.log(`deployment.nix.extraOptions: ${line.trim()}`)
 }

@@ -287,7 +287,7 @@ function describeState(state: TaskState): string | undefined {
   return state === 'needed' ? 'not done yet' : state.drifted
 }
 
-/** Refuses tasks that depend on each other in a circle; they otherwise wait forever. */
+/** Refuses tasks that depend on each other in a circle; such tasks would otherwise wait forever. */
 function refuseCycles(wanted: ReadonlyMap<TaskId, WantedTask>): void {
   const visit = (id: TaskId, path: readonly TaskId[]): void => {
     if (path.includes(id))

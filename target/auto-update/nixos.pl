@@ -167,7 +167,7 @@ sub start {
         activation_seconds => $times->{activation} + $times->{watch} + $times->{confirm},
         map { ($_ => Machine::value_lines(%{ $placed{$_} }) . $config->{placed}{$_}) } keys %placed,
     );
-    # The lines of an earlier beginning are otherwise judged again.
+    # The lines of an earlier beginning would otherwise be judged again.
     unlink $attempt->{log};
     Machine::step();
     my ($code, undef, $wrong) = Machine::script('begin', 180, %values);

@@ -6,7 +6,7 @@ import type { EvalPlace, Unseen } from './recorded-rows.js'
  */
 export interface Scene {
   readonly name: string
-  /** The rows that came into the database otherwise than through the recorded requests. */
+  /** The rows that did not come into the database through the recorded requests. */
   readonly rows?: { readonly places: readonly EvalPlace[]; readonly unseen: Unseen }
   readonly sql?: string
   /** The recordings that show the state of the jobsets at that time. */

@@ -95,7 +95,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
           )
           let port = 20_000
           while (taken.has(port)) port += 1
-          // Another process otherwise takes the same port between the look and the write.
+          // Another process would otherwise take the same port between the look and the write.
           await sleep(Math.random() * 5)
           await held.putMachine(MachineName.parse(`m${index}`), machineRecord({ index, allocation: port }))
         })

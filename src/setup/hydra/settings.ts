@@ -145,7 +145,7 @@ export interface WebEntrance {
   readonly url: string
   /** TCP port of the machine that answers. */
   readonly port: number
-  /** Whether TLS ends on the machine; otherwise the port speaks plain HTTP, even for an https URL. */
+  /** Whether TLS ends on the machine; otherwise the port would speak plain HTTP, even for an https URL. */
   readonly encrypted: boolean
   /** Headers that the user's own proxy must add if our nginx does not. */
   readonly headers: Readonly<Record<string, string>>

@@ -43,7 +43,7 @@ const enabledSite = `/etc/nginx/sites-enabled/${site}`
 const stagedFile = `/etc/nginx/.${site}.new`
 const ownFolder = '/etc/ssl/hydra-ops'
 
-/** Drop-in that restarts nginx: Debian's unit has no Restart, so a killed nginx otherwise stays dead. */
+/** Drop-in that restarts nginx: Debian's unit has no Restart, so a killed nginx would otherwise stay dead. */
 const restartDropIn = publicFile(
   '/etc/systemd/system/nginx.service.d/hydra.conf',
   '# Written by hydra-ops (set-up task "nginx")\n[Service]\nRestart=on-failure\nRestartSec=2\n',
