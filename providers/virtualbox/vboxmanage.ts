@@ -131,7 +131,7 @@ function otherWords({ stderr }: CommandResult): string | undefined {
   )
 }
 
-/** Finds VirtualBox's name of the error, in its details or, for an error without details, in its message. */
+/** Finds VirtualBox's name for the error, in its details or, for an error without details, in its message. */
 function codeOf(said: readonly string[]): string | undefined {
   for (const pattern of [/^Details: code ([A-Z][A-Z0-9_]+) \(0x/, /^Code ([A-Z][A-Z0-9_]+) \(0x/]) {
     const found = said.flatMap((line) => pattern.exec(line)?.[1] ?? [])[0]

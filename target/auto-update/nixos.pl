@@ -179,7 +179,8 @@ sub start {
     die "cannot start the activation: $why\n";
 }
 
-# Confirms a switch that is good, and judges the switch again at the end of the watch. Returns nothing, or a sentence.
+# Confirms a switch that is good, and judges the switch again at the end of the watch. Returns a problem as a sentence,
+# or nothing.
 sub confirm {
     my ($attempt) = @_;
     if (exists look($attempt)->{files}{armed}) {
@@ -263,8 +264,8 @@ sub entered {
     }
     my $trouble = Login::trouble($attempt->{login});
     # The fallback reboots the machine, and the next update reports the failure.
-    die "$trouble; the machine goes back by a reboot\n" if defined $trouble;
-    die "nobody confirmed the boot in time; the machine goes back by a reboot\n" if !Boot::confirm($attempt);
+    die "$trouble; the machine goes back by rebooting\n" if defined $trouble;
+    die "nobody confirmed the boot in time; the machine goes back by rebooting\n" if !Boot::confirm($attempt);
     Boot::forget($attempt, 'false');
     @{$attempt}{qw(phase bootId)} = ('booted', boot_id());
     Machine::write_own('attempt', $attempt);
@@ -278,7 +279,7 @@ sub go_back {
     # The boot default is still the old system.
     if (Boot::is_entered($attempt) && default() ne $attempt->{path}) {
         my $wrong = Boot::restart();
-        return defined $wrong ? $wrong : die "the machine goes back by a reboot\n";
+        return defined $wrong ? $wrong : die "the machine goes back by rebooting\n";
     }
     my $seen  = look($attempt);
     my $files = $seen->{files};

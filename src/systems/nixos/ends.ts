@@ -54,7 +54,7 @@ export function endOf(going: Going, end: BadEnd, log: readonly string[]): OpsErr
       return failure(
         'ACTIVATION_UNKNOWN',
         `machine '${machine}': the result of the activation is lost${'why' in end ? `: ${end.why}` : ''}${runs(end)}`,
-        { ...facts, hint: 'deploy again; the deploy looks at the machine again' },
+        { ...facts, hint: 'deploy again; each deploy looks at the machine first' },
       )
   }
 }
@@ -65,7 +65,7 @@ function undone(going: Going, end: Extract<BadEnd, { kind: 'undone' }>, facts: F
   const { machine } = facts
   const [outcome = 'unknown', code = '?'] = (end.state.files.get('guard-result') ?? '').split(' ')
   const back = end.state.current === going.old
-  const way = outcome === 'reboot' ? ' by a reboot' : ''
+  const way = outcome === 'reboot' ? ' by rebooting' : ''
   if (back) {
     const also = code === '0' || code === '100' ? '' : ` (its own activation ended with status ${code})`
     return failure('WENT_BACK', `machine '${machine}' went back to its old system${way}${also}: ${end.why}`, {
