@@ -25,8 +25,8 @@ export interface CopyParts {
 }
 
 /**
- * Script that lists the missing paths. A machine without a database has no valid paths, and nix-store otherwise creates
- * a database.
+ * Script that lists the missing paths. A machine without a database has no valid paths, and nix-store would otherwise
+ * create a database.
  */
 const missingScript = `${findNix}
 if [ -e /nix/var/nix/db/db.sqlite ] && command -v nix-store >/dev/null
@@ -104,8 +104,8 @@ async function prepare(host: Host, path: StorePath, run: Run): Promise<string> {
 }
 
 /**
- * Flushes the files to the disk. Nix's database can reach the disk before the files. Paths are otherwise valid and
- * empty after a power cut (measured).
+ * Flushes the files to the disk. Nix's database can reach the disk before the files. Paths would otherwise be valid
+ * and empty after a power cut (measured).
  */
 export async function flush(host: Host, run: Run): Promise<void> {
   const what = 'write the closure to the disk'

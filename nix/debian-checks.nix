@@ -26,7 +26,7 @@ let
     if typeOf source == "path" then
       if ! pathExists source then [ "${toString source} does not exist" ]
       else if kindOf source == "directory" then [ "${toString source} is a folder; name its files one by one" ]
-      # The store otherwise gets the link, and the machine does not have its target.
+      # The store would otherwise get the link, and the machine would not have its target.
       else if kindOf source == "symlink" then [ "${toString source} is a symbolic link; name the file itself" ]
       else [ ]
     else if builtins.isFunction source then [ "expected a path, a derivation or a store path, got a function" ]

@@ -5,7 +5,7 @@
 #   <out>/hydra-ops/activate.pl   the program that applies the manifest to the machine
 #
 # The manifest has one record on each line: a JSON array of strings, as `builtins.toJSON` writes arrays. A record thus
-# never holds a line feed. The last record tells the size in bytes of all others, as a check on the shell that copied
+# never holds a line feed. The last record gives the size in bytes of all others, as a check on the shell that copied
 # them.
 #
 #   ["file", path, mode, user, group, text]       ["source", path, mode, user, group, store path]
@@ -89,7 +89,7 @@ let
 
   # --- the closure -------------------------------------------------------------------------------------------
 
-  # A file of the user's own replaces the block with the names of the LAN.
+  # The user's own /etc/hosts takes the place of the block with the LAN's names.
   wantedHosts = if files ? "/etc/hosts" then [ ] else hosts;
 
   records =
@@ -102,7 +102,7 @@ let
   lines = concatStringsSep "" (map (record: "${toJSON record}\n") records);
   text = "${lines}${toJSON [ "end" (toString (stringLength lines)) ]}\n";
 
-  # `toFile` refuses text that mentions a package, because the closure of the package is otherwise not copied. A
+  # `toFile` refuses text that mentions a package, because the closure of the package would otherwise not be copied. A
   # derivation keeps the closure. The derivation's shell uses builtins alone, because a sandbox may have no other
   # programs. `read -r` of dash 0.5.12, bash 5.2 and busybox 1.35 keeps every byte but NUL, which no Nix string has
   # (measured).

@@ -233,7 +233,7 @@ let
       config = tree.view // { deployment = tree.view.deployment // { keys = mapAttrs keyView (tree.view.deployment.keys or { }); }; };
 
       # The definitions alone decide the kind, read as those of a Debian machine. A definition that cannot be read in
-      # that way may need more of NixOS, and belongs to a NixOS machine. Its own evaluation then tells the mistakes.
+      # that way may need more of NixOS, and belongs to a NixOS machine. Its own evaluation then reports the mistakes.
       wantedOs = tree.children.deployment.children.os.plain;
       attempt = builtins.tryEval wantedOs;
       os = if attempt.success || source == null then wantedOs else "nixos";
@@ -340,7 +340,7 @@ let
       }
     );
 
-  # One option of each machine, in place of everything else.
+  # Shows only one option of a machine, or only its facts if `physical` is true.
   shown = { path, physical, ... }: name:
     let each = machines.${name}; lib = network.lib or (import (each.source.path + "/lib")); in
     within { machine = name; inherit (each) files; } (

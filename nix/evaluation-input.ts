@@ -55,7 +55,7 @@ export function evaluationText(input: EvaluationInput, args: Readonly<Record<str
   ]
   const places = Object.entries(args).map(([name, text]) => {
     const from = lines.length + 1
-    // Each argument has lines of its own, so that a comment in it ends there.
+    // The closing parenthesis has a line of its own, because the argument may end with a comment.
     lines.push(`${nixString(name)} = (`, ...text.split('\n'), ');')
     return { name, from, to: lines.length }
   })

@@ -158,7 +158,7 @@ function readDebian(name: MachineName, raw: DebianOutput, rules: DefinitionRules
   return { definition: issues.length > 0 ? undefined : definition, issues }
 }
 
-/** Returns the options without the wrong ones, so that one error tells the problems of both. */
+/** Returns the options without the wrong ones, so that one error reports the problems of both. */
 function soundPart(common: Readonly<Record<string, Json>>, issues: readonly Issue[]): DebianOptions {
   const wrong = new Set(issues.map(({ path }) => String(path[1])))
   const sound = Object.entries(common).filter(([name]) => !wrong.has(name))

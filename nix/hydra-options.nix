@@ -10,7 +10,7 @@
         url = mkOption { type = types.nullOr types.str; default = null; description = "URL that users open. An https:// URL together with nginx.tls = \"none\" means that a proxy of yours decrypts before the machine. Default: the published port of the machine, or `http(s)://` and the host name."; };
         listenHost = mkOption { type = types.str; default = "127.0.0.1"; description = "Address at which Hydra's own web server listens."; };
         port = mkOption { type = types.int; default = 3000; description = "Port of Hydra's own web server."; };
-        queueRunnerPort = mkOption { type = types.int; default = 8080; description = "Port on 127.0.0.1 at which the queue runner tells its status (Hydra since March 2026)."; };
+        queueRunnerPort = mkOption { type = types.int; default = 8080; description = "Port on 127.0.0.1 at which the queue runner reports its status (Hydra since March 2026)."; };
         notificationSender = mkOption { type = types.nullOr types.str; default = null; description = "Sender of Hydra's mails. Default: `\"hydra@HOSTNAME\"`."; };
         smtpHost = mkOption { type = types.nullOr types.str; default = null; description = "Host that takes Hydra's mails. Default: postfix on this machine, if enabled."; };
         useSubstitutes = mkOption { type = types.bool; default = false; description = "Lets Hydra fetch builds from other binary caches instead of building them."; };
@@ -129,13 +129,13 @@
         projects = mkOption {
           type = types.nullOr (types.attrsOf (types.submodule {
             options = {
-              displayName = mkOption { type = types.nullOr types.str; default = null; description = "Name of the project on pages. Default: Hydra's present value; the name in a new project."; };
-              description = mkOption { type = types.nullOr types.str; default = null; description = "Description of the project. Default: Hydra's present value."; };
-              homepage = mkOption { type = types.nullOr types.str; default = null; description = "Home page of the project. Default: Hydra's present value."; };
-              owner = mkOption { type = types.nullOr types.str; default = null; description = "User of Hydra who owns the project. Default: Hydra's present value; admin.userName in a new project."; };
-              enabled = mkOption { type = types.nullOr types.bool; default = null; description = "Whether Hydra evaluates the jobsets of the project. Default: Hydra's present value; true in a new project."; };
-              hidden = mkOption { type = types.nullOr types.bool; default = null; description = "Hides the project on the start page. Default: Hydra's present value; false in a new project."; };
-              private = mkOption { type = types.nullOr types.bool; default = null; description = "Shows the project only to users who are signed in. Few versions of Hydra know private projects. Default: Hydra's present value."; };
+              displayName = mkOption { type = types.nullOr types.str; default = null; description = "Name of the project on pages. Default: Hydra's current value; the name in a new project."; };
+              description = mkOption { type = types.nullOr types.str; default = null; description = "Description of the project. Default: Hydra's current value."; };
+              homepage = mkOption { type = types.nullOr types.str; default = null; description = "Home page of the project. Default: Hydra's current value."; };
+              owner = mkOption { type = types.nullOr types.str; default = null; description = "User of Hydra who owns the project. Default: Hydra's current value; admin.userName in a new project."; };
+              enabled = mkOption { type = types.nullOr types.bool; default = null; description = "Whether Hydra evaluates the jobsets of the project. Default: Hydra's current value; true in a new project."; };
+              hidden = mkOption { type = types.nullOr types.bool; default = null; description = "Hides the project on the start page. Default: Hydra's current value; false in a new project."; };
+              private = mkOption { type = types.nullOr types.bool; default = null; description = "Shows the project only to users who are signed in. Few versions of Hydra know private projects. Default: Hydra's current value."; };
               declarative = mkOption {
                 type = types.nullOr (types.submodule {
                   options = {
@@ -151,9 +151,9 @@
               jobsets = mkOption {
                 type = types.attrsOf (types.submodule {
                   options = {
-                    enabled = mkOption { type = types.nullOr (types.oneOf [ types.bool (types.enum [ "one-shot" "one-at-a-time" ]) ]); default = null; description = "Whether Hydra evaluates the jobset; \"one-shot\" evaluates the jobset once, \"one-at-a-time\" waits for the builds of the last evaluation. Default: Hydra's present value; true in a new jobset."; };
-                    hidden = mkOption { type = types.nullOr types.bool; default = null; description = "Hides the jobset in the lists of users. Default: Hydra's present value; false in a new jobset."; };
-                    description = mkOption { type = types.nullOr types.str; default = null; description = "Description of the jobset. Default: Hydra's present value."; };
+                    enabled = mkOption { type = types.nullOr (types.oneOf [ types.bool (types.enum [ "one-shot" "one-at-a-time" ]) ]); default = null; description = "Whether Hydra evaluates the jobset; \"one-shot\" evaluates the jobset once, \"one-at-a-time\" waits for the builds of the last evaluation. Default: Hydra's current value; true in a new jobset."; };
+                    hidden = mkOption { type = types.nullOr types.bool; default = null; description = "Hides the jobset in the lists of users. Default: Hydra's current value; false in a new jobset."; };
+                    description = mkOption { type = types.nullOr types.str; default = null; description = "Description of the jobset. Default: Hydra's current value."; };
                     nixExpression = mkOption {
                       type = types.nullOr (types.submodule {
                         options = {
@@ -166,11 +166,11 @@
                       description = "Expression with the jobs; this option or flake is required.";
                     };
                     flake = mkOption { type = types.nullOr types.str; default = null; description = "Flake with the jobs (`hydraJobs`), in place of nixExpression."; };
-                    checkInterval = mkOption { type = types.nullOr types.int; default = null; description = "Seconds between two looks at the inputs; 0 means only on request. Default: Hydra's present value; 300 in a new jobset."; };
-                    schedulingShares = mkOption { type = types.nullOr types.int; default = null; description = "Share of the builders, relative to the other jobsets. Default: Hydra's present value; 100 in a new jobset."; };
-                    keepEvaluations = mkOption { type = types.nullOr types.int; default = null; description = "Number of evaluations whose builds are kept. Default: Hydra's present value; 3 in a new jobset."; };
-                    emailOverride = mkOption { type = types.nullOr types.str; default = null; description = "Mail addresses for notifications, in place of those of the maintainers. Default: Hydra's present value."; };
-                    notifyOnError = mkOption { type = types.nullOr types.bool; default = null; description = "Sends mail about failed builds. Default: Hydra's present value; false in a new jobset."; };
+                    checkInterval = mkOption { type = types.nullOr types.int; default = null; description = "Seconds between two looks at the inputs; 0 means only on request. Default: Hydra's current value; 300 in a new jobset."; };
+                    schedulingShares = mkOption { type = types.nullOr types.int; default = null; description = "Share of the builders, relative to the other jobsets. Default: Hydra's current value; 100 in a new jobset."; };
+                    keepEvaluations = mkOption { type = types.nullOr types.int; default = null; description = "Number of evaluations whose builds are kept. Default: Hydra's current value; 3 in a new jobset."; };
+                    emailOverride = mkOption { type = types.nullOr types.str; default = null; description = "Mail addresses for notifications, in place of those of the maintainers. Default: Hydra's current value."; };
+                    notifyOnError = mkOption { type = types.nullOr types.bool; default = null; description = "Sends mail about failed builds. Default: Hydra's current value; false in a new jobset."; };
                     inputs = mkOption {
                       type = types.nullOr (types.attrsOf (types.submodule {
                         options = {
@@ -193,7 +193,7 @@
           }));
           default = null;
           example = { fleet = { displayName = "The fleet"; }; };
-          description = "Projects with their jobsets, by name. An option that is not set keeps the value that Hydra has. `{ }` takes away the last project (deploy --prune).";
+          description = "Projects with their jobsets, by name. An option that is not set keeps the value that Hydra has. `{ }` removes the last project (deploy --prune).";
         };
         postfix = mkOption {
           type = types.submodule {

@@ -134,8 +134,8 @@ let
     let joined = filter (def: isList def.value && def.priority == first.priority) defs; in
     sort (a: b: a.order < b.order) joined;
 
-  # Merges sets deeply at any priority, which then counts for their content. A `mkForce` of a whole set replaces the
-  # others, as it does for nixpkgs' `attrsOf`.
+  # Selects the sets to merge. A `mkForce` of a whole set excludes weaker sets, as in nixpkgs' `attrsOf`. Any
+  # other priority passes on to the content of its set.
   mergedSets = first: defs:
     if first.priority < ordinaryPriority then filter (def: strength def == strength first) defs
     else filter (def: isSet def.value) defs;
@@ -171,8 +171,8 @@ let
       origins = [ { path = place.option; files = filesOf defs; } ];
     };
 
-  # Makes data for JSON. An interpolated path, or a path left to `--json`, is otherwise copied into the world-readable
-  # store.
+  # Makes data for JSON. An interpolated path, or a path left to `--json`, would otherwise be copied into the
+  # world-readable store.
   plain = value:
     if isPath value then toString value
     else if isString value then unsafeDiscardStringContext value

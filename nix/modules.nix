@@ -29,7 +29,7 @@ let
   };
 
   # Adds a module's definitions to `state`, a set { seen; defs; refused; }. Each file counts once; a second import
-  # otherwise doubles its lists.
+  # would otherwise double its lists.
   visit = place: state: module:
     if isList module then foldl' (visit place) state module
     else if isPath module || isString module then visitFile place state module

@@ -95,8 +95,8 @@ export function storeEnvironment(store: NixStore, env: Environment, root = isRoo
 function buildSettings(store: NixStore, root: boolean): string[] {
   const lines: string[] = []
   if (store.chroot) {
-    // `/bin/sh` builders need these paths. A chroot store always builds in a sandbox, and Debian's Nix brings no shell
-    // for sandboxes.
+    // `/bin/sh` builders need these paths. A chroot store always builds in a sandbox, and Debian's Nix
+    // includes no shell for sandboxes.
     const paths = ['/bin', '/usr', '/lib', '/lib64'].filter((path) => existsSync(path))
     lines.push(`sandbox-paths = ${paths.join(' ')}`)
   }

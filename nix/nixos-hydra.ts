@@ -62,7 +62,7 @@ export function tellsLeftAlone(
           `set-up task 'cache-key' does not run, because the machine's own service '${keyMaker.service}' makes the key${
             keyMaker.ours
               ? ''
-              : `; the service names another file than ${made?.secretKeyFile}: set deployment.hydra.cache.secretKeyFile to its file`
+              : `; the service names a file other than ${made?.secretKeyFile}: set deployment.hydra.cache.secretKeyFile to its file`
           }`,
         ]),
     ...(userMaker === undefined || !hasUsers
@@ -120,7 +120,7 @@ export function hydraIssues(options: NixosOptions, made: HydraOfNixos | null): F
   ]
 }
 
-/** Returns the definition that mends a time in the form of cron. */
+/** Returns the definition that fixes a time in the form of cron. */
 function calendarLine(dates: string): string {
   const read = calendarOf(dates)
   if ('problem' in read) return read.problem

@@ -90,7 +90,7 @@ let
         device = lib.mkIf (config.fileSystems."/".label == null) (weakest lib disk.root);
         fsType = weakest lib disk.rootType;
       };
-      # The machine otherwise answers nobody after its first deploy.
+      # The machine would otherwise answer nobody after its first deploy.
       services.openssh.enable = weakest lib true;
     };
   };
@@ -204,7 +204,7 @@ let
     set // { ${name} = if tail path == [ ] then value else deep (tail path) value (set.${name} or { }); };
 
   # A wrong value goes on as it was written, so that one error lists every mistake. Contradictions, and values that
-  # several definitions make, are told by the module system.
+  # several definitions make, are reported by the module system.
   valueOf = name: each:
     let
       value = withoutInternals (plain each.option.value);

@@ -12,7 +12,7 @@ export const Trap = z.object({
 })
 export type Trap = z.infer<typeof Trap>
 
-/** Explains a trap, with the line that mends it. */
+/** Explains a trap, with the line that fixes it. */
 export function trapText({ trap, option, values }: Trap): string {
   const name = optionName(option)
   switch (trap) {

@@ -128,7 +128,7 @@ in
     autoUpdate = mkOption {
       type = types.submodule {
         options = {
-          enable = mkOption { type = types.bool; default = false; description = "Lets the machine fetch and activate what Hydra built; when it is dropped, the timer is taken away again."; };
+          enable = mkOption { type = types.bool; default = false; description = "Lets the machine fetch and activate what Hydra built; when it is dropped, the timer is removed."; };
           url = mkOption { type = types.nullOr types.str; default = null; description = "URL of the Hydra, as the machine reaches it. Default: `deployment.hydraSource.url`, or `network.hydra.url`."; };
           project = mkOption { type = types.nullOr types.str; default = null; description = "Project of the jobset. Default: `deployment.hydraSource.project`, or `network.hydra.project`."; };
           jobset = mkOption { type = types.nullOr types.str; default = null; description = "Jobset that builds the machine. Default: `deployment.hydraSource.jobset`, or `network.hydra.jobset`."; };
@@ -260,7 +260,7 @@ in
     builder = mkOption {
       type = types.submodule {
         options = {
-          enable = mkOption { type = types.bool; default = false; description = "Lets the machines in `for` build here; when it is dropped, their access is taken away again."; };
+          enable = mkOption { type = types.bool; default = false; description = "Lets the machines in `for` build here; when it is dropped, their access is removed."; };
           for = mkOption { type = types.oneOf [ (types.enum [ "operator" ]) (types.listOf types.str) ]; default = [ ]; description = "Machines of the deployment that build here: the queue runner of a Hydra, or the Nix daemon of another machine. `\"operator\"`, alone or in the list, is the Nix of the host that runs hydra-ops."; };
           systems = mkOption { type = types.nullOr (types.listOf types.str); default = null; description = "Systems that the machine builds for. Default: the machine's own system, and those in `binfmt.emulatedSystems`."; };
           maxJobs = mkOption { type = types.nullOr types.int; default = null; description = "Number of simultaneous builds. Default: the number of cores."; };

@@ -16,7 +16,7 @@ const onlyFalse: readonly (readonly [keyof CommonOptions, string])[] = [
   ],
 ]
 
-/** Reports options of other tools that hydra-ops otherwise ignores silently. */
+/** Reports options of other tools that hydra-ops would otherwise ignore silently. */
 export function missingPowers(options: CommonOptions): { path: string[]; say: string }[] {
   return onlyFalse.flatMap(([name, say]) =>
     options[name] === true ? [{ path: ['deployment', name], say }] : [],

@@ -27,7 +27,10 @@ interface Store {
 
 const tenMinutes = 600_000
 
-/** Asks an expression. A question that need not write uses a temporary store where Nix cannot answer without one. */
+/**
+ * Answers a question by an evaluation of the expression. A question that need not write uses a temporary
+ * store where Nix cannot answer without one.
+ */
 export async function askExpression<T>(
   parts: EvaluatorParts,
   request: EvaluationRequest,

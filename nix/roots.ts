@@ -36,7 +36,7 @@ export function createRoots(
   }
 
   /**
-   * Registers the present place of every link: Nix knows absolute paths, and the state folder was moved. Nix needs one
+   * Registers the current place of every link: Nix knows absolute paths, and the state folder was moved. Nix needs one
    * process for each link.
    */
   const renew = async (folder: string, run: Run) => {
@@ -74,7 +74,7 @@ export function createRoots(
       const newest = roots.at(-1)
       if (newest?.path !== path) {
         await addRoot(join(folder, `${name}-${(newest?.number ?? 0) + 1}`), path, run)
-        // An older root of the same path otherwise takes the place of another closure.
+        // An older root of the same path would otherwise take the place of another closure.
         await removeRoots(roots.filter((root) => root.path === path))
       }
       await removeRoots((await rootsOf(folder, name)).slice(0, -keptRoots))

@@ -17,7 +17,8 @@ let
       || (length path >= 3 && head path == "deployment" && head (tail path) == "keys" && ! elem last publicOfKeys)
     );
 
-  # Makes data that ends: sets below the depth, functions and packages have short names, and an error is one of its part.
+  # Converts a value to finite data. Deep sets, functions and packages become short names, and a failing part
+  # becomes `<error>`.
   shown = depth: path: value:
     let attempt = tryEval (seq value value); in
     if ! attempt.success then "<error>"

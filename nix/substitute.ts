@@ -15,7 +15,7 @@ const evidenceLines = 8
 
 /**
  * Options of each fetch. Nix remembers for an hour that a cache lacks a path, and Hydra may have built the path since
- * then. Nix otherwise tries a cache that is down five times, with growing pauses.
+ * then. Nix would otherwise try a cache that is down five times, with growing pauses.
  */
 const patience = [
   ['narinfo-cache-negative-ttl', '0'],

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Shows the lab's result: `client` takes builds of Hydra on `ci` over the LAN, and refuses paths with another signature.
+# Shows the lab's result: `client` fetches builds of the Hydra on `ci` over the LAN. Paths with another signature are
+# refused.
 # scripts/lab sources this file, which uses its `name`, `paste` and `folder`. Each command is shown: users can paste it
 # after the definition of `hydra-ops` above it.
 # shellcheck disable=SC2154

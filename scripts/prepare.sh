@@ -143,8 +143,8 @@ as_worker() {
   fi
 }
 
-# Sets our PATH without the folders that the worker may not enter. Otherwise exec says "permission denied" instead of
-# "not found". The first folder is the copy of node that ensure_worker_node makes.
+# Sets our PATH without the folders that the worker may not enter. Otherwise exec would say "permission denied" instead
+# of "not found". The first folder is the copy of node that ensure_worker_node makes.
 find_worker_path() {
   # shellcheck disable=SC2016 # The worker's shell is to expand it.
   local look=(bash -c 'IFS=:; for folder in $1; do [ -x "$folder" ] && printf "%s:" "$folder"; done; echo /usr/sbin:/sbin' look)

@@ -51,7 +51,7 @@ function cancelOnSignals(): AbortSignal {
   return controller.signal
 }
 
-/** Waits for the reader: a pipe holds 64 KiB, and unread output is otherwise lost with the process. */
+/** Waits for the reader: a pipe holds 64 KiB, and unread output would otherwise be lost with the process. */
 function taken(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise((resolve) => stream.write('', () => resolve()))
 }

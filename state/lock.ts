@@ -136,7 +136,7 @@ function readHolder(folder: string): Found {
     const holder = Holder.safeParse(JSON.parse(readFileSync(join(folder, 'holder.json'), 'utf8')))
     return holder.success ? { kind: 'holder', holder: holder.data } : { kind: 'unreadable' }
   } catch (error) {
-    // An empty folder is no lock: a rename onto it succeeds.
+    // An empty folder is not a lock: a rename onto it succeeds.
     return errnoOf(error) === 'ENOENT' ? { kind: 'free' } : { kind: 'unreadable' }
   }
 }

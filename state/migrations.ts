@@ -43,12 +43,13 @@ const migrations: Readonly<Record<number, Migration>> = {
         : {}),
     }
   },
-  // A deployed closure may tell the Hydra's build that it comes from.
+  // A deployed closure may name the Hydra build from which it comes.
   4: (file) => file,
 }
 
 /**
- * Renames the tasks in a machine's record. A value that is no record stays as it is, and the schema refuses that value.
+ * Renames the tasks in a machine's record. A value that is not a record stays as it is, and the schema refuses that
+ * value.
  */
 function withTaskNames(machine: unknown): unknown {
   const found = Machine.safeParse(machine)

@@ -71,8 +71,8 @@ export function stateFiles(folder: string): StateFiles {
 }
 
 /**
- * Returns the file of one machine and its last good version. A machine's name may hold dots, but is none of these
- * endings alone.
+ * Returns the file of one machine and its last good version. A machine's name may contain dots, but cannot
+ * consist of one of these endings alone.
  */
 export function machineFiles(machines: string, name: string): { state: string; backup: string } {
   return { state: join(machines, `${name}${machineEnd}`), backup: join(machines, `${name}${machineEnd}.bak`) }

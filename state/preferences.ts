@@ -14,8 +14,8 @@ function preferencesPath(root: string): string {
 /**
  * Loads the user's config.json, which conf finds, reads and parses. The conf package is loaded only where the file
  * exists. Loading conf takes as long as the rest of a read-only command. State files need another reader: conf treats a
- * missing file as empty and makes its folder. conf otherwise starts a new state silently. A wrong file only affects
- * commands that use a preference.
+ * missing file as empty and makes its folder. conf would otherwise start a new state silently. A wrong file only
+ * affects commands that use a preference.
  */
 export async function loadPreferences(root: string): Promise<Preferences | OpsError> {
   const file = preferencesPath(root)

@@ -89,7 +89,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
   }
 
   const turns = new Map<string, Promise<unknown>>()
-  // Hundreds of simultaneous writes are otherwise checked and rendered at once, without a turn for other work.
+  // Hundreds of simultaneous writes would otherwise be checked and rendered at once, without a turn for other work.
   const writing = pLimit(filesAtOnce)
   const inTurn = <T>(file: string, action: () => Promise<T>): Promise<T> => {
     const turn = (turns.get(file) ?? Promise.resolve()).then(() => writing(action))
@@ -128,7 +128,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
     await settleAll(added)
     const revision = head.revision + 1
     const text = renderHead(root, head.head, revision)
-    // An old backup otherwise silently restores the machines of its time.
+    // An old backup would otherwise silently restore the machines of its time.
     await replaceFile(files.backup, text)
     context.wrote()
     await replaceFile(files.state, text, { backup: `${files.state}.schema-${undivided.schema}` })

@@ -3,7 +3,7 @@
 # Values: none.
 # Prints `load` with three averages, `disk PERCENT MOUNT`, `readonly /`, `units` where systemd is, `failed UNIT`, and
 # `auto-update` with the last result of the automatic update, a line of JSON.
-# A failed unit of an activation is no fault of the machine.
+# A failed unit of an activation is not the fault of the machine.
 echo "load $(cut -d' ' -f1-3 /proc/loadavg)"
 df -Pk / /nix /boot /var 2>/dev/null | awk 'NR > 1 && !seen[$6]++ { sub(/%/, "", $5); print "disk", $5, $6 }'
 awk '$2 == "/" && $4 ~ /^ro(,|$)/ { print "readonly /" }' /proc/mounts

@@ -12,7 +12,7 @@
     # ProxyJump.
     deployment.targetEnv = "none";
     deployment.targetHost = host;
-    # Another user than root needs sudo, without a password or with one that hydra-ops asks for once.
+    # A user other than root needs sudo, without a password or with one for which hydra-ops asks once.
     deployment.targetUser = user;
 
     deployment.aptPackages = [ "htop" ];

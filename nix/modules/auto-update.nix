@@ -31,7 +31,7 @@ let
   seconds = age:
     let parts = match "([0-9]+)([wdhms])" age; in
     fromJSON (elemAt parts 0) * secondsIn.${elemAt parts 1};
-  # Old releases leave the module system's own option in each set of options.
+  # Old releases of NixOS leave the module system's own `_module` in each set of options.
   plain = value:
     if isList value then map plain value
     else if isAttrs value then mapAttrs (_: plain) (removeAttrs value [ "_module" ])
@@ -71,7 +71,7 @@ let
     fetchSeconds = 14400;
     activationSeconds = 3600;
     inherit (cfg) allowReboot;
-    # The proof of a login takes its time after a boot.
+    # The proof of a login can take long after a boot.
     fallbackSeconds = 600;
     # The times of a deploy; the proof of a login, and a Hydra that is slow, need longer than an operator's login.
     times = { activation = 900; confirm = 180; watch = 15; watchLonger = 30; sample = 3; attempt = 300; pause = 5; };

@@ -1,7 +1,7 @@
 # Turns `deployment.builder.*` of a NixOS machine into options of NixOS: the account for logins, trust and features; and
 # `deployment.binfmt.*`, the systems that the machine emulates.
 #
-# The keys that may log in are no part of the configuration. A set-up task writes the keys, because the machines that
+# The keys that may log in are not part of the configuration. A set-up task writes the keys, because the machines that
 # build here make their keys only after their first activation.
 { config, lib, options, ... }:
 let
@@ -26,7 +26,8 @@ in
       users.users.${cfg.sshUser} = kind // {
         group = weak cfg.sshUser;
         home = weak "/var/lib/hydra-ops-builder/${cfg.sshUser}";
-        # nologin otherwise answers the forced command with a sentence, which Nix takes for a number of its protocol.
+        # nologin would otherwise answer the forced command with a sentence, which Nix would take for a number of its
+        # protocol.
         shell = weak "/bin/sh";
       };
       users.groups.${cfg.sshUser} = { };

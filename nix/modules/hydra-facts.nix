@@ -1,4 +1,4 @@
-# Tells what a NixOS machine's configuration makes of `deployment.hydra`, for the set-up tasks that run there.
+# Describes what a NixOS machine's configuration makes of `deployment.hydra`, for the set-up tasks that run there.
 config:
 let
   inherit (builtins) attrNames concatMap concatStringsSep filter isList isString match unsafeDiscardStringContext;

@@ -1,8 +1,8 @@
 # Turns `deployment.hydra.*` and `deployment.nix.*` of a NixOS machine into options of NixOS.
 #
 # Single values have the priority of mkDefault, so a definition of the user wins. Lists and lines join the definitions
-# of the user and of nixpkgs at the ordinary priority. nixpkgs' own Hydra defines the same lists, and otherwise drops
-# weaker lists.
+# of the user and of nixpkgs at the ordinary priority. nixpkgs' own Hydra defines the same lists, and would otherwise
+# drop weaker lists.
 #
 # The machine's nixpkgs decides the names, from 17.03 to today. The set `options` alone may decide the names: a decision
 # by `config` recurses.
@@ -88,8 +88,8 @@ let
     ];
   };
 
-  # The list is a separate file, never /etc/nix/machines. The Nix daemon otherwise sends builds of its own to localhost,
-  # and waits for itself. The name is exactly `localhost`, which newer modules of nix.buildMachines turn into
+  # The list is a separate file, never /etc/nix/machines. The Nix daemon would otherwise send builds of its own to
+  # localhost, and wait for itself. The name is exactly `localhost`, which newer modules of nix.buildMachines turn into
   # ssh://localhost.
   list = values: if values == [ ] then "-" else concatStringsSep "," values;
   builderLine = each:
@@ -179,7 +179,7 @@ let
   proxied = address: port: scheme: {
     proxyPass = weak "http://${reachedAt address}:${toString port}";
     extraConfig = weak (proxyLines scheme);
-    # Newer releases otherwise add the same headers with `$host`.
+    # Newer releases would otherwise add the same headers with `$host`.
   } // optionalAttrs (inLocation ? recommendedProxySettings) { recommendedProxySettings = weak false; };
   cacheFiles = place: ''
     ${place}

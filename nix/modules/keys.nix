@@ -16,7 +16,7 @@ let
     let start = if substring 0 1 name == "." then "\\x2e" else replaceStrings special escaped (substring 0 1 name); in
     "${start}${replaceStrings special escaped (substring 1 (stringLength name) name)}-key";
 
-  # Nix cannot tell the number of a byte outside of ASCII. systemd knows no longer name than 255 characters.
+  # Nix cannot compute the number of a byte outside of ASCII. systemd knows no longer name than 255 characters.
   isPlain = text: match "[ -~]*" text != null;
   hasUnit = name: isPlain name && isPlain keys.${name}.path && stringLength "${unitOf name}.service" <= 255;
   forEach = make: listToAttrs (map (name: nameValuePair (unitOf name) (make name keys.${name}.path)) (filter hasUnit (attrNames keys)));
@@ -36,7 +36,7 @@ in
         TimeoutStartSec = mkDefault "infinity";
       };
       unitConfig.StartLimitIntervalSec = mkDefault 0;
-      # A switch otherwise waits for a key that arrives after the switch.
+      # A switch would otherwise wait for a key that arrives after the switch.
       restartIfChanged = mkDefault false;
     });
     # The unit runs whenever the key is there: after a boot, and after `send-keys`.

@@ -95,7 +95,7 @@ export function lostDiskItems(lost: readonly LostDisk[]): ResourceChange[] {
   }))
 }
 
-/** Describes the loss of the root disk, which only a new machine mends. */
+/** Describes the loss of the root disk, which only a new machine fixes. */
 export function lostRoot(disk: string): ResourceChange {
   return { action: 'recreate', detail: `the disk ${disk} is gone`, needs: 'recreate', hint: putBack }
 }

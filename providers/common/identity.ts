@@ -22,7 +22,7 @@ export interface GuestNic {
 /** A machine before its first boot: its future identity and its network. */
 export interface Guest {
   readonly machine: string
-  /** Name of the machine's resource, by which cloud-init knows an instance. */
+  /** Name of the machine's resource, by which cloud-init recognizes an instance. */
   readonly name: string
   /** Identity; undefined until the keys are made. */
   readonly identity: MachineIdentity | undefined
@@ -186,14 +186,15 @@ async function writeSeed(
   try {
     mkdirSync(folder, { mode: 0o700 })
     for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text, { mode: 0o600 })
-    // The file exists before xorriso runs, which otherwise lets everybody read it.
+    // The file exists before xorriso runs, which would otherwise let everybody read it.
     writeFileSync(draft, '', { mode: 0o600 })
     const argv = ['xorriso', '-as', 'mkisofs', '-quiet', '-V', 'cidata', '-J', '-r', '-o', draft, folder]
     const result = await local.run(argv, { signal: run.signal, timeoutMs: 60_000, what })
     if (result.kind !== 'exited' || result.code !== 0) {
       throw failure('SEED', `cannot ${what}: ${result.stderr.trim() || describeEnd(result)}`)
     }
-    // A later run leaves a complete seed as it is. The folder is removed first, because a crash otherwise keeps it.
+    // A later run leaves a complete seed as it is. The folder is removed first, because a crash would otherwise keep
+    // it.
     rmSync(folder, { recursive: true, force: true })
     await renameDurably(draft, places.seed)
   } finally {

@@ -47,7 +47,7 @@ export const MadeFrom: z.ZodType<BaseImage> = z.object({
 /** The reason why a machine must be made anew, and a way to avoid that. */
 export type Recreation = Pick<ResourceChange, 'detail' | 'hint'>
 
-/** Says that the machine was made from another image than the wanted one. */
+/** Says that the machine was made from an image other than the wanted one. */
 export function imageChange(made: BaseImage, wanted: string): Recreation | undefined {
   return made.reference === wanted ? undefined : { detail: `base image ${made.reference} → ${wanted}` }
 }

@@ -19,7 +19,7 @@ export function moveSince(
   return from === undefined || to === undefined || from === to ? undefined : { from, to }
 }
 
-/** Makes the error of a guest that runs on other files than those of the state: its writes are otherwise lost. */
+/** Makes the error for a guest that runs on files other than those of the state: its writes would otherwise be lost. */
 export function runsElsewhere(machine: string, file: string, wanted: string): OpsError {
   return failure(
     'RUNS_ELSEWHERE',
@@ -33,7 +33,7 @@ export function runsElsewhere(machine: string, file: string, wanted: string): Op
   )
 }
 
-/** Returns false where the old name still leads to the same folder, as a link does. */
+/** Returns false where the old name still leads to the same folder, for example through a symbolic link. */
 export function isReal({ from, to }: Move): boolean {
   try {
     return realpathSync(from) !== realpathSync(to)

@@ -62,7 +62,7 @@ export function shortName(deployment: string, machine: string): string {
   return `${deployment.slice(0, 8)}/${machine}`
 }
 
-/** Returns the name of the resource that bears these marks; undefined where they are no names of ours. */
+/** Returns the name of the resource that bears these marks; undefined where they are not names of ours. */
 export function markedName(mark: { deployment: string; machine: string }): string | undefined {
   const deployment = DeploymentUuid.safeParse(mark.deployment)
   const machine = MachineName.safeParse(mark.machine)

@@ -62,7 +62,7 @@ export function readNote<Handle>(
   return { kind: 'foreign', what: `the file '${join(folder, stranger)}' in the folder of ${resource.name}` }
 }
 
-/** Returns a note from before a move of the state folder, with present paths. */
+/** Returns a note from before a move of the state folder, with current paths. */
 function here<Handle>(
   handle: Handle & { readonly folder: string },
   { deployment, disks }: FiledResource<Handle>,
@@ -114,7 +114,7 @@ export function withNotedHandle<Handle, R extends { readonly handle: Handle | un
   return found.kind === 'ours' ? { ...resource, handle: found.note.handle } : resource
 }
 
-/** Names the data disks that exist according to the note beside them. */
+/** Returns the names of the data disks that exist according to the note beside them. */
 export function madeDisksOf(found: NoteFound<unknown>): readonly string[] {
   return found.kind === 'ours' ? found.note.madeDisks : []
 }

@@ -5,7 +5,7 @@ export function parseXml(text: string, lists: readonly string[]): unknown {
   const parser = new XMLParser({
     ignoreAttributes: false,
     attributeNamePrefix: '@',
-    // A name such as 007 is no number.
+    // A name such as 007 is not a number.
     parseTagValue: false,
     // The parser needs this option for characters that are written as numbers.
     htmlEntities: true,

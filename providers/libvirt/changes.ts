@@ -120,7 +120,7 @@ function creation({ config, os }: LibvirtResource): ResourceChange {
   })
 }
 
-/** Reads the definition that QEMU runs with now; undefined when it does not run. */
+/** Reads the definition that QEMU runs with now; undefined while QEMU is not running. */
 async function liveFacts(
   virsh: Virsh,
   resource: LibvirtResource,

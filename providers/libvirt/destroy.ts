@@ -40,11 +40,11 @@ async function removeDomain(
   const call = { what: `remove domain '${name}'`, machine }
   const seen = await lookAtOurs(virsh, places, resource, run)
   if (seen.kind === 'absent') return
-  // A running domain otherwise survives the undefine until its end, and nobody knows about it.
+  // A running domain would otherwise survive the undefine until its end, and nobody would know about it.
   await cutPower(virsh, resource, run)
   const flags = ['--managed-save', '--snapshots-metadata']
   let outcome = await virsh.attempt(['undefine', name, '--nvram', ...flags], call, run)
-  // Some of libvirt's drivers do not know firmware with stored variables.
+  // Some drivers of libvirt do not support firmware with stored variables.
   if (outcome.kind === 'failed' && outcome.failure.complaint === 'unsupported-flags') {
     outcome = await virsh.attempt(['undefine', name, ...flags], call, run)
   }

@@ -2,7 +2,10 @@ import { createHash } from 'node:crypto'
 import { mapTexts } from '../../src/core/moved-paths.js'
 import type { Forward } from '../common/ports.js'
 
-/** All data of a domain's XML. Its forwarded ports can change while it runs, all else only at a start. */
+/**
+ * All data of a domain's XML. Forwarded ports can change while the domain runs, everything else only at a
+ * start.
+ */
 export interface DomainSpec {
   readonly name: string
   readonly uuid: string
@@ -28,8 +31,8 @@ export interface DomainSpec {
   readonly extraDevicesXML: string
   readonly extraDomainXML: string
   /**
-   * The base image, which must be named. Otherwise libvirt in `qemu:///system` gives the shared image to QEMU's user
-   * for good.
+   * The base image, which must be named. Otherwise libvirt in `qemu:///system` would give the shared image to QEMU's
+   * user for good.
    */
   readonly base: { readonly path: string; readonly format: string } | undefined
 }

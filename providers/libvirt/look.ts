@@ -7,7 +7,7 @@ import { type PlacedFacts, placedFacts } from './moved.js'
 import { type LibvirtParts, type LibvirtResource, type Places, placesOf, readNote } from './places.js'
 import { createVirsh, isConnectionError, type Virsh, virshError } from './virsh.js'
 
-/** The result of a look under a machine's name. */
+/** Objects that exist under a machine's name: none, a foreign one, or the machine's own domain. */
 export type Seen =
   | { readonly kind: 'absent' }
   | { readonly kind: 'foreign'; readonly what: string }

@@ -6,7 +6,7 @@ import type { DomainFacts } from './domain-facts.js'
 import { type DomainSpec, specDigest } from './domain-spec.js'
 import type { LibvirtResource } from './places.js'
 
-/** The domain with its files at their present place, and the move that brought them there, if any. */
+/** The domain with its files at their current place, and the move that brought them there, if any. */
 export interface PlacedFacts extends DomainFacts {
   readonly move: Move | undefined
 }
@@ -33,7 +33,7 @@ export function isDefinedFrom({ mark, move }: PlacedFacts, spec: DomainSpec): bo
   return mark?.spec === specDigest(spec, (text) => movedPath(text, to, from))
 }
 
-/** Returns a domain's XML with the paths at their present place. */
+/** Returns a domain's XML with the paths at their current place. */
 export function movedXml(xml: string, { from, to }: Move): string {
   return xml.replaceAll(/(?<=['">])[^'"<>]+/g, (text) => {
     const path = unescaped(text)
@@ -61,7 +61,7 @@ const named: ReadonlyMap<string, string> = new Map([
   ['&amp;', '&'],
 ])
 
-/** Escapes text, with line feeds and tabs as numbers; otherwise a parser reads them as spaces. */
+/** Escapes text, with line feeds and tabs as numbers; otherwise a parser would read them as spaces. */
 function escaped(text: string): string {
   const names = new Map([...named].map(([entity, character]) => [character, entity]))
   return text.replaceAll(/[&<>'"\t\n\r]/g, (each) => names.get(each) ?? `&#${each.charCodeAt(0)};`)
@@ -69,7 +69,7 @@ function escaped(text: string): string {
 
 /**
  * Refuses to continue with a guest whose open file differs from the state's file. Its folder was copied, or moved to
- * another disk, and the guest's writes are otherwise lost.
+ * another disk, and the guest's writes would otherwise be lost.
  */
 export function refuseOtherFiles({ machine, handle }: LibvirtResource, files?: readonly OpenFile[]): void {
   if (handle === undefined) return

@@ -65,7 +65,9 @@ async function resume(virsh: Virsh, { name, machine }: LibvirtResource, run: Run
   }
 }
 
-/** Corrects memory that was saved before a move of the state folder: it names the files at their old place. */
+/**
+ * Updates the paths in saved memory, which are old ones after a move of the state folder.
+ */
 async function moveSavedMemory(
   virsh: Virsh,
   places: Places,
@@ -91,7 +93,7 @@ async function moveSavedMemory(
   )
 }
 
-/** Applies these ports and the present paths; the rest of the definition stays unchanged. */
+/** Applies these ports and the current paths; the rest of the definition stays unchanged. */
 async function takeOn(
   virsh: Virsh,
   places: Places,

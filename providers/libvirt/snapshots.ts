@@ -153,7 +153,7 @@ function disksThere({ handle }: LibvirtResource): string[] {
   return handle === undefined ? [] : allDisks(handle).filter((disk) => existsSync(disk))
 }
 
-/** A snapshot that can be restored, with its files at their present place. */
+/** A snapshot that can be restored, with its files at their current place. */
 interface Restorable {
   readonly subject: Subject
   readonly xml: string
@@ -162,8 +162,8 @@ interface Restorable {
 }
 
 /**
- * Reads a snapshot, and refuses a snapshot that cannot be restored as a whole. libvirt otherwise restores a part of the
- * snapshot.
+ * Reads a snapshot, and refuses a snapshot that cannot be restored as a whole. libvirt would otherwise restore a part
+ * of the snapshot.
  */
 async function restorable(
   parts: LibvirtParts,
@@ -216,7 +216,7 @@ export async function restoreLosses(
   ]
 }
 
-/** Restores a snapshot on the machine's present ports. Returns a new allocation where another program has a port. */
+/** Restores a snapshot on the machine's current ports. Returns a new allocation where another program has a port. */
 export async function restoreSnapshot(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -228,7 +228,7 @@ export async function restoreSnapshot(
   const { virsh, seen } = subject
   if (seen.state.active) {
     refuseOtherFiles(resource)
-    // QEMU otherwise holds the ports that its successor needs.
+    // QEMU would otherwise hold the ports that its successor needs.
     await cutPower(virsh, resource, run)
   }
   await dropSavedMemory(subject, run)
@@ -256,14 +256,14 @@ export async function restoreSnapshot(
   return allocation === resource.allocation ? undefined : allocation
 }
 
-/** Removes saved memory: it belongs to other disks than those of the snapshot. */
+/** Removes saved memory: this memory belongs to disks other than those of the snapshot. */
 async function dropSavedMemory({ virsh, resource, seen }: Subject, run: Run): Promise<void> {
   if (!seen.savedMemory) return
   const call = { what: `remove the saved memory of domain '${resource.name}'`, machine: resource.machine }
   await virsh.must(['managedsave-remove', resource.name], call, run)
 }
 
-/** Gives a snapshot's definitions the present ports and paths, with which libvirt starts QEMU. */
+/** Gives a snapshot's definitions the current ports and paths, with which libvirt starts QEMU. */
 async function giveSnapshot(
   { virsh, places, resource }: Subject,
   {
@@ -280,7 +280,7 @@ async function giveSnapshot(
   const moved = move !== undefined && isReal(move) ? move : undefined
   if (added.length + removed.length === 0 && moved === undefined) return
   const call: VirshCall = {
-    what: `give snapshot '${facts.name}' of domain '${resource.name}' the present ports and paths`,
+    what: `give snapshot '${facts.name}' of domain '${resource.name}' the current ports and paths`,
     machine: resource.machine,
   }
   const text = replaceForwards(moved === undefined ? xml : movedXml(xml, moved), wanted)

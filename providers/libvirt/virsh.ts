@@ -4,7 +4,7 @@ import { failure, OpsError } from '../../src/core/errors.js'
 import type { Run } from '../../src/core/run.js'
 import type { CommandResult } from '../../src/core/ssh.js'
 
-/** Complaints of a failing virsh that change our action. */
+/** Errors of virsh that hydra-ops handles specially. */
 export type VirshComplaint =
   | 'no-connection'
   | 'no-domain'

@@ -61,7 +61,7 @@ export async function wantedHandle(
   }
 }
 
-/** Returns the image for a new machine, in a place where QEMU reads it. */
+/** Returns the image for a new machine, in a place where QEMU can read the image. */
 export function imageFor(parts: LibvirtParts, places: Places, resource: LibvirtResource): BaseImage {
   const image = requireImage(resource, imageReference(resource.config, resource.os))
   if (!places.system) return placedImage(image)
@@ -106,7 +106,7 @@ async function copyOnce(source: string, target: string): Promise<void> {
   await copy
 }
 
-/** Copies a file under a draft's name first. Half a copy otherwise passes for the image. */
+/** Copies a file under a draft's name first. Half a copy would otherwise pass for the image. */
 async function copyWhole(source: string, target: string): Promise<void> {
   sweepCopies(target)
   const draft = temporary(target)

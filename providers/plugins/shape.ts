@@ -50,13 +50,13 @@ function lackOfOptions(candidate: object, commonOptions: readonly string[]): str
   const [key, module] = [has('optionKey'), has('optionsNix')]
   if (typeof module !== 'string') return "has no 'optionsNix' (the path of a NixOS module)"
   if (!isAbsolute(module) || !existsSync(module))
-    return `has an 'optionsNix' that is no absolute path of a file: ${module}`
+    return `has an 'optionsNix' that is not an absolute path of a file: ${module}`
   if (key === undefined)
     return accepts(has('configSchema'), {})
       ? undefined
       : "has no 'optionKey', but its 'configSchema' refuses a machine without options"
   if (typeof key !== 'string' || !/^[A-Za-z_][\w-]*$/.test(key))
-    return "has an 'optionKey' that is no name of an option"
+    return "has an 'optionKey' that is not a name of an option"
   return commonOptions.includes(key)
     ? `has the 'optionKey' ${key}, but deployment.${key} is an option of every machine`
     : undefined
@@ -67,11 +67,11 @@ function lackOfMethods(candidate: object): string | undefined {
   const method = methods.find((name) => lacks(candidate, name))
   if (method !== undefined) return `has no method '${method}'`
   const optional = optionalMethods.find((name) => name in candidate && lacks(candidate, name))
-  if (optional !== undefined) return `has a '${optional}' that is no method`
+  if (optional !== undefined) return `has a '${optional}' that is not a method`
   for (const [power, names] of Object.entries(powers)) {
     const value: unknown = Reflect.get(candidate, power)
     if (value === undefined) continue
-    if (typeof value !== 'object' || value === null) return `has a '${power}' that is no set of methods`
+    if (typeof value !== 'object' || value === null) return `has a '${power}' that is not a set of methods`
     const missing = names.find((name) => lacks(value, name))
     if (missing !== undefined) return `has no method '${power}.${missing}'`
   }

@@ -4,7 +4,7 @@ import type { LoginRequest, UserSshConfig } from '../../src/core/ssh.js'
 /** The function that asks the system's ssh about a host. */
 export type AskConfig = (host: string, run: Run, login: LoginRequest) => Promise<UserSshConfig>
 
-/** The time for which an answer holds: the look at a host and the login that follows share one process. */
+/** Time for which an answer is reused: the look at a host and the login after it share one answer. */
 const holdsForMs = 10_000
 
 interface Answer {

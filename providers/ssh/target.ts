@@ -31,7 +31,9 @@ export async function targetOf(
   return first
 }
 
-/** Combines the expression, then the user's ssh configuration of that host, then NixOps' defaults. */
+/**
+ * Takes each value from the expression, else from the user's ssh configuration, else from NixOps' defaults.
+ */
 async function targetOfHost(
   resource: SshResource,
   asked: string,

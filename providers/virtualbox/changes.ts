@@ -78,7 +78,7 @@ async function machineItems(
   if (move !== undefined && active) refuseOtherFiles(facts, { ...known, handle })
   const needs = active || hasSavedMemory(facts) ? 'restart' : 'nothing'
   const present = attachedDisks(facts, handle, media, places)
-  // The disks of a moved machine have other paths until it is registered at its present place.
+  // The disks of a moved machine have other paths until it is registered at its current place.
   const details = move === undefined ? definitionChanges(seen, spec, present) : []
   const sized = await sizesOf(parts, known, handle, { attached: facts.attached.values(), media }, run)
   const seed = spec.disks.find(({ path }) => path === places.seedDisk)

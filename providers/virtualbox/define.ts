@@ -162,7 +162,7 @@ export function attachedDisks(
 
 /**
  * Attaches each disk at its port and detaches ours from others. A disk of somebody else at our port is refused.
- * Otherwise VirtualBox replaces that disk silently.
+ * Otherwise VirtualBox would replace that disk silently.
  */
 async function attachDisks(vbox: VBoxManage, definition: Definition, run: Run): Promise<void> {
   const { resource, handle, seen, spec } = definition
@@ -196,12 +196,12 @@ async function attachDisks(vbox: VBoxManage, definition: Definition, run: Run): 
   }
 }
 
-/** Snapshots leave such a disk alone, so that a newer identity can take its place. */
+/** Medium type that snapshots leave alone, so that a newer identity can replace the disk. */
 const seedKind = ['--mtype', 'writethrough']
 
 /**
  * Finds the file with a disk's newest content. A disk that is detached after a snapshot keeps its changes in a
- * differencing image. VirtualBox otherwise begins another differencing image at the snapshot.
+ * differencing image. VirtualBox would otherwise begin another differencing image at the snapshot.
  */
 function newestFile(
   path: string,

@@ -62,7 +62,7 @@ async function removeMachine(
   if (seen.kind === 'machine' && elsewhere !== places.machineFolder) removeMoved(seen.facts, media)
 }
 
-/** Refuses while a disk of another machine builds on one of ours. */
+/** Refuses while a disk of another machine is based on one of ours. */
 function refuseClones(machine: string, media: readonly Medium[], isOurs: (path: string) => boolean): void {
   const clone = media.find(
     ({ location }) => !isOurs(location) && ancestorsOf(location, media).some((path) => isOurs(path)),
@@ -71,7 +71,7 @@ function refuseClones(machine: string, media: readonly Medium[], isOurs: (path: 
   const base = ancestorsOf(clone.location, media).find((path) => isOurs(path))
   throw failure(
     'DISK_IN_USE',
-    `machine '${machine}': disk ${clone.location} of another machine builds on its disk ${base}`,
+    `machine '${machine}': disk ${clone.location} of another machine is based on its disk ${base}`,
     { machine, hint: 'remove that machine first: it is a linked clone' },
   )
 }

@@ -19,7 +19,7 @@ const gibibyte = 1024 ** 3
 /** Deadline of a copy of an image. */
 const copyMs = 30 * 60_000
 
-/** Returns the size of a root disk in MiB, VirtualBox' unit: at least the size of the image. */
+/** Returns the size of a root disk in MiB, VirtualBox's unit: at least the size of the image. */
 export function rootMiB(config: VirtualBoxConfig, image: BaseImage): number {
   const size = config.disks[rootName]?.size ?? 0
   const wanted = size > 0 ? size : config.baseImageSize * (gibibyte / mebibyte)
@@ -34,7 +34,7 @@ export function extraDiskPath(places: Places, disk: string): string {
   return join(places.machineFolder, `${disk}.vdi`)
 }
 
-/** Returns the place of an image as VirtualBox' kind of file, which lies and goes away with the image. */
+/** Returns the place of an image as VirtualBox's kind of file, which lies and goes away with the image. */
 export function cachedPath(image: BaseImage, sizeMiB?: number): string {
   const { dir, name } = parse(image.disk)
   return join(dir, sizeMiB === undefined ? `${name}.vdi` : `${name}-${sizeMiB}.vdi`)
@@ -114,7 +114,7 @@ export async function forget(
   if (!existsSync(path)) return
   const outcome = await vbox.attempt(['closemedium', 'disk', path], call, run)
   if (outcome.kind === 'done' || outcome.failure.complaint === 'no-file') return
-  // Half a file of a crash is no disk, and VirtualBox does not know it.
+  // Half a file of a crash is not a disk, and VirtualBox does not know it.
   if (outcome.failure.complaint === 'in-use') throw vboxError(outcome.failure, call)
 }
 
@@ -135,8 +135,8 @@ export async function createRoot(
       : ['clonemedium', 'disk', base, draft, '--format', 'VDI']
   const make = async (draft: string) => {
     await vbox.must(args(draft), call, run)
-    // VirtualBox forgets the image before the disk counts as made; otherwise a crash leaves it in the registry. Another
-    // machine may be cloning the image at this moment, so a refusal is no failure.
+    // VirtualBox forgets the image before the disk counts as made; otherwise a crash would leave it in the registry.
+    // Another machine may be cloning the image at this moment, so a refusal is not a failure.
     if (!config.linkedClone) await vbox.attempt(['closemedium', 'disk', base], call, run)
   }
   await create(vbox, disk, machine, make, run)
@@ -173,7 +173,7 @@ export async function createSeed(
 ): Promise<void> {
   const draft = draftOf(places.seedDisk)
   mkdirSync(dirname(draft), { recursive: true, mode: 0o700 })
-  // The file exists before qemu-img runs, which otherwise lets everybody read it.
+  // The file exists before qemu-img runs, which would otherwise let everybody read it.
   writeFileSync(draft, '', { mode: 0o600 })
   await qemuImg(
     parts.local,

@@ -57,9 +57,9 @@ function checkDriver({ hostRoot }: VirtualBoxParts): Finding[] {
   const id = 'virtualbox.driver'
   const device = statSync(join(hostRoot, 'dev', 'vboxdrv'), { throwIfNoEntry: false })
   if (device?.isCharacterDevice() === true)
-    return [{ id, level: 'ok', what: "VirtualBox' kernel module is loaded" }]
+    return [{ id, level: 'ok', what: "VirtualBox's kernel module is loaded" }]
   const secure = isSecureBoot(hostRoot)
-  const what = `VirtualBox' kernel module is not loaded (there is no /dev/vboxdrv)${secure ? ', and Secure Boot refuses unsigned modules' : ''}`
+  const what = `VirtualBox's kernel module is not loaded (there is no /dev/vboxdrv)${secure ? ', and Secure Boot refuses unsigned modules' : ''}`
   const build =
     'sudo apt-get install -y "linux-headers-$(uname -r)" && sudo /sbin/vboxconfig && sudo modprobe vboxdrv'
   const sign =

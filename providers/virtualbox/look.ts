@@ -10,7 +10,7 @@ import { machineUuid } from './names.js'
 import { type Places, placesOf, readNote, type VirtualBoxParts, type VirtualBoxResource } from './places.js'
 import { createVBoxManage, isAbsent, type VBoxManage, vboxError } from './vboxmanage.js'
 
-/** The result of a look under a machine's name. */
+/** Objects that VirtualBox has under a machine's name: none, a foreign one, or the machine's own. */
 export type Seen =
   | { readonly kind: 'absent' }
   | { readonly kind: 'foreign'; readonly what: string }
@@ -157,8 +157,8 @@ export async function lookAtOurs(
 }
 
 /**
- * Lists the disks that VirtualBox knows, where the machine's own list does not tell enough. A snapshot or a linked
- * clone builds one disk on another, and a disk of somebody else may be attached.
+ * Lists the disks that VirtualBox knows, where the machine's own list is not enough. Snapshots and linked
+ * clones base one disk on another, and a foreign disk may be attached.
  */
 export async function lookAtChains(
   vbox: VBoxManage,
@@ -189,7 +189,7 @@ export async function inspect(
       return { kind: 'stopped', detail: 'its settings are not where they were' }
     if (seen.kind !== 'machine') return seen
     const { facts } = seen
-    // A start lets such a machine go on.
+    // A start resumes a machine that is stuck.
     return { kind: isActive(facts) && !isStuck(facts) ? 'running' : 'stopped', detail: facts.state }
   } catch (error) {
     if (!isAbsent(error)) throw error

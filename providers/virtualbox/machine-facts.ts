@@ -7,7 +7,7 @@ export interface MachineFacts {
   /** Path of the settings file. */
   readonly settings: string
   readonly logFolder: string
-  /** VirtualBox' own word: `running`, `poweroff`, `saved` … */
+  /** VirtualBox's own word: `running`, `poweroff`, `saved` … */
   readonly state: string
   /** Whether a process has the machine locked. */
   readonly locked: boolean

@@ -15,7 +15,7 @@ export function moveOf(facts: MachineFacts, resource: VirtualBoxResource): Move 
 
 /**
  * Refuses to continue with a running guest whose files were left at their old place. The folder was copied, and the
- * guest's writes are otherwise lost.
+ * guest's writes would otherwise be lost.
  */
 export function refuseOtherFiles(facts: MachineFacts, { machine, handle }: VirtualBoxResource): void {
   if (!existsSync(facts.settings) || handle === undefined) return
@@ -23,7 +23,7 @@ export function refuseOtherFiles(facts: MachineFacts, { machine, handle }: Virtu
 }
 
 /**
- * Registers a machine that is off at the present place of its settings, which name its disks by relative paths.
+ * Registers a machine that is off at the current place of its settings, which name its disks by relative paths.
  * Settings that VirtualBox cannot read are removed, unless they name snapshots. Only such settings know which files
  * build on the disks.
  */
@@ -35,7 +35,7 @@ export async function registerHere(
   run: Run,
 ): Promise<void> {
   const { settings, machineFolder } = places
-  const call = { what: `register machine '${name}' at its present place`, machine }
+  const call = { what: `register machine '${name}' at its current place`, machine }
   if (uuid !== undefined) await vbox.mustUnlocked(['unregistervm', uuid], call, run)
   if (!existsSync(settings)) return
   const outcome = await vbox.attempt(['registervm', settings], call, run)

@@ -7,7 +7,7 @@ export function machineUuid(resourceName: string): string {
   return names.uuid('machine', resourceName)
 }
 
-/** Makes an address in VirtualBox' own range. `attempt` avoids one that another machine of the network has. */
+/** Makes an address in VirtualBox's own range. `attempt` avoids one that another machine of the network has. */
 export function macAddress(deployment: string, machine: string, nic: string, attempt: number): string {
   return names.macAddress(['08', '00', '27'], { deployment, machine, nic, attempt })
 }

@@ -95,7 +95,7 @@ function isOff({ facts }: SeenMachine): boolean {
   return !isActive(facts) && !facts.locked
 }
 
-/** Looks for the machine, which must exist; one that was moved is registered at its present place. */
+/** Looks for the machine, which must exist; a moved machine is registered at its current location. */
 export async function ourMachine(
   vbox: VBoxManage,
   places: Places,

@@ -5,10 +5,10 @@ import { failure } from '../../src/core/errors.js'
 import type { Snapshot } from '../../src/core/provider.js'
 import { parseXml } from '../common/xml.js'
 
-/** Facts of a snapshot in the settings file: VBoxManage does not tell the time of a snapshot, or its disks. */
+/** Facts of a snapshot in the settings file: VBoxManage shows neither the time of a snapshot nor its disks. */
 export interface SnapshotFacts extends Snapshot {
   readonly uuid: string
-  /** UUIDs of the disks as they were. */
+  /** UUIDs of the disks at the time of the snapshot. */
   readonly disks: readonly string[]
   /** File with the memory of a machine that ran. */
   readonly stateFile: string | undefined
@@ -16,7 +16,7 @@ export interface SnapshotFacts extends Snapshot {
   readonly vcpu: number
   /** Names of the snapshots that build on this one. */
   readonly children: readonly string[]
-  /** Whether the machine's present state builds on this snapshot. */
+  /** Whether the machine's current state builds on this snapshot. */
   readonly isCurrent: boolean
 }
 

@@ -153,7 +153,7 @@ function newerDisks({ handle }: VirtualBoxResource, { snapshot, media, attached 
 }
 
 /**
- * Restores a snapshot, and gives the machine its present ports. The machine is then off, or has memory with which it
+ * Restores a snapshot, and gives the machine its current ports. The machine is then off, or has memory with which it
  * continues.
  */
 export async function restoreSnapshot(
@@ -173,8 +173,8 @@ export async function restoreSnapshot(
     machine: resource.machine,
     timeoutMs: memoryMs,
   }
-  // The mark otherwise claims the newer settings. A restore that a crash ends leaves no mark, so that a deploy applies
-  // all settings.
+  // The mark would otherwise claim the newer settings. A restore that a crash ends leaves no mark, so that a deploy
+  // applies all settings.
   const claim = (spec: string) =>
     vbox.mustUnlocked(['setextradata', facts.uuid, markKeys.spec, spec], call, run)
   await claim('')
@@ -184,7 +184,7 @@ export async function restoreSnapshot(
   return undefined
 }
 
-/** Gives the machine its present ports, which a machine with memory takes on too. */
+/** Gives the machine its current ports, which a machine with memory takes on too. */
 async function givePorts(vbox: VBoxManage, resource: VirtualBoxResource, run: Run): Promise<void> {
   const { handle, allocation, name, machine } = resource
   if (handle === undefined) return
@@ -229,7 +229,7 @@ function refuseNeeded(machine: string, { name, children, isCurrent }: SnapshotFa
   const [first = ''] = children
   throw failure(
     'SNAPSHOT_NEEDED',
-    `machine '${machine}': snapshot '${name}' cannot be deleted, because more than one newer state builds on it: ${children.join(', ')}${isCurrent ? ' and the present state' : ''}`,
+    `machine '${machine}': snapshot '${name}' cannot be deleted, because more than one newer state builds on it: ${children.join(', ')}${isCurrent ? ' and the current state' : ''}`,
     { machine, hint: `hydra-ops snapshot delete ${first} ${machine}, then delete this one` },
   )
 }

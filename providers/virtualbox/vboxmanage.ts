@@ -18,7 +18,7 @@ export type Complaint =
 
 export interface VBoxFailure {
   readonly complaint: Complaint
-  /** VirtualBox' own name of the error, such as `VBOX_E_OBJECT_NOT_FOUND`. */
+  /** VirtualBox's own name for the error, such as `VBOX_E_OBJECT_NOT_FOUND`. */
   readonly code: string | undefined
   /** Messages of VBoxManage without `VBoxManage: error:`, joined. */
   readonly message: string
@@ -123,7 +123,7 @@ function readFailure(result: CommandResult, said: readonly string[], stdout: str
   return { complaint: complaintOf(code, message), code, message, stdout }
 }
 
-/** Returns the first line on stderr that is no progress, for a program that fails without VBoxManage's own mark. */
+/** Returns the first line on stderr that is not progress, for a program that fails without VBoxManage's own mark. */
 function otherWords({ stderr }: CommandResult): string | undefined {
   const lines = stderr.split('\n').map((line) => line.trim())
   return lines.find(
@@ -131,7 +131,7 @@ function otherWords({ stderr }: CommandResult): string | undefined {
   )
 }
 
-/** Finds VirtualBox' name of the error, in its details or, for an error without details, in its message. */
+/** Finds VirtualBox's name for the error, in its details or, for an error without details, in its message. */
 function codeOf(said: readonly string[]): string | undefined {
   for (const pattern of [/^Details: code ([A-Z][A-Z0-9_]+) \(0x/, /^Code ([A-Z][A-Z0-9_]+) \(0x/]) {
     const found = said.flatMap((line) => pattern.exec(line)?.[1] ?? [])[0]

@@ -81,7 +81,7 @@ function nameOf(type: string, option: OptionSchema): string {
   return type === 'object' ? manyOf('set', option.additionalProperties) : (typeNames[type] ?? type)
 }
 
-/** Describes the elements of a list or a set that are no sets themselves. */
+/** Describes the elements of a list or a set that are not sets themselves. */
 function manyOf(what: string, element: unknown): string {
   const type = typeOf(innerSchema(element) ?? {})
   return type === '' || type === 'set' ? what : `${what} of ${type}`

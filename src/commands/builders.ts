@@ -88,7 +88,7 @@ interface WhyFlags extends CommonFlags {
 }
 
 function registerWhy(command: Command, cli: Cli): void {
-  const why = part(command, 'why <derivation>', 'tell why a derivation is not built')
+  const why = part(command, 'why <derivation>', 'explain why a derivation is not built')
   why
     .option('--machine <name>', 'machine that should have it built (needed where several have builders)')
     .option('--here', 'ask about the Nix of this host instead')

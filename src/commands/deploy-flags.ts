@@ -59,7 +59,7 @@ export function planFlags(command: Command): void {
       '--allow-recreate',
       'allow hydra-ops to recreate machines and missing disks; the data on them is lost',
     )
-    .option('--prune', 'take away what set-up tasks made and the expression no longer names')
+    .option('--prune', 'remove what set-up tasks made and the expression no longer names')
     .option('--always-activate', 'activate the closure even if it is already active')
     .option('--allow-reboot', 'allow restarts for changes that need a restart')
     .option('--force-reboot', 'reboot every selected machine')

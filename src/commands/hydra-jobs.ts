@@ -79,7 +79,9 @@ export function linesOf({
         ]),
     ...(nixpkgs === undefined
       ? []
-      : [`Hydra fetches nixpkgs from "${nixpkgs}", which is a guess; name yours by --nixpkgs "URL BRANCH"`]),
+      : [
+          `Hydra fetches nixpkgs from "${nixpkgs}", which is a guess; name yours with --nixpkgs "URL BRANCH"`,
+        ]),
     ...missingInputs.map(
       (name) =>
         `add an input '${name}' to the jobsets in hydra/spec.json: hydra-ops does not write its value`,

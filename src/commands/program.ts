@@ -166,7 +166,7 @@ function noSuchVerb(name: string | undefined, rest: readonly string[]): Error {
  */
 function toOpsError(error: unknown, verb: Verb | undefined, words: readonly string[]): unknown {
   if (!(error instanceof CommanderError)) return error
-  // commander otherwise shows the help as an error.
+  // commander would otherwise show the help as an error.
   if (error.code === 'commander.help')
     return usageError(`the action of '${verb?.name ?? ''}' is missing`, {
       hint: `hydra-ops ${verb?.name ?? ''} --help`,

@@ -31,7 +31,10 @@ export function machinesFlags(command: Command): void {
   commonFlags(command, { json: true, plain: true })
 }
 
-/** Runs the verb and shows the table of results, or that nothing was left for its purpose (`to start`). */
+/**
+ * Runs the verb and shows a table of results. A sentence with the purpose replaces an empty table: `there was
+ * nothing to start`.
+ */
 export function runOnMachines(
   cli: Cli,
   flags: MachinesFlags,

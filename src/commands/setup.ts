@@ -25,7 +25,7 @@ export function registerSetup(command: Command, cli: Cli): void {
     )
     .argument('[task]', 'the task to run')
     .option('--redo', 'run the task even where the task is done')
-    .option('--prune', 'let the task take away what it made and the expression no longer names')
+    .option('--prune', 'let the task remove what it made and the expression no longer names')
   selectionFlags(command)
   commonFlags(command, { json: true, plain: true })
   example(

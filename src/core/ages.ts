@@ -27,7 +27,7 @@ export function readAge(text: string, flag: string): number {
   const [, number = '', unit = ''] = /^(\d{1,6})([wdhms])$/.exec(text.trim()) ?? []
   const size = letters[unit]
   if (size === undefined || Number(number) === 0)
-    throw usageError(`${flag}: '${text}' is no length of time`, {
+    throw usageError(`${flag}: '${text}' is not a length of time`, {
       hint: 'write a number and a unit: 90m, 36h, 2d or 1w',
     })
   return Number(number) * size

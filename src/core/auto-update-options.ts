@@ -16,7 +16,7 @@ const { url, project, jobset, job } = hydraNames
 export const AutoUpdateOptions = z.strictObject({
   enable: documented(
     z.boolean().default(false),
-    'lets the machine fetch and activate what Hydra built; when it is dropped, the timer is taken away again',
+    'lets the machine fetch and activate what Hydra built; when it is dropped, the timer is removed',
     true,
   ),
   url: documented(url.nullish(), 'URL of the Hydra, as the machine reaches it', 'https://hydra.example.org', {

@@ -20,7 +20,7 @@ export interface OwnBuilder {
   readonly port: number
 }
 
-/** The machine that should have a derivation built. */
+/** The machine for which a derivation should be built. */
 export interface WhyPlace {
   readonly shell: Pick<Host, 'machine' | 'script'>
   /** Words for the machine: `machine 'ci'`, `this host`. */

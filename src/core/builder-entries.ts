@@ -38,8 +38,8 @@ export function builderName(
 }
 
 /**
- * Writes the line of one builder. A drained builder gets no new builds by `maxJobs` 0. Its line stays, because a queue
- * runner aborts steps that no line covers (measured).
+ * Writes the line of one builder. `maxJobs` 0 keeps new builds from a drained builder. Its line stays,
+ * because a queue runner aborts steps that no line covers (measured).
  */
 export function builderLine(
   builder: Omit<UsedBuilder, 'machine'>,
@@ -112,7 +112,8 @@ function lineProblem(fields: readonly string[], seen: Set<string>): string | und
   if (seen.has(name)) return `${name} is there twice`
   seen.add(name)
   if (systems === undefined || systems.split(',').includes('')) return 'the list of systems is wrong'
-  if (key !== undefined && key !== none && !key.startsWith('/')) return `the key ${key} is no absolute path`
+  if (key !== undefined && key !== none && !key.startsWith('/'))
+    return `the key ${key} is not an absolute path`
   const unreadable = unreadableField(fields, 'queue runner')
   if (unreadable !== undefined) return unreadable
   const offered = valuesOf(features ?? none)
@@ -121,7 +122,7 @@ function lineProblem(fields: readonly string[], seen: Set<string>): string | und
   if (hostKey === undefined || hostKey === none) return undefined
   const decoded = Buffer.from(hostKey, 'base64')
   if (decoded.toString('base64') !== hostKey) return notBase64
-  return isPublicKey(decoded.toString()) ? undefined : 'the host key is no public key of ssh'
+  return isPublicKey(decoded.toString()) ? undefined : 'the host key is not a public key of ssh'
 }
 
 const notBase64 = 'the host key is not in base64'
@@ -151,8 +152,8 @@ function isPublicKey(text: string): boolean {
 }
 
 /**
- * Writes the settings of ssh for logins to builders. Keepalive ends a step whose builder freezes; the step otherwise
- * runs for hours. Other logins to the same hosts keep their own settings.
+ * Writes the settings of ssh for logins to builders. Keepalive ends a step whose builder freezes; the step would
+ * otherwise run for hours. Other logins to the same hosts keep their own settings.
  */
 export function sshSettings(
   logins: readonly (Pick<UsedBuilder, 'user' | 'host' | 'port'> & {
@@ -167,7 +168,7 @@ export function sshSettings(
       ...(connectTimeout === undefined ? [] : [`  ConnectTimeout ${connectTimeout}`]),
       '  ServerAliveInterval 15',
       '  ServerAliveCountMax 4',
-      // The pinned key has the bare name, and ssh otherwise looks for a name with the port.
+      // The pinned key has the bare name, and ssh would otherwise look for a name with the port.
       ...(port === 22 ? [] : [`  Port ${port}`, `  HostKeyAlias ${host}`]),
     ].join('\n'),
   )

@@ -40,7 +40,7 @@ export const BuilderOptions = z
   .strictObject({
     enable: documented(
       z.boolean().default(false),
-      'lets the machines in `for` build here; when it is dropped, their access is taken away again',
+      'lets the machines in `for` build here; when it is dropped, their access is removed',
       true,
     ),
     for: documented(

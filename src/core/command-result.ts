@@ -25,7 +25,7 @@ export function requireSuccess(
   throw commandFailure(result, facts)
 }
 
-/** Makes the error of a failed command. Only stderr is evidence, because stdout may carry secrets. */
+/** Makes the error for a failed command. Only stderr is evidence, because stdout may carry secrets. */
 export function commandFailure(
   result: CommandResult,
   facts: { readonly machine: string; readonly what: string; readonly hint?: string },

@@ -3,7 +3,7 @@ interface Field {
   readonly name: string
   readonly least: number
   readonly most: number
-  /** Words for the field's numbers, from the least number on. */
+  /** Words for the field's numbers, starting with the lowest number. */
   readonly words: readonly string[]
 }
 
@@ -124,7 +124,7 @@ function listOf(set: ReadonlySet<number>, least: number, most: number): string {
   const last = all.at(-1) ?? first
   const step = second - first
   const isEven = all.every((number, index) => number === first + index * step)
-  // The range always has an end; otherwise systemd 252 goes from 29 December of `*-*-1/4` to 5 January (measured).
+  // The range always has an end; otherwise systemd 252 would go from 29 December of `*-*-1/4` to 5 January (measured).
   if (all.length > 2 && step > 1 && isEven) return `${first}..${last}/${step}`
   return runs(all, String)
 }

@@ -34,14 +34,15 @@ export interface MachineRecord {
   keys: Record<string, string>
   facts: MachineFacts
   /**
-   * The facts that were known of the machine at each snapshot, by name. Only the hypervisor has the list of snapshots.
+   * The facts that were known about the machine at each snapshot, by name. Only the hypervisor has the list
+   * of snapshots.
    */
   snapshots?: Record<string, SnapshotRecord> | undefined
   /** The machine's result in the last deploy; `--retry-failed` selects by this field. */
   lastResult?: 'changed' | 'unchanged' | 'degraded' | 'failed' | undefined
 }
 
-/** The facts that were known of a machine when a snapshot was made; a restore makes them true again. */
+/** The facts that were known about a machine when a snapshot was made; a restore makes them true again. */
 export interface SnapshotRecord
   extends Pick<
     MachineRecord,
@@ -71,7 +72,7 @@ export interface DeployedClosure {
   /** The hash of each file by path and of each unit by name; the plan compares them. */
   files: Record<string, string>
   units: Record<string, string>
-  /** The Hydra's build that the closure is; absent for a closure of the operator. */
+  /** The Hydra build that produced the closure; absent for a closure that the operator built. */
   hydra?: HydraOrigin | undefined
 }
 
@@ -85,7 +86,7 @@ export interface HydraOrigin {
   job: string
   /** The revision of each input of the evaluation, by the name of the input. */
   inputs: Record<string, string>
-  /** The time of the evaluation, if Hydra tells the time. */
+  /** The time of the evaluation, if Hydra reports one. */
   evaluatedAt?: string | undefined
 }
 

@@ -44,32 +44,32 @@ export class OpsError extends Error {
   }
 }
 
-/** Makes the error of wrong flags, names or expressions: nothing was touched. */
+/** Makes the error for wrong flags, names or expressions: nothing was touched. */
 export function usageError(message: string, facts: ErrorFacts = {}): OpsError {
   return new OpsError('USAGE', exitCodes.usage, message, facts)
 }
 
-/** Makes the error of an attempt that failed. */
+/** Makes the error for an attempt that failed. */
 export function failure(code: string, message: string, facts: ErrorFacts = {}): OpsError {
   return new OpsError(code, exitCodes.failed, message, facts)
 }
 
-/** Makes the error of a machine that does not answer. */
+/** Makes the error for a machine that does not answer. */
 export function unreachable(machine: string, message: string, facts: ErrorFacts = {}): OpsError {
   return new OpsError('UNREACHABLE', exitCodes.unreachable, message, { ...facts, machine })
 }
 
-/** Makes the error of a deployment that another process is writing to. */
+/** Makes the error for a deployment that another process is writing to. */
 export function locked(message: string, facts: ErrorFacts = {}): OpsError {
   return new OpsError('LOCKED', exitCodes.locked, message, facts)
 }
 
-/** Makes the error of Ctrl-C or SIGTERM. */
+/** Makes the error for Ctrl-C or SIGTERM. */
 export function interrupted(message = 'interrupted', facts: ErrorFacts = {}): OpsError {
   return new OpsError('INTERRUPTED', exitCodes.interrupted, message, facts)
 }
 
-/** Makes the error of a fired signal. A caller's deadline is not an interruption by the user. */
+/** Makes the error for a fired signal. A caller's deadline is not an interruption by the user. */
 export function abortError({ reason }: AbortSignal, what?: string): OpsError {
   if (reason instanceof OpsError) return reason
   if (reason instanceof DOMException && reason.name === 'TimeoutError')

@@ -33,7 +33,7 @@ export function fsFailure(error: unknown, doing: string, file: string, rest = ''
 
 /**
  * Turns an unforeseen failure of a file operation into a sentence; other errors pass unchanged. A full disk or another
- * user's file is no bug of ours.
+ * user's file is not a bug of ours.
  */
 export function withFileFailure(error: unknown): unknown {
   if (error instanceof OpsError) return error

@@ -193,7 +193,7 @@ const Nginx = z.strictObject({
   ),
 })
 
-/** The problem of a `nginx.cacheHostName` that is also a name of Hydra. */
+/** Message for an `nginx.cacheHostName` that is also a name of Hydra. */
 export const sharedCacheName = 'is a name of Hydra itself: nginx would never ask the cache'
 
 function hostOf(url: string | null | undefined): string | undefined {
@@ -243,7 +243,7 @@ export const HydraOptions = z
     port: documented(port.default(3000), "port of Hydra's own web server", 3000),
     queueRunnerPort: documented(
       port.default(8080),
-      'port on 127.0.0.1 at which the queue runner tells its status (Hydra since March 2026)',
+      'port on 127.0.0.1 at which the queue runner reports its status (Hydra since March 2026)',
       8080,
     ),
     notificationSender: documented(mailAddress.nullish(), "sender of Hydra's mails", 'hydra@example.org', {
@@ -314,7 +314,7 @@ export const HydraOptions = z
     }),
     projects: documented(
       ProjectsOptions,
-      'projects with their jobsets, by name. An option that is not set keeps the value that Hydra has. `{ }` takes away the last project (deploy --prune)',
+      'projects with their jobsets, by name. An option that is not set keeps the value that Hydra has. `{ }` removes the last project (deploy --prune)',
       { fleet: { displayName: 'The fleet' } },
     ),
     postfix: documented(
@@ -371,7 +371,7 @@ export const HydraOptions = z
     if (!hydra.nginx.enable && hydra.nginx.tls !== 'none')
       refuse(['nginx', 'tls'], 'needs nginx.enable = true')
     if (nginx.tls !== 'none' && hydra.url?.startsWith('http:') === true)
-      refuse(['url'], 'begins with http://, and nginx.tls encrypts: nginx would lead there and back for ever')
+      refuse(['url'], 'begins with http://, and nginx.tls encrypts: nginx would lead there and back forever')
     const { cacheHostName } = nginx
     const names = [nginx.hostName ?? hydra.hostName, ...nginx.serverAliases, hostOf(hydra.url), 'localhost']
     const own = names.map((name) => name?.toLowerCase())

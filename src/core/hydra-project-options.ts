@@ -6,7 +6,7 @@ export const serviceUser = 'hydra_ops'
 
 const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
 
-/** Hydra trims most texts, so a text with blanks at an end would differ for ever. */
+/** Hydra trims most texts, so a text with blanks at an end would differ forever. */
 const trimmed = z
   .string()
   .regex(/^(?:[^\s](?:[^\n\r]*[^\s])?)?$/, 'text on one line without blanks at its ends')
@@ -56,13 +56,13 @@ const JobsetOptions = z.strictObject({
     z.union([z.boolean(), z.enum(['one-shot', 'one-at-a-time'])]).nullish(),
     'whether Hydra evaluates the jobset; "one-shot" evaluates the jobset once, "one-at-a-time" waits for the builds of the last evaluation',
     'one-at-a-time',
-    { shownDefault: "Hydra's present value; true in a new jobset" },
+    { shownDefault: "Hydra's current value; true in a new jobset" },
   ),
   hidden: documented(z.boolean().nullish(), 'hides the jobset in the lists of users', true, {
-    shownDefault: "Hydra's present value; false in a new jobset",
+    shownDefault: "Hydra's current value; false in a new jobset",
   }),
   description: documented(trimmed.nullish(), 'description of the jobset', 'all machines', {
-    shownDefault: "Hydra's present value",
+    shownDefault: "Hydra's current value",
   }),
   nixExpression: documented(
     z
@@ -86,28 +86,28 @@ const JobsetOptions = z.strictObject({
     z.number().int().min(0).nullish(),
     'seconds between two looks at the inputs; 0 means only on request',
     3600,
-    { shownDefault: "Hydra's present value; 300 in a new jobset" },
+    { shownDefault: "Hydra's current value; 300 in a new jobset" },
   ),
   schedulingShares: documented(
     z.number().int().min(1).nullish(),
     'share of the builders, relative to the other jobsets',
     100,
-    { shownDefault: "Hydra's present value; 100 in a new jobset" },
+    { shownDefault: "Hydra's current value; 100 in a new jobset" },
   ),
   keepEvaluations: documented(
     z.number().int().min(0).nullish(),
     'number of evaluations whose builds are kept',
     3,
-    { shownDefault: "Hydra's present value; 3 in a new jobset" },
+    { shownDefault: "Hydra's current value; 3 in a new jobset" },
   ),
   emailOverride: documented(
     trimmed.nullish(),
     'mail addresses for notifications, in place of those of the maintainers',
     'ops@example.org',
-    { shownDefault: "Hydra's present value" },
+    { shownDefault: "Hydra's current value" },
   ),
   notifyOnError: documented(z.boolean().nullish(), 'sends mail about failed builds', true, {
-    shownDefault: "Hydra's present value; false in a new jobset",
+    shownDefault: "Hydra's current value; false in a new jobset",
   }),
   inputs: documented(
     z.record(inputName, JobsetInput).nullish(),
@@ -120,28 +120,28 @@ export type JobsetOptions = z.infer<typeof JobsetOptions>
 
 const ProjectOptions = z.strictObject({
   displayName: documented(trimmed.min(1).nullish(), 'name of the project on pages', 'The fleet', {
-    shownDefault: "Hydra's present value; the name in a new project",
+    shownDefault: "Hydra's current value; the name in a new project",
   }),
   description: documented(trimmed.nullish(), 'description of the project', 'all machines', {
-    shownDefault: "Hydra's present value",
+    shownDefault: "Hydra's current value",
   }),
   homepage: documented(trimmed.nullish(), 'home page of the project', 'https://example.org', {
-    shownDefault: "Hydra's present value",
+    shownDefault: "Hydra's current value",
   }),
   owner: documented(oneLine.min(1).nullish(), 'user of Hydra who owns the project', 'alice', {
-    shownDefault: "Hydra's present value; admin.userName in a new project",
+    shownDefault: "Hydra's current value; admin.userName in a new project",
   }),
   enabled: documented(z.boolean().nullish(), 'whether Hydra evaluates the jobsets of the project', false, {
-    shownDefault: "Hydra's present value; true in a new project",
+    shownDefault: "Hydra's current value; true in a new project",
   }),
   hidden: documented(z.boolean().nullish(), 'hides the project on the start page', true, {
-    shownDefault: "Hydra's present value; false in a new project",
+    shownDefault: "Hydra's current value; false in a new project",
   }),
   private: documented(
     z.boolean().nullish(),
     'shows the project only to users who are signed in. Few versions of Hydra know private projects',
     true,
-    { shownDefault: "Hydra's present value" },
+    { shownDefault: "Hydra's current value" },
   ),
   declarative: documented(
     z

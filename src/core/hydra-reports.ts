@@ -29,7 +29,7 @@ export interface BuildRow {
 /** One evaluation in a report. */
 export interface EvaluationRow {
   readonly id: number
-  /** Time of the evaluation in seconds, if Hydra tells it. */
+  /** Time of the evaluation in seconds, if Hydra reports one. */
   readonly at: number | undefined
 }
 

@@ -14,7 +14,7 @@ export const passwordRoles = {
 
 const sources = ['file', 'command', 'prompt', 'generate'] as const
 
-/** The source of a password, never the password itself: an expression is no place for secrets. */
+/** The source of a password, never the password itself: an expression is not a place for secrets. */
 export const PasswordSource = z
   .strictObject({
     file: documented(

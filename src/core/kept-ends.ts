@@ -24,7 +24,7 @@ export class KeptEnds {
     if (rest.length === 0) return
     this.#tail.push(rest)
     this.#tailBytes += rest.length
-    // A trim at each chunk otherwise copies the whole end again and again.
+    // A trim at each chunk would otherwise copy the whole end again and again.
     if (this.#tailBytes > 2 * this.#most.tail) this.#trim()
   }
 

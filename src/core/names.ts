@@ -49,8 +49,8 @@ export type StorePath = z.infer<typeof StorePath>
 export type TaskId = string
 
 /**
- * Returns the provider's name for a resource. The name is known before the resource exists, so that a crash leaves
- * nothing unfindable.
+ * Returns the provider's name for a resource. The name is known before the resource exists, so that the
+ * resource can be found after a crash.
  */
 export function resourceName(uuid: DeploymentUuid, machine: MachineName): string {
   return `hydra-ops-${uuid}-${machine}`

@@ -34,7 +34,7 @@ export function settingNames(lines: string): string[] {
   })
 }
 
-/** Describes the part of a line that Nix refuses. Such a line keeps every program of Nix from starting. */
+/** Describes the problem with a line of nix.conf(5). A bad line keeps every program of Nix from starting. */
 function lineProblem(line: string): string | undefined {
   const [name, sign, ...rest] = line.replace(/#.*/s, '').split(/\s+/).filter(Boolean)
   if (name === undefined || (name === '!include' && sign !== undefined && rest.length === 0)) return undefined
@@ -43,7 +43,7 @@ function lineProblem(line: string): string | undefined {
     return `${shown}: write !include, without which a file that is missing stops every program of Nix`
   }
   if (sign !== '=' || !/^[a-z0-9-]+$/.test(name)) {
-    return `${shown} is no line of nix.conf: expected "name = value" (with blanks around "=") or "!include FILE"`
+    return `${shown} is not a line of nix.conf: expected "name = value" (with blanks around "=") or "!include FILE"`
   }
   const option = optionOf[name]
   return option === undefined ? undefined : `${shown}: use deployment.nix.${option}`

@@ -102,7 +102,7 @@ export interface ClosureInfo {
 
 /** Options of a fetch from binary caches. */
 export interface FetchOptions {
-  /** Whether a path without a trusted signature is taken too. */
+  /** Whether a path without a trusted signature is accepted too. */
   readonly allowUnsigned: boolean
   readonly flags?: NixFlags | undefined
 }

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 
 /**
  * Calls `action` when the signal fires, or at once if the signal has already fired. Returns a function that stops
- * listening. Many commands wait for one signal. Otherwise Node reports their listeners as a leak on the user's
+ * listening. Many commands wait for one signal. Otherwise Node would report their listeners as a leak on the user's
  * terminal.
  */
 export function onAbort(signal: AbortSignal, action: () => void): () => void {

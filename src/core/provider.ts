@@ -217,7 +217,7 @@ export interface Provider<Config, Allocation, Handle> {
   readonly portOption?: string
   /**
    * The beginnings of ids of `doctor`'s findings, by error code, the likeliest first. These findings explain an error
-   * of this provider. Code `PROVIDER` means that the provider cannot tell a machine's state.
+   * of this provider. Code `PROVIDER` means that the provider cannot determine a machine's state.
    */
   readonly explanations?: Readonly<Record<string, readonly string[]>>
   /** Whether the provider makes machines (and so host keys, disks) or uses existing ones. */

@@ -9,7 +9,7 @@ import type { Host } from './ssh.js'
 
 /**
  * The state of a task on a machine. `lost` means that its irreplaceable part is gone. `leftOver` names things that the
- * task made and that its options no longer name; only `--prune` takes them away.
+ * task made and that its options no longer name; only `--prune` removes them.
  */
 export type TaskState =
   | 'done'
@@ -52,7 +52,7 @@ export interface TaskMachine {
   publishedPort(port: number): { readonly host: string; readonly port: number } | undefined
 }
 
-/** A secret that a task needs, as its options name the secret. */
+/** A secret that a task needs, with the source from the task's options. */
 export interface SecretNeed {
   /** A name that is unique within the machine, and also the file name of a generated secret. */
   readonly name: string
@@ -102,10 +102,10 @@ export interface SetupTask<Options> {
   wanted(machine: TaskMachine): Options | undefined
   /**
    * Returns every file that the task writes, and every unit that the task starts or stops. No definition may have such
-   * a file or unit too; otherwise each deploy undoes the other's work.
+   * a file or unit too; otherwise each deploy would undo the other's work.
    */
   owns(options: Options): readonly OwnedPlace[]
-  /** Returns the task's secrets, which are no part of its options. */
+  /** Returns the task's secrets, which are not part of its options. */
   secrets?(options: Options): readonly SecretNeed[]
   /** Reads the state from the machine, never from our record. */
   probe(host: Host, options: Options, run: Run): Promise<TaskState>

@@ -2,7 +2,7 @@ import { failure, type OpsError } from './errors.js'
 
 /** Makes the error about a new snapshot with the name of another one. */
 export function snapshotExists(machine: string, name: string): OpsError {
-  return failure('SNAPSHOT_EXISTS', `machine '${machine}' has a snapshot '${name}' already`, {
+  return failure('SNAPSHOT_EXISTS', `machine '${machine}' already has a snapshot '${name}'`, {
     machine,
     hint: `choose another name, or run hydra-ops snapshot delete ${name} ${machine} first`,
   })

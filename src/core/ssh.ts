@@ -103,7 +103,7 @@ export interface ConnectOptions {
 export interface Ssh {
   /** Connects and authenticates; throws `unreachable`, or an error with both fingerprints for a changed host key. */
   connect(target: SshTarget, options: ConnectOptions): Promise<{ host: Host; hostKey: string }>
-  /** Waits for an SSH banner, since a mere accept is no proof; the timeout's error reports the observations. */
+  /** Waits for an SSH banner, since a mere accept is not proof; the timeout's error reports the observations. */
   waitForBanner(
     target: SshTarget,
     options: { signal: AbortSignal; timeoutMs: number; onState?(state: string): void },

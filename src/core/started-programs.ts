@@ -47,7 +47,7 @@ function starterWords({ pid, startTime, pidNamespace }: Starter) {
 /** Findings of one look at the processes. */
 export interface FoundPrograms {
   readonly programs: readonly StartedProgram[]
-  /** Whether a process is so new that its arguments are not there yet; the next look tells more. */
+  /** Whether a process is too new to show its arguments; the next look may show the arguments. */
   readonly starting: boolean
 }
 

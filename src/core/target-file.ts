@@ -53,7 +53,7 @@ function notInstalled(path: string, why: string): Error {
 
 /** Returns the script line that assigns a value to a variable. */
 export function valueLine([name, value]: readonly [string, ScriptValue]): string {
-  if (!/^[a-z][a-z0-9_]*$/.test(name)) throw new Error(`'${name}' is no name for a value of a script`)
+  if (!/^[a-z][a-z0-9_]*$/.test(name)) throw new Error(`'${name}' is not a name for a value of a script`)
   return `${name}=${shellQuote(typeof value === 'object' ? value.map(line).join('\n') : String(value))}\n`
 }
 

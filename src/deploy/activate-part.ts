@@ -33,12 +33,12 @@ export async function activatePart(job: Job, look: MachineState, wanted: StorePa
   }
 }
 
-/** Returns the look at a machine where a switch is only tried; a machine that is down is not started for that. */
+/** Returns the state of a machine for the dry run of a switch, which does not start a machine that is down. */
 export function lookToTry(job: Job, { look }: Assessment): MachineState {
   if (look !== undefined) return look
   throw failure(
     'NOT_RUNNING',
-    `machine '${job.machine}' does not run or does not answer, so no switch can be tried`,
+    `machine '${job.machine}' is not running or does not answer, so no switch can be tried`,
     {
       machine: job.machine,
       hint: '--dry-activate neither makes nor starts a machine; deploy without the flag does',

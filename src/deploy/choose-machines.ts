@@ -40,7 +40,7 @@ export function chooseMachines(
   return { wanted, obsolete: selected.filter((name) => !names.has(name)) }
 }
 
-/** Refuses a closure for a machine that is not deployed; otherwise the closure is ignored silently. */
+/** Refuses a closure for a machine that is not deployed; otherwise the closure would be ignored silently. */
 function refuseStrayClosures(
   request: DeployRequest,
   wanted: readonly MachineName[],

@@ -55,7 +55,7 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
   })
 }
 
-/** Removes broken paths of another closure's interrupted copy; Nix otherwise treats them as valid. */
+/** Removes broken paths of another closure's interrupted copy; Nix would otherwise treat them as valid. */
 async function removeLeftovers(job: Job, path: StorePath): Promise<void> {
   if (!(await job.ops.nix.isBuilt(path))) {
     job.run.log(`${path} is no longer on this host; hydra-ops cannot verify the paths of its unfinished copy`)

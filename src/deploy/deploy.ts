@@ -55,8 +55,8 @@ export async function deploy(ops: Ops, request: DeployRequest): Promise<DeployRe
 }
 
 /**
- * Writes the log with the error as its last line, even for an early error. Otherwise `hydra-ops logs` shows an earlier
- * run. A wrong expression or an end by the user leaves no log, because the screen shows the whole error.
+ * Writes the log with the error as its last line, even for an early error. Otherwise `hydra-ops logs` would show an
+ * earlier run. A wrong expression or an end by the user leaves no log, because the screen shows the whole error.
  */
 function logFailure(logs: RunLogs, error: unknown): void {
   const onScreenAlone =

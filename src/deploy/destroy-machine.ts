@@ -9,14 +9,14 @@ import { machineRecord } from '../machine/session.js'
 import { forgetSshFiles } from '../machine/ssh-client.js'
 import { builtRoot } from './build-everything.js'
 
-/** Says whether a machine ends by a destroy; a host that lives on, and that is only forgotten, stays in use. */
+/** Tells whether `destroy` removes the machine itself. A host that is only forgotten stays in use. */
 export function endsByDestroy(session: MachineSession): boolean {
   return session.provider.makesMachines && recordOf(session).handle !== undefined
 }
 
 /**
  * Removes one machine, then forgets it. The intent is written first, so that a repeated call finishes the work after a
- * crash. A machine that is gone already is no error.
+ * crash. A machine that is gone already is not an error.
  */
 export async function destroyMachine(
   ops: Ops,

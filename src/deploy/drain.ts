@@ -207,7 +207,10 @@ interface Setting {
   readonly how: string
 }
 
-/** Sets the jobs of a builder on a machine that builds there; returns what that machine says, or nothing where it is off. */
+/**
+ * Takes a builder's jobs away, or gives the jobs back, on a machine that builds there. Returns the facts of
+ * that machine, or nothing if the machine is off.
+ */
 async function setJobs(session: MachineSession, row: BuilderRow, wish: Setting): Promise<Facts | undefined> {
   const { ops, deployment, machine, run } = session
   const { drains } = wish
@@ -331,7 +334,7 @@ export async function untilIdle(
   let silent: unknown
   const look = async () => {
     const told = fact(await askMachine(hostOf(session), question, run), 'serving')
-    if (!/^\d+$/.test(told)) return 'the builder does not tell its builds'
+    if (!/^\d+$/.test(told)) return 'the builder does not report its builds'
     const serving = Number(told)
     if (serving > 0) {
       idleSince = undefined

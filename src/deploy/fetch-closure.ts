@@ -22,10 +22,10 @@ const hints: Readonly<Record<FetchProblem['kind'], string>> = {
   absent:
     'add the cache of Hydra to the substituters (deployment.nix.substituters; --option extra-substituters URL for this host), or deploy without --from-hydra, which builds',
   unsigned:
-    'add the public key of the cache (deployment.nix.trustedPublicKeys; --option extra-trusted-public-keys KEY for this host); --allow-unsigned takes the path all the same',
+    'add the public key of the cache (deployment.nix.trustedPublicKeys; --option extra-trusted-public-keys KEY for this host); --allow-unsigned accepts the path anyway',
   unreachable: 'check that the cache runs, and that its address is right for the machine',
   full: 'collect garbage (nix-store --gc), or make the disk larger',
-  other: 'the lines of Nix say more',
+  other: 'the lines of Nix show more',
 }
 
 /** Says whether the closure of a machine is a build of a Hydra. */
@@ -120,7 +120,7 @@ async function fetchThere(
   return problem
 }
 
-/** Fetches to this host. The error names the machine's problem too, since either mend would do. */
+/** Fetches to this host. The error names the machine's problem too, since either fix would do. */
 async function fetchHere(job: Job, path: StorePath, there: FetchProblem | undefined): Promise<void> {
   const { nix } = job.ops
   const flags = job.request.nix

@@ -137,8 +137,8 @@ export async function buildsFor(
 function otherStore(api: HydraApi, machine: string, { build, path }: ChosenBuild): Error {
   return failure(
     'HYDRA_NO_JOB',
-    `machine '${machine}': build ${build.id} at ${api.url} has the result ${path}, which is no path of /nix/store`,
-    { machine, hint: 'hydra-ops deploys paths of /nix/store alone' },
+    `machine '${machine}': build ${build.id} at ${api.url} has the result ${path}, which is not a path of /nix/store`,
+    { machine, hint: 'hydra-ops deploys only paths of /nix/store' },
   )
 }
 
@@ -179,7 +179,7 @@ function refuseOlder(machine: MachineName, { origin, path }: HydraBuild, record:
     `machine '${machine}' runs evaluation ${runs.evaluation} of ${runs.project}:${runs.jobset}, which is newer than evaluation ${origin.evaluation}`,
     {
       machine,
-      hint: '--allow-older goes back; hydra-ops rollback brings back the system before the last deploy',
+      hint: '--allow-older deploys the older evaluation; hydra-ops rollback brings back the system before the last deploy',
     },
   )
 }

@@ -62,7 +62,7 @@ export async function runChecks(
 
 async function untilHealthy(kind: string, check: Check, run: Run): Promise<CheckFailure | undefined> {
   const end = performance.now() + check.total * 1000
-  // The last attempt may use its whole time; a shorter attempt otherwise hides the fault.
+  // The last attempt may use its whole time; a shorter attempt would otherwise hide the fault.
   const timeoutMs = Math.ceil(Math.min(check.timeout, check.total) * 1000)
   let last: string | undefined
   do {

@@ -39,7 +39,7 @@ async function builtContent(
       {
         machine,
         ...(error instanceof OpsError && error.detail !== undefined ? { detail: error.detail } : {}),
-        hint: "correct the nixpkgs of the machine; add a builder for x86_64-linux if this host is another platform; or name another image in the provider's options",
+        hint: "correct the nixpkgs of the machine; add a builder for x86_64-linux if this host has another platform; or name another image in the provider's options",
       },
     )
   }

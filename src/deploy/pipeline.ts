@@ -331,7 +331,7 @@ async function reboot(job: Job, wanted: StorePath): Promise<MachineState> {
   await rebootMachine(job)
   const again = await lookAt(job)
   if (again.survey.profile !== wanted) {
-    throw failure('REBOOT', `machine '${job.machine}' came up with another system than the deployed one`, {
+    throw failure('REBOOT', `machine '${job.machine}' came up with a system other than the deployed one`, {
       machine: job.machine,
       hint: `hydra-ops console ${job.machine} --log`,
     })

@@ -32,9 +32,9 @@ export async function planMachine(job: Job, seen: Assessment): Promise<MachinePl
   }
 }
 
-/** Plans a switch that is only tried: nothing is made or started for that. */
+/** Plans a dry run of a switch, which creates and starts nothing. */
 async function planTrial(job: Job, seen: Assessment): Promise<MachinePlan> {
-  const unknown = seen.look === undefined ? (seen.unreachable ?? 'the machine does not run') : undefined
+  const unknown = seen.look === undefined ? (seen.unreachable ?? 'the machine is not running') : undefined
   const items = seen.look === undefined ? [] : await closureItems(job, seen)
   return { machine: job.machine, items, ...(unknown === undefined ? {} : { unknown }) }
 }

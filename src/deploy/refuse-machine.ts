@@ -52,7 +52,7 @@ export function refuseMachine(session: DefinedMachine, survey: Survey): void {
   refuseOtherOwner(session, system, survey)
 }
 
-/** Refuses a host of another deployment; each deployment otherwise removes the other's things. */
+/** Refuses a host of another deployment; each deployment would otherwise remove the other's things. */
 export function refuseOtherOwner(
   session: MachineSession,
   { ownerFile }: Pick<System, 'ownerFile'>,

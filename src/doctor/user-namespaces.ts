@@ -28,7 +28,7 @@ export async function checkUserNamespaces(host: HostProbe): Promise<Finding> {
   return {
     id,
     level: 'problem',
-    what: `user namespaces cannot be made (${tried?.stderr.trim() || 'unshare does not run'}); hydra-ops cannot create its own Nix store or build images`,
+    what: `user namespaces cannot be made (${tried?.stderr.trim() || 'unshare cannot be run'}); hydra-ops cannot create its own Nix store or build images`,
     mend: `sudo sysctl -w ${switches.map(({ name, good }) => `${name}=${good}`).join(' ')}   # in a container: allow unshare(2)`,
   }
 }

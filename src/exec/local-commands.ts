@@ -13,7 +13,7 @@ const maxOutput = 100_000_000
 
 /**
  * Commands on the operator host. Each command gets its own process group, so that a deadline or a Ctrl-C ends its
- * children too. Otherwise execa's promise waits for any process that holds the pipe.
+ * children too. Otherwise execa's promise would wait for any process that holds the pipe.
  */
 export const localCommands: LocalCommands = {
   spawnDuplex,

@@ -22,7 +22,7 @@ const mostRedirects = 4
 export function hydraApi(way: HydraWay): HydraApi {
   const { url } = way
 
-  /** Asks until the answer is no redirect. */
+  /** Asks until the answer is not a redirect. */
   async function answer(path: string): Promise<HttpAnswer | undefined> {
     let at = path
     for (let count = 0; count <= mostRedirects; count += 1) {
@@ -80,7 +80,7 @@ export async function asked(
   }
 }
 
-/** Makes the error of a request that got no answer; an error with a sentence of its own stays. */
+/** Makes the error for a request that got no answer; an error with a sentence of its own stays. */
 export function noAnswer(url: string, path: string, error: unknown): OpsError {
   if (error instanceof OpsError) return error
   const why = messageOf(error)
@@ -88,7 +88,7 @@ export function noAnswer(url: string, path: string, error: unknown): OpsError {
     cause: error,
     hint: /certificate|self.signed/i.test(why)
       ? 'set NODE_EXTRA_CA_CERTS=FILE if your own authority made the certificate'
-      : 'check the URL; on the machine of Hydra, systemctl status hydra-server nginx says more',
+      : 'check the URL; on the machine of Hydra, systemctl status hydra-server nginx shows more',
   })
 }
 
@@ -111,7 +111,7 @@ export function isRedirect({ status }: HttpAnswer): boolean {
   return [301, 302, 303, 307, 308].includes(status)
 }
 
-/** Makes the error of an answer that is no success. */
+/** Makes the error for an unsuccessful answer. */
 export function refusedBy(url: string, path: string, answer: HttpAnswer): OpsError {
   const said = refusal(answer)
   if (answer.status === 403 || answer.status === 401) {
@@ -123,8 +123,8 @@ export function refusedBy(url: string, path: string, answer: HttpAnswer): OpsErr
     return failure('HYDRA_ANSWER', `Hydra at ${url} fails at ${path}: ${said}`, {
       hint:
         answer.status >= 502 && answer.status <= 504
-          ? 'only the proxy answers; on the machine of Hydra, systemctl status hydra-server says more'
-          : 'on the machine of Hydra, journalctl -u hydra-server says more',
+          ? 'only the proxy answers; on the machine of Hydra, systemctl status hydra-server shows more'
+          : 'on the machine of Hydra, journalctl -u hydra-server shows more',
     })
   }
   return failure('HYDRA_ANSWER', `Hydra at ${url} refuses ${path}: ${said}`, { hint: urlHint })

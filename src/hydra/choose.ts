@@ -112,7 +112,7 @@ async function neverGreen(api: HydraApi, wish: Wish, passed: Choice['passed']): 
     'HYDRA_GATE',
     `Hydra at ${api.url}: no evaluation of ${project}:${jobset}${age} has a green gate '${wish.gate}'`,
     {
-      hint: 'mend the build; --eval N --ignore-gate deploys an evaluation all the same, and --latest the newest success of each machine',
+      hint: 'fix the build; --eval N --ignore-gate deploys an evaluation anyway, and --latest deploys the newest success of each machine',
       detail: passed
         .slice(0, 5)
         .map(({ id, why }) => `${api.url}/eval/${id}: ${why}`)
@@ -161,7 +161,7 @@ function refuseRed(api: HydraApi, wish: Wish, gate: Build): void {
   throw failure(
     'HYDRA_GATE',
     `Hydra at ${api.url}: the gate is not green: build ${gate.id} of '${gate.job}': ${describeBuild(gate)}`,
-    { hint: `${api.url}/build/${gate.id} shows the build; --ignore-gate deploys all the same` },
+    { hint: `${api.url}/build/${gate.id} shows the build; --ignore-gate deploys anyway` },
   )
 }
 

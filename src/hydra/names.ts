@@ -22,7 +22,7 @@ export function readPlace(text: string): {
 } {
   const found = new RegExp(`^(${name})(?::(${jobset})(?::(${job}))?)?$`).exec(text)
   if (found === null)
-    throw usageError(`'${text}' is no place in Hydra`, {
+    throw usageError(`'${text}' is not a place in Hydra`, {
       hint: 'write PROJECT, PROJECT:JOBSET or PROJECT:JOBSET:JOB',
     })
   const [, project = '', set, one] = found
@@ -37,7 +37,7 @@ export function readPlace(text: string): {
 export function readJob(text: string): JobName {
   const { project, jobset: set, job: one } = readPlace(text)
   if (set === undefined || one === undefined)
-    throw usageError(`'${text}' is no job of Hydra`, { hint: 'write PROJECT:JOBSET:JOB' })
+    throw usageError(`'${text}' is not a job of Hydra`, { hint: 'write PROJECT:JOBSET:JOB' })
   return { project, jobset: set, job: one }
 }
 
@@ -48,7 +48,7 @@ export function readJobsetUrl(text: string): JobsetName & { readonly url: string
   )
   // A password in an address would appear in lists of processes, logs and records.
   if (found === null || !URL.canParse(found[1] ?? '') || /\/\/[^/]*@/.test(text)) {
-    throw usageError(`'${withoutPassword(text)}' is no jobset of a Hydra`, {
+    throw usageError(`'${withoutPassword(text)}' is not a jobset of a Hydra`, {
       hint: 'write URL/job/PROJECT/JOBSET, such as https://hydra.example.org/job/infra/main',
     })
   }

@@ -16,7 +16,7 @@ export function judgeQueue(status: RunnerStatus, queued: number, now: Date): Que
   const active = status.nrActiveSteps ?? 0
   if (status.status !== 'up') {
     const cause =
-      status.status === 'unknown' ? 'the queue runner has never started' : 'the queue runner does not run'
+      status.status === 'unknown' ? 'the queue runner has never started' : 'the queue runner is not running'
     const remedy = 'on the machine of Hydra: systemctl status hydra-queue-runner'
     return { kind: 'down', runnable, active, blocked: [{ steps: queued, cause, remedy }] }
   }
@@ -62,7 +62,9 @@ function blockageOf(
     : undefined
 }
 
-/** Returns the abilities of a builder. A builtin may run on each: the queue runner does not tell its own system. */
+/**
+ * Returns the capabilities of a builder. A builtin may run on each: the queue runner does not report its own system.
+ */
 function abilitiesOf(
   { systemTypes, supportedFeatures, mandatoryFeatures }: Builder,
   system: string,
@@ -76,7 +78,7 @@ function abilitiesOf(
 
 function systemRemedy({ gap }: Mismatch, system: string): string {
   return gap === 'builders'
-    ? 'the queue runner has no builder at all: one bad line in its machines file drops all of them; hydra-ops setup verify says more'
+    ? 'the queue runner has no builder at all: one bad line in its machines file drops all of them; hydra-ops setup verify shows more'
     : `add a builder of ${system}, for instance by deployment.hydra.buildMachines, or emulate ${system} on one`
 }
 
@@ -111,6 +113,6 @@ function waiting(steps: number): Blockage {
     steps,
     cause: 'steps wait, no step runs, and each step has a builder that offers what it needs',
     remedy:
-      'a builder with maxJobs 0 is drained, and a failed step waits for its next try; on the machine of Hydra: journalctl -u hydra-queue-runner says more',
+      'a builder with maxJobs 0 is drained, and a failed step waits for its next try; on the machine of Hydra: journalctl -u hydra-queue-runner shows more',
   }
 }

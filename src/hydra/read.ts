@@ -141,7 +141,8 @@ export function jobMetrics(api: HydraApi, job: JobName): Promise<string | undefi
 }
 
 /**
- * Makes the error of a missing jobset, with the jobsets that exist. Hydra's own text is the same for a missing project.
+ * Makes the error for a missing jobset, with the jobsets that exist. Hydra's own text is the same for a missing
+ * project.
  */
 export async function noSuchJobset(api: HydraApi, which: JobsetName): Promise<OpsError> {
   const project = await api.find(`/project/${which.project}`, Project)
@@ -159,7 +160,7 @@ async function noSuchProject(api: HydraApi, project: string): Promise<OpsError> 
   return absent(api, `there is no project '${project}'`, project, names)
 }
 
-/** Makes the error of a job that an evaluation does not have, with the jobs that the evaluation has. */
+/** Makes the error for a job that an evaluation does not have, with the jobs that the evaluation has. */
 export function noSuchJob(
   api: HydraApi,
   evaluationId: number,

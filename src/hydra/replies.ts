@@ -117,7 +117,7 @@ export type RunnerStatus = z.infer<typeof RunnerStatus>
 
 export type BuildState = 'waiting' | 'succeeded' | 'failed'
 
-/** Tells the state of a build. `finished` decides first, because a restarted build keeps its old status. */
+/** Returns the state of a build. `finished` decides first, because a restarted build keeps its old status. */
 export function buildState({ finished, buildstatus }: Pick<Build, 'finished' | 'buildstatus'>): BuildState {
   if (finished === 0) return 'waiting'
   return buildstatus === 0 ? 'succeeded' : 'failed'

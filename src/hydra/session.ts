@@ -51,7 +51,7 @@ export class HydraSession {
     this.cookie = cookie
   }
 
-  /** Ends the session; a failure is no loss, because sessions end by themselves. */
+  /** Ends the session; a failure does no harm, because sessions end by themselves. */
   async logout(): Promise<void> {
     if (this.cookie === '') return
     await this.request('POST', '/logout').catch(() => undefined)
@@ -98,6 +98,6 @@ function loginHint(answer: HttpAnswer): string {
   if (answer.status < 400)
     return 'another program answers at this URL, such as a proxy with a login page of its own; the URL must lead to Hydra'
   if (answer.status === 502 || answer.status === 504)
-    return 'journalctl -u hydra-server on the machine says more'
+    return 'journalctl -u hydra-server on the machine shows more'
   return 'hydra-ops logs shows the earlier changes to this user'
 }

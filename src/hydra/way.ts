@@ -6,7 +6,7 @@ import { sayingWhenSlow } from '../core/slow-wait.js'
 /** Deadline of one answer; a Hydra with a busy database needs half a minute for a large page. */
 const answerMs = 60_000
 
-/** Time after which a wait for an answer is told. */
+/** Time after which a wait for an answer is reported. */
 export const quietMs = 5_000
 
 /** Limit above the list of all builds of a large evaluation, and above a long log. */
@@ -41,7 +41,7 @@ export interface OperatorRun {
   log(line: string): void
   /** Deadline of one answer. */
   readonly timeoutMs?: number
-  /** Time after which the wait is told. */
+  /** Time after which the wait is reported. */
   readonly quietMs?: number
 }
 

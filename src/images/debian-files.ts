@@ -48,8 +48,8 @@ After=systemd-tmpfiles-setup.service hydra-ops-hostname.service
 `
 
 /**
- * The configuration of sshd. The machine's identity writes /etc/ssh/authorized_keys.d/root at every boot; root's own
- * file stays root's.
+ * The configuration of sshd. The machine's identity writes /etc/ssh/authorized_keys.d/root at every boot.
+ * root's own file of authorized keys stays unchanged.
  */
 const sshd = `PasswordAuthentication no
 KbdInteractiveAuthentication no

@@ -108,7 +108,7 @@ export async function download(
   const seen = hash.digest('hex')
   if (seen === image.sha256) return
   throw failure('DOWNLOAD', `cannot ${what}: the file has the SHA-256 ${seen} instead of ${image.sha256}`, {
-    hint: 'the file may have changed; compare its SHA-256 with the publisher',
+    hint: "the file may have changed; compare its SHA-256 with the publisher's",
   })
 }
 

@@ -10,7 +10,7 @@ export interface ImageBuild {
   /** The name of the image, for errors. */
   readonly name: string
   readonly folder: string
-  /** Advice after a failure that is no full disk. */
+  /** Advice after a failure that is not a full disk. */
   readonly hint: string
   /** The free space that the build needs, for the hint about a full disk. */
   readonly space: string

@@ -141,7 +141,7 @@ const unusedDrivers = [
 
 /**
  * Packs the file system for a machine that boots by its disk alone, as VirtualBox does. The kernel for clouds has no
- * drivers for SATA and for VirtualBox' shared folders.
+ * drivers for SATA and for VirtualBox's shared folders.
  */
 function forGrub(system: RootFileSystem): DebianRecipe {
   return {

@@ -92,7 +92,7 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
           if (wanted.kind === 'recipe') requireSpace(root, buildBytes, `build image ${reference}`)
           return await placeImage(root, folder, { ...(await make(wanted, run, folder)), reference })
         } catch (error) {
-          // The first error tells more than a folder that stays until the next build.
+          // The first error matters more than a folder that stays until the next build.
           await removeBuilding(local, folder, run).catch((left: unknown) => run.log(messageOf(left)))
           throw error
         }

@@ -25,6 +25,6 @@ export function refuseMissingOwners(machine: MachineName, seen: readonly SeenKey
   const option = first.missingOwner?.startsWith('no user') === true ? 'user' : 'group'
   throw failure('KEY_OWNER', `machine '${machine}': ${reasons.join('; ')}`, {
     machine,
-    hint: `correct deployment.keys.${first.key.name}.${option}; or create the ${option} by deployment.activate, a package of deployment.aptPackages, or a set-up task`,
+    hint: `correct deployment.keys.${first.key.name}.${option}; or create the ${option} with deployment.activate, a package of deployment.aptPackages, or a set-up task`,
   })
 }

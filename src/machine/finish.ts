@@ -2,7 +2,7 @@ import { messageOf, OpsError } from '../core/errors.js'
 import type { MachineOutcome, MachineResult, Stage } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 
-/** Makes the result of a failed machine; an interruption is no result and is rethrown. */
+/** Makes the result of a failed machine; an interruption is not a result and is rethrown. */
 export function failedResult(
   machine: MachineName,
   stage: Stage | undefined,

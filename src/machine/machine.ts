@@ -26,7 +26,7 @@ export interface MachineSession {
   readonly run: Run
   /** Whether this run changed the machine or its resource. */
   changed: boolean
-  /** Connection, while one is open. */
+  /** The open connection, if there is one. */
   host: Host | undefined
   /** Password, asked once per machine and run, kept in memory only. */
   sudoPassword: Promise<string> | undefined

@@ -58,7 +58,7 @@ export function drainedByOperator(ops: Ops, record: DeploymentRecord): ReadonlyS
   return new Set(existsSync(drained) ? readdirSync(drained) : [])
 }
 
-/** Marks a builder that gets no new builds of this host, or takes the mark away. */
+/** Marks a builder that gets no new builds of this host, or removes the mark. */
 export async function markForOperator(
   ops: Ops,
   record: DeploymentRecord,

@@ -30,7 +30,7 @@ export async function rebootMachine(
   }
   throw failure(
     'REBOOT',
-    `machine '${session.machine}' did not come up under a new boot id within ${bootMs / 1000} s`,
+    `machine '${session.machine}' did not come back with a new boot id within ${bootMs / 1000} s`,
     {
       machine: session.machine,
       hint: `hydra-ops console ${session.machine} --log`,

@@ -32,7 +32,7 @@ export function dropRecord(draft: MachineRecord, name: string): void {
 
 /**
  * Drops the facts that a restore may make untrue, before the restore begins. Nobody knows after a crash whether the
- * restore happened. The keys of both times stay, because a key without a record stays on the machine for ever. The
+ * restore happened. The keys of both times stay, because a key without a record stays on the machine forever. The
  * offer of a builder stays, because other machines have its name in their lists, and may keep jobs from it.
  */
 export function dropClaims(draft: MachineRecord, kept: SnapshotRecord | undefined): void {
@@ -45,7 +45,7 @@ export function dropClaims(draft: MachineRecord, kept: SnapshotRecord | undefine
   draft.keys = { ...draft.keys, ...kept?.keys }
 }
 
-/** Restores the facts that were known of the machine at the snapshot, which are true again. */
+/** Restores the facts that were known about the machine at the snapshot, which are true again. */
 export function putBack(draft: MachineRecord, kept: SnapshotRecord | undefined): void {
   if (kept === undefined) return
   const { config, deployed, unfinishedCopy, activation, tasks, facts } = structuredClone(kept)

@@ -88,7 +88,7 @@ async function reachableTarget(
   const target = await sshTargetOf(ops, record, machine, run)
   if (target.hostKey === undefined) {
     throw unreachable(machine, `the host key of machine '${machine}' is not known yet`, {
-      hint: 'hydra-ops deploy shows the host key and asks, or accepts the key by --accept-host-key',
+      hint: 'hydra-ops deploy shows the host key and asks, or accepts the key with --accept-host-key',
     })
   }
   return target

@@ -242,7 +242,7 @@ function machinesOf(machines: Machines): [MachineName, MachineRecord][] {
   return Object.entries(machines).map(([name, machine]) => [MachineName.parse(name), machine])
 }
 
-/** Refuses a change of provider, because the machine's disks otherwise stay behind. */
+/** Refuses a change of provider, because the machine's disks would otherwise stay behind. */
 function refuseChangedProviders(record: DeploymentRecord, network: NetworkDefinition): void {
   checkEach(network.machines.values(), (definition) => {
     const known = record.machines[definition.name]

@@ -23,7 +23,7 @@ export interface WhyRequest {
   readonly derivation: string
 }
 
-/** Tells the one cause that keeps a derivation from being built. Only its own tiny builds change anything. */
+/** Finds the one cause that keeps a derivation from being built. Only its own tiny builds change anything. */
 export async function buildersWhy(ops: Ops, request: WhyRequest): Promise<BuildWhy> {
   const { derivation, here, machine } = request
   if (!/\.drv$/.test(derivation) || !StorePath.safeParse(derivation).success)
@@ -82,7 +82,7 @@ function machineOf(record: DeploymentRecord, wanted: string | undefined): Machin
     })
   if (more.length > 0)
     throw usageError('several machines have builders', {
-      hint: `select one by --machine NAME (${users.join(', ')})`,
+      hint: `select one with --machine NAME (${users.join(', ')})`,
     })
   return MachineName.parse(first)
 }

@@ -49,7 +49,7 @@ const stepsMs = 15_000
 
 /**
  * Lists the builders with the builds that run there. A builder that froze in the middle of a build shows nothing
- * (measured). The machines that build there therefore tell the age of their connections.
+ * (measured). The machines that build there therefore report the age of their connections.
  */
 export async function listRunning(
   ops: Ops,
@@ -115,7 +115,10 @@ export interface BuilderRequest {
   readonly maxConcurrent: number
 }
 
-/** Builds on every builder as its users do, and throws nothing: each using machine has a result. */
+/**
+ * Tests each builder by a build from every machine that uses the builder. A failure is the result of that
+ * machine, and no error.
+ */
 export async function testBuilders(ops: Ops, request: BuilderRequest): Promise<MachineResult[]> {
   const record = await ops.store.resolve(request.deployment)
   const users = usersOf(ops, record, request.builder)
@@ -145,7 +148,7 @@ export async function drainBuilder(ops: Ops, request: DrainRequest): Promise<Mac
   return results
 }
 
-/** Lets a builder have builds again, after a build there has proved the builder. */
+/** Allows new builds on a builder again, after a test build there has succeeded. */
 export async function resumeBuilder(
   ops: Ops,
   request: BuilderRequest & { readonly builder: string },
@@ -228,7 +231,7 @@ async function waitForIdle(
   })
 }
 
-/** Returns the machines that build on a builder; refuses a name that is no builder. */
+/** Returns the machines that build on a builder; refuses a name that is not a builder. */
 function usersOf(ops: Ops, record: DeploymentRecord, builder: string | undefined): MachineName[] {
   const rows = rowsOf(ops, record)
   const names = [...new Set(rows.map((row) => row.builder))]
@@ -238,7 +241,7 @@ function usersOf(ops: Ops, record: DeploymentRecord, builder: string | undefined
     })
   if (builder !== undefined && !names.some((name) => name === builder)) {
     const close = suggest(builder, names)
-    throw usageError(`machine '${builder}' is no builder of the deployment`, {
+    throw usageError(`machine '${builder}' is not a builder of the deployment`, {
       hint: close === undefined ? `the builders are: ${names.join(', ')}` : `did you mean '${close}'?`,
     })
   }

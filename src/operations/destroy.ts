@@ -65,7 +65,7 @@ export async function destroyMachines(
   return results
 }
 
-/** Picks machines of which something may exist; a machine that cannot be inspected counts, too. */
+/** Picks the machines that may still have resources; a machine that cannot be inspected counts, too. */
 async function lookForThem(
   wanted: {
     readonly ops: Ops
@@ -100,7 +100,8 @@ function madeMeanwhile(machine: MachineName): OpsError {
 }
 
 /**
- * Finds out whether something may exist. The state alone cannot tell: a restored backup does not know later machines.
+ * Tells whether a machine may still have resources. The state alone cannot show that: a restored backup does not know
+ * later machines.
  */
 async function isThere(ops: Ops, record: DeploymentRecord, machine: MachineName, run: Run): Promise<boolean> {
   const { provider: name, handle, intent } = machineRecord(record, machine)

@@ -20,7 +20,7 @@ export interface HydraChange extends HydraChoice {
 export async function evaluateJobset(ops: Ops, change: HydraChange, place: string): Promise<void> {
   const { project, jobset, job } = readPlace(place)
   if (jobset === undefined || job !== undefined)
-    throw usageError(`'${place}' is no jobset`, { hint: 'write PROJECT:JOBSET' })
+    throw usageError(`'${place}' is not a jobset`, { hint: 'write PROJECT:JOBSET' })
   await evaluateNow(await logIn(ops, change), { project, jobset })
 }
 

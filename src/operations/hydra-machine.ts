@@ -109,7 +109,7 @@ function hydraMachine(record: DeploymentRecord, wanted: string | undefined): Mac
   const [first, ...others] = wanted === undefined ? hydras : [wanted]
   if (first === undefined) throw noHydra(record)
   if (others.length > 0)
-    throw usageError('there is more than one Hydra', { hint: `select one by --machine NAME (${list})` })
+    throw usageError('there is more than one Hydra', { hint: `select one with --machine NAME (${list})` })
   return MachineName.parse(first)
 }
 

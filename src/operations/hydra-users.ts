@@ -61,7 +61,7 @@ export interface SetPassword extends HydraRequest {
   readonly password: PasswordRequest
 }
 
-/** Sets another password for a user of Hydra; all other properties stay. */
+/** Changes the password of a user of Hydra and keeps all other properties. */
 export async function setHydraPassword(ops: Ops, request: SetPassword): Promise<HydraUserRow> {
   const { name } = request
   const given = await readPassword(ops, name, request.password)

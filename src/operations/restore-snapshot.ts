@@ -163,7 +163,7 @@ async function restoreOne(
   await journal(session, 'snapshot.restore', { result: 'done', data: name })
 }
 
-/** Starts the machine unless it runs already, waits for ssh, and reads its present state. */
+/** Starts the machine unless it runs already, waits for ssh, and reads the machine's current state. */
 async function comeUp(
   session: MachineSession,
   hadMemory: boolean,

@@ -149,7 +149,7 @@ async function rebootAfter(
 function notRebooted(machine: MachineName, error: unknown): Error {
   return failure(
     'REBOOT',
-    `machine '${machine}' went back to its earlier system, and was not rebooted: ${messageOf(error)}`,
+    `machine '${machine}' went back to its earlier system, but was not rebooted: ${messageOf(error)}`,
     {
       machine,
       cause: error,
@@ -169,7 +169,7 @@ function systemFor(session: MachineSession): System {
   const { machine } = session
   const system = systemOf({ os: recordOf(session).os, name: machine })
   if (system.goesBack) return system
-  throw usageError(`machine '${machine}' is no NixOS machine, so it has no earlier system to go back to`, {
+  throw usageError(`machine '${machine}' is not a NixOS machine, so it has no earlier system to go back to`, {
     machine,
     hint: 'deploy an earlier network expression, or restore a snapshot: hydra-ops snapshot restore',
   })
@@ -178,6 +178,6 @@ function systemFor(session: MachineSession): System {
 function noWayBack({ machine }: MachineSession): OpsError {
   return failure('NO_WAY_BACK', `machine '${machine}' has no earlier system that hydra-ops replaced`, {
     machine,
-    hint: 'the first switch of a machine by hydra-ops remembers the system before it; a generation of your own can be deployed by --closure',
+    hint: 'the first switch of a machine by hydra-ops remembers the system before it; a generation of your own can be deployed with --closure',
   })
 }

@@ -54,7 +54,7 @@ export function placesOf(request: ScpRequest): Place[] {
   const places = paths.map(parsePlace)
   if (places.every((place) => place.machine === undefined)) {
     throw usageError('no path names a machine', {
-      hint: 'write a path as MACHINE:PATH, or name the machine by --from or --to',
+      hint: 'write a path as MACHINE:PATH, or name the machine with --from or --to',
     })
   }
   return places

@@ -84,7 +84,7 @@ async function rowsOf(
   }
 }
 
-/** Returns the reason to run, and the things that only `--prune` takes away. */
+/** Returns the reason to run, and the things that only `--prune` removes. */
 function detailOf({ why, leftOver }: TaskStatus): string | undefined {
   const parts = [why ?? [], leftOver === undefined ? [] : leftOverNote(leftOver)].flat()
   return parts.length === 0 ? undefined : parts.join('; ')

@@ -24,7 +24,7 @@ export interface ShowOptionRequest {
 export async function showOption(ops: Ops, request: ShowOptionRequest): Promise<MachineOption[]> {
   const path = request.option === undefined ? [] : optionPath(request.option)
   if (path === undefined) {
-    throw usageError(`${JSON.stringify(request.option)} is no name of an option`, {
+    throw usageError(`${JSON.stringify(request.option)} is not a name of an option`, {
       hint: 'write names as Nix does, such as services.nginx.virtualHosts."www.example.org".locations',
     })
   }

@@ -53,7 +53,7 @@ export async function createSnapshots(
 function newName(text: string): SnapshotName {
   const parsed = SnapshotName.safeParse(text)
   if (parsed.success) return parsed.data
-  throw usageError(`'${text}' is no name for a snapshot`, { hint: parsed.error.issues[0]?.message ?? '' })
+  throw usageError(`'${text}' is not a name for a snapshot`, { hint: parsed.error.issues[0]?.message ?? '' })
 }
 
 /** Finds a snapshot of a machine by its hypervisor. */

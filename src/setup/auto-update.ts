@@ -187,7 +187,7 @@ async function withdraw(host: Host, run: Run): Promise<Record<string, string>> {
   return { timer: '', source: '' }
 }
 
-/** Lets the program say what it would do. A Hydra without a green gate is no fault of the machine. */
+/** Lets the program say what it would do. A Hydra without a green gate is not the fault of the machine. */
 async function verifyUpdate(host: Host, options: AutoUpdateTask, run: Run): Promise<void> {
   if (options.kind === 'withdraw') return
   const { wrong } = await lookAtServices(host, updateServices(options.wanted), run)
@@ -197,7 +197,7 @@ async function verifyUpdate(host: Host, options: AutoUpdateTask, run: Run): Prom
       `machine '${host.machine}': the automatic update is not set up: ${wrong.join('; ')}`,
       {
         machine: host.machine,
-        hint: `journalctl -u ${unit}.timer on the machine says more`,
+        hint: `journalctl -u ${unit}.timer on the machine shows more`,
       },
     )
   }

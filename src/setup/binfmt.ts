@@ -40,7 +40,7 @@ export const binfmtTask: SetupTask<BinfmtOptions> = {
   async verify(host, options, run) {
     const seen = await look(host, options, run)
     const problems = problemsIn(seen)
-    // A Nix that shows no settings proves nothing; the builds of a builder tell more.
+    // A Nix that shows no settings proves nothing; the builds of a builder show more.
     const platforms = fact(seen, 'platforms').split(/\s+/)
     const foreign = options.emulatedSystems.filter((system) => system !== fact(seen, 'system'))
     const missing = seen.has('platforms') ? foreign.filter((system) => !platforms.includes(system)) : []

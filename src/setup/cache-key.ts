@@ -78,7 +78,7 @@ function keyOfHydra({ options, secretKeyFile, publicKeyFile }: HydraSettings) {
 }
 
 interface SeenKeys {
-  /** Kind of the secret file; `broken` means that it is no Nix key. */
+  /** Kind of the secret file; `broken` means that it is not a Nix key. */
   readonly secret: 'absent' | 'broken' | 'key'
   /** Name of the key, if the file holds one. */
   readonly name: string
@@ -108,7 +108,7 @@ async function look(host: Host, options: CacheKeyOptions, run: Run): Promise<See
   }
 }
 
-/** Tells the state of a signing key and of its files. */
+/** Returns the state of a signing key and of its files. */
 export async function probeCacheKey(host: Host, options: CacheKeyOptions, run: Run): Promise<TaskState> {
   return stateOf(await look(host, options, run), options)
 }

@@ -104,7 +104,7 @@ export function nixSettings(options: NixOptions): string {
     `substituters =${substituters.map((each) => ` ${each}`).join('')}`,
     ...(trustedPublicKeys.length === 0 ? [] : [`extra-trusted-public-keys = ${trustedPublicKeys.join(' ')}`]),
     `trusted-users = ${[...new Set(['root', ...trustedUsers])].join(' ')}`,
-    // A power cut otherwise leaves paths that are valid but empty, and never copied again.
+    // A power cut would otherwise leave paths that are valid but empty, and never copied again.
     'sync-before-registering = true',
     'sandbox = true',
     `sandbox-paths = ${sandboxPaths.join(' ')}`,

@@ -110,7 +110,7 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
   await waitUntil(host.machine, run, {
     what: 'nix-serve serves a signed path and its NAR',
     deadlineMs: answerMs,
-    hint: `journalctl ${units.map((unit) => `-u ${unit}`).join(' ')} on the machine says more`,
+    hint: `journalctl ${units.map((unit) => `-u ${unit}`).join(' ')} on the machine shows more`,
     evidence: () => newestLines(host, units, since, run),
     // The signed narinfo shows that nix-serve is up, so the program that it calls fails.
     hopeless: async () =>

@@ -75,7 +75,7 @@ export async function writeSettings(
   const restart = {
     what: 'restart the Nix daemon',
     script: 'tasks/nix-settings/restart',
-    hint: 'journalctl -u nix-daemon on the machine says more',
+    hint: 'journalctl -u nix-daemon on the machine shows more',
   }
   await runScript(host, restart, run)
   await recordNixStart(host, run)

@@ -120,7 +120,7 @@ async function applyNix(host: Host, options: NixOptions, run: Run): Promise<Reco
     what: 'set up the Nix daemon',
     script: 'tasks/nix/apply',
     values: { include: nixInclude, gc: gcUnit, automatic: gc.automatic },
-    hint: 'journalctl -u nix-daemon on the machine says more',
+    hint: 'journalctl -u nix-daemon on the machine shows more',
   }
   await runScript(host, setUp, run)
   await recordNixStart(host, run)
@@ -134,7 +134,7 @@ function rootFile(file: { readonly path: string; readonly content: string }): Pl
 function noNix(host: Host): Error {
   return failure(
     'NO_NIX',
-    `machine '${host.machine}': nix-store is missing, although its package was to be installed`,
+    `machine '${host.machine}': nix-store is missing, although its package should be installed`,
     { machine: host.machine },
   )
 }
@@ -149,7 +149,7 @@ async function checkSettings(host: Host, settings: string, run: Run): Promise<vo
     const hint = 'correct deployment.nix.extraOptions; the machine was not changed'
     throw commandFailure(result, { machine: host.machine, what, hint })
   }
-  // Nix ignores unknown settings, so a misspelt setting otherwise goes unnoticed.
+  // Nix ignores unknown settings, so a misspelt setting would otherwise go unnoticed.
   for (const line of result.stderr.split('\n'))
     if (line.includes('unknown setting')) run.log(`deployment.nix.extraOptions: ${line.trim()}`)
 }

@@ -137,7 +137,7 @@ async function applyPostfix(
   if (found.kind === 'absent')
     throw failure(
       'NO_POSTFIX',
-      `machine '${host.machine}': postfix is missing, although its package was to be installed`,
+      `machine '${host.machine}': postfix is missing, although its package should be installed`,
       {
         machine: host.machine,
       },
@@ -157,7 +157,7 @@ async function applyPostfix(
     what: 'set up postfix',
     script: 'tasks/postfix/apply',
     values: { mark, host_name: options.hostName ?? '' },
-    hint: 'journalctl -u postfix@- on the machine says more',
+    hint: 'journalctl -u postfix@- on the machine shows more',
   }
   await runScript(host, setUp, run)
   return { mail: 'postfix, for this machine only' }
@@ -169,7 +169,7 @@ async function verifyPostfix(host: Host, options: PostfixOptions, run: TaskRun):
   const hint =
     found.kind === 'left alone'
       ? `${found.why}; let this mail server listen there, or name another mail server in deployment.hydra.smtpHost`
-      : 'journalctl -u postfix@- on the machine says more'
+      : 'journalctl -u postfix@- on the machine shows more'
   await waitUntil(host.machine, run, {
     what: `a mail server answers at ${mailHost}:25 of the machine`,
     deadlineMs: answerMs,

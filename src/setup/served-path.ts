@@ -25,7 +25,7 @@ export interface ServedProblem {
 
 const unpackMs = 120_000
 
-/** Returns the hash by which a cache knows a store path; '' if the text is no store path. */
+/** Returns the hash by which a cache knows a store path; '' if the text is not a store path. */
 export function hashPart(path: string): string {
   return /^\/nix\/store\/([0-9a-z]{32})-/.exec(path)?.[1] ?? ''
 }
@@ -87,7 +87,7 @@ async function contentProblem(
   return hashProblem(seen, promised)
 }
 
-/** Debian's packages of programs that unpack; each program has the name of its compression in a narinfo. */
+/** Debian's packages with programs that decompress, by the name of the compression in a narinfo. */
 const unpackers: Readonly<Record<string, string | undefined>> = {
   xz: 'xz-utils',
   bzip2: 'bzip2',

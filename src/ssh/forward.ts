@@ -24,7 +24,7 @@ export async function connectFromRemote(
         )
         return
       }
-      // A half-closed stream otherwise stays open for ever.
+      // A half-closed stream would otherwise stay open forever.
       stream.on('end', () => stream.end())
       resolve(stream)
     })

@@ -76,7 +76,7 @@ export class FrameParser {
     }
   }
 
-  /** Ends the stream: bytes that were held back as a possible mark were no mark. */
+  /** Ends the stream: bytes that were held back as a possible mark were not a mark. */
   end(): void {
     this.#pass(this.#held)
     this.#held = Buffer.alloc(0)

@@ -126,8 +126,8 @@ function proxied(target: SshTarget, argv: readonly string[], options: WayOptions
 }
 
 /**
- * Returns a jump as a ProxyCommand for a generated configuration, because ssh otherwise passes `-F` on to the jump's
- * ssh.
+ * Returns a jump as a ProxyCommand for a generated configuration, because ssh would otherwise pass `-F` on to the
+ * jump's ssh.
  */
 export function jumpCommand(jump: string): string {
   const destination = '[%h]:%p'

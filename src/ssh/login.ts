@@ -65,7 +65,7 @@ function sameKey(key: ParsedKey, identity: Identity): boolean {
   return identity.blob?.equals(key.getPublicSSH()) ?? false
 }
 
-/** Makes the error of a login without any key, before a connection is made. */
+/** Makes the error for a login without any key, before a connection is made. */
 export async function nothingToOffer(target: SshTarget, login: Login): Promise<Error> {
   const { machine, user, host } = target
   const certificates = await login.certificates()

@@ -60,8 +60,8 @@ function isPlainHost(host: string): boolean {
 }
 
 /**
- * Tells whether the files that `ssh -v` has named may say different things about different hosts. A program in the place
- * of ssh may keep the names to itself.
+ * Tells whether the files that `ssh -v` has named may say different things about different hosts. A
+ * replacement for ssh may not name its files.
  */
 function dependsOnHost(said: string): boolean {
   if (!/^OpenSSH_/m.test(said)) return true

@@ -108,7 +108,7 @@ export function canTakePassword(target: SshTarget): boolean {
   return basename(target.privilegeEscalation[0] ?? '') === 'sudo'
 }
 
-/** Returns a check that runs as the login user. Its stdin holds only the password, so that sudo cannot ask for ever. */
+/** Returns a check that runs as the login user. Its stdin holds only the password, so that sudo cannot ask forever. */
 export function passwordCheckScript(target: SshTarget): string {
   return [inEnglish, `${passwordWords(target).map(quote).join(' ')} sh -c 'id -u'`].join('\n')
 }

@@ -125,12 +125,12 @@ async function connectAgain(
   }
 }
 
-/** Says whether an error tells that the machine cannot be reached at the moment. */
+/** Tells whether an error means that the machine cannot be reached at the moment. */
 export function isConnectionTrouble(error: unknown): boolean {
   return error instanceof OpsError && (error.code === 'UNREACHABLE' || error.code === 'CONNECTION_LOST')
 }
 
-/** Makes the error of an interruption while the machine continues without us. */
+/** Makes the error for an interruption while the machine continues without us. */
 export function goesOn(host: Pick<Host, 'machine'>, { unit }: { readonly unit: string }): OpsError {
   return interrupted(`interrupted; the activation on '${host.machine}' continues there (unit ${unit})`, {
     machine: host.machine,

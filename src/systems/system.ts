@@ -98,7 +98,7 @@ export interface Trial {
 export interface ActivationOptions {
   /** Whether to activate even if the closure is active already. */
   readonly always: boolean
-  /** Whether set-up tasks follow, so that waiting for one of them is no failure. */
+  /** Whether set-up tasks follow, so that waiting for one of them is not a failure. */
   readonly beforeTasks: boolean
   /** Whether this run has activated once already. */
   readonly again: boolean
@@ -120,7 +120,7 @@ export interface ActivationOptions {
 
 /**
  * `switch`: the system runs now and after each boot; `boot`: from the next boot on; `test`: until the next boot;
- * `dry-activate`: not at all, the machine only tells what a switch would do.
+ * `dry-activate`: not at all, the machine only shows what a switch would do.
  */
 export type ActivationMode = 'switch' | 'boot' | 'test' | 'dry-activate'
 

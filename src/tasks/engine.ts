@@ -35,7 +35,7 @@ export interface TaskStatus {
   readonly why: string | undefined
   /** Irreplaceable data that the record names, that is gone, and that a run would create anew, empty. */
   readonly lost?: string | undefined
-  /** Things that the task made and that only `--prune` takes away. */
+  /** Things that the task made and that only `--prune` removes. */
   readonly leftOver?: string | undefined
   /** Whether the machine did not answer; the task then counts as not done, though it may be done. */
   readonly unread?: boolean
@@ -86,7 +86,7 @@ export function planTasks(
   })
 }
 
-/** Names left-over things with the flag that takes them away. */
+/** Describes leftovers, with the flag that removes them. */
 export function leftOverNote(leftOver: string, prune = false): string {
   return prune ? leftOver : `${leftOver} (needs --prune)`
 }
@@ -287,7 +287,7 @@ function describeState(state: TaskState): string | undefined {
   return state === 'needed' ? 'not done yet' : state.drifted
 }
 
-/** Refuses tasks that depend on each other in a circle; they otherwise wait for ever. */
+/** Refuses tasks that depend on each other in a circle; such tasks would otherwise wait forever. */
 function refuseCycles(wanted: ReadonlyMap<TaskId, WantedTask>): void {
   const visit = (id: TaskId, path: readonly TaskId[]): void => {
     if (path.includes(id))

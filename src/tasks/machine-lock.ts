@@ -32,7 +32,7 @@ export async function aloneOnMachine<T>(session: MachineSession, action: () => P
   if (holders.has(session) || isInHome(session.definition, recordOf(session))) return action()
   const { user, host } = session.ops.operator
   const who = `${user}@${host} with the state ${session.deployment.paths.root}`
-  // The work may end over another connection than it began.
+  // The work may end over another connection than the one on which it began.
   return withSetUpLock(
     () => hostOf(session),
     who,

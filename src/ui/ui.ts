@@ -42,7 +42,10 @@ export interface Ui {
   print(text: string): void
   /** Prints the product unchanged, for other programs. */
   raw(text: string): void
-  /** Prints one line of a remote command, already printable, on the stream from which the line came. */
+  /**
+   * Prints one line of a remote command on the stream from which the line came. The caller has already made
+   * the line printable.
+   */
   line(text: string, stream: 'stdout' | 'stderr'): void
   printJson(value: unknown): void
   /** Prints a remark for people on standard error; prints nothing with --json. */

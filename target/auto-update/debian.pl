@@ -13,7 +13,7 @@ sub refuse {
     my ($path) = @_;
     my $program = "$path/hydra-ops/activate.pl";
     my ($code, $said, $wrong) = Machine::run(120, $^X, $program, $path, '--print');
-    die "$path is no closure of a Debian machine: " . Machine::failure_of($code, $wrong, 120) . "\n" if $code != 0;
+    die "$path is not a closure of a Debian machine: " . Machine::failure_of($code, $wrong, 120) . "\n" if $code != 0;
     my @wanted;
     for my $line (split /\n/, $said) {
         my $record = eval { JSON::PP->new->decode($line) };

@@ -165,7 +165,7 @@ sub result_of {
         die "Hydra at ${\ url()} has no result of build $build->{id} ('$job'): ${\ state_of($build) }\n";
     }
     my $path = output_of($build);
-    # A derivation would be built here, and another path is no result at all.
+    # A derivation would be built here, and another path is not a result at all.
     if ($path !~ m{^/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]+\z} || $path =~ /\.drv\z/) {
         die "Hydra at ${\ url()}: build $build->{id} ('$job') has no output in /nix/store\n";
     }

@@ -1,4 +1,4 @@
-# The proof that somebody can still mend a machine after a switch. An operator proves this by a login; the automatic
+# The proof that somebody can still repair a machine after a switch. An operator proves this by a login; the automatic
 # update has no operator, and no key that may log in.
 package Login;
 use strict;

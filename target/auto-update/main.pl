@@ -269,7 +269,7 @@ sub fetch {
     Machine::step();
 }
 
-# Writes the result, and forgets the attempt that it is about. Returns the exit status.
+# Writes the result, and removes the attempt that this result concludes. Returns the exit status.
 sub conclude {
     my ($result) = @_;
     my $last = Machine::read_own('result') // {};

@@ -19,7 +19,7 @@ sub since { (lstat $Machine::config->{profile})[9] // 0 }
 # Returns the root that keeps the fetched system. The next fetch replaces the root.
 sub root_of { "$Machine::config->{roots}/auto-update" }
 
-# Longest time for which another system than the boot default runs, before the update fails.
+# Longest time for which a system other than the boot default runs, before the update fails.
 my $longest_between = 3 * 86_400;
 
 # Returns a result and a sentence where the machine is between two systems. Dies where only an operator ends this state.
@@ -30,16 +30,16 @@ sub unsettled {
     my ($awaited, $boot) = split / /, first_line($Machine::config->{awaits}) // '';
     return ('needs-reboot', "a deploy left $default for the next boot") if ($boot // '') eq boot_id() && $awaited eq $default;
     my $state = "$running runs, and $default is the boot default";
-    die "$state, which the boot menu may lack; hydra-ops deploy or hydra-ops rollback mends this\n" if -e $Machine::config->{pending};
+    die "$state, which the boot menu may lack; hydra-ops deploy or hydra-ops rollback fixes this\n" if -e $Machine::config->{pending};
     my ($since) = sort { $b <=> $a } map { (lstat $_)[9] // 0 } '/run/current-system', $Machine::config->{profile};
     die "$state since @{[ Machine::time_text($since) ]}; a deploy or a reboot decides\n" if time - $since > $longest_between;
     return ('busy', "$state; the next deploy or a reboot decides");
 }
 
-# Refuses a path that is no system of NixOS.
+# Refuses a path that is not a NixOS system.
 sub refuse {
     my ($path) = @_;
-    die "$path is no system of NixOS\n" if !-x "$path/bin/switch-to-configuration";
+    die "$path is not a NixOS system\n" if !-x "$path/bin/switch-to-configuration";
 }
 
 # Returns a sentence where a system needs a boot that the machine may not make by itself. A second value is the kind of
@@ -167,7 +167,7 @@ sub start {
         activation_seconds => $times->{activation} + $times->{watch} + $times->{confirm},
         map { ($_ => Machine::value_lines(%{ $placed{$_} }) . $config->{placed}{$_}) } keys %placed,
     );
-    # The lines of an earlier beginning are otherwise judged again.
+    # The lines of an earlier beginning would otherwise be judged again.
     unlink $attempt->{log};
     Machine::step();
     my ($code, undef, $wrong) = Machine::script('begin', 180, %values);
@@ -179,12 +179,13 @@ sub start {
     die "cannot start the activation: $why\n";
 }
 
-# Confirms a switch that is good, and judges the switch again at the end of the watch. Returns nothing, or a sentence.
+# Confirms a switch that is good, and judges the switch again at the end of the watch. Returns a problem as a sentence,
+# or nothing.
 sub confirm {
     my ($attempt) = @_;
     if (exists look($attempt)->{files}{armed}) {
         my $trouble = Login::trouble($attempt->{login});
-        # A Hydra that is away is no fault of the new system.
+        # A Hydra that is away is not the fault of the new system.
         $attempt->{outside} = 1 if $Login::lacks_only_hydra;
         return $trouble if defined $trouble;
         if (!take($attempt, 'confirmed')) {
@@ -262,9 +263,9 @@ sub entered {
         return $why;
     }
     my $trouble = Login::trouble($attempt->{login});
-    # The fallback reboots the machine, and the next update tells the failure.
-    die "$trouble; the machine goes back by a reboot\n" if defined $trouble;
-    die "nobody confirmed the boot in time; the machine goes back by a reboot\n" if !Boot::confirm($attempt);
+    # The fallback reboots the machine, and the next update reports the failure.
+    die "$trouble; the machine goes back by rebooting\n" if defined $trouble;
+    die "nobody confirmed the boot in time; the machine goes back by rebooting\n" if !Boot::confirm($attempt);
     Boot::forget($attempt, 'false');
     @{$attempt}{qw(phase bootId)} = ('booted', boot_id());
     Machine::write_own('attempt', $attempt);
@@ -278,7 +279,7 @@ sub go_back {
     # The boot default is still the old system.
     if (Boot::is_entered($attempt) && default() ne $attempt->{path}) {
         my $wrong = Boot::restart();
-        return defined $wrong ? $wrong : die "the machine goes back by a reboot\n";
+        return defined $wrong ? $wrong : die "the machine goes back by rebooting\n";
     }
     my $seen  = look($attempt);
     my $files = $seen->{files};
@@ -360,7 +361,7 @@ sub follow {
     }
 }
 
-# Looks at an activation, for as long as nothing happens. `over` tells that the awaited file cannot come any more.
+# Looks at an activation, for as long as nothing happens. `over` says that the awaited file cannot come any more.
 sub look {
     my ($attempt, $awaited, $seconds) = @_;
     $awaited //= 'guard-result';

@@ -38,7 +38,7 @@ sub of {
 }
 
 # Returns the meaning of an exit status. A switch in Perl that breaks off ends with any number. An error of D-Bus in its
-# lines therefore tells more.
+# lines is therefore better evidence.
 sub meaning {
     my ($code, @log) = @_;
     my $by_bus = !grep({ /^Activation script snippet / } @log) && grep { /\borg\.freedesktop\.DBus\.Error\.\w+/ } @log;
@@ -47,7 +47,7 @@ sub meaning {
 }
 
 # Returns the services that failed or that systemd starts again and again. A service that was as bad before the switch
-# is left out. Tells the faults of all services.
+# is left out. Returns the faults of all services.
 sub services {
     my ($seen, @named) = @_;
     my (%own, %bad, @order);

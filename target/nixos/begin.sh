@@ -5,7 +5,7 @@
 # (first deadline of the guard), arm, guard, switch, keep (scripts that stay on the machine), once (folder of
 # a one-time boot), once_profile (of a system that boots once), profile (of the boot default).
 # Exit status 75: another activation is under way; 76: another system runs now than the one that was seen; 77: the
-# closure is no NixOS system; 78: the guard could not be set. Nothing was switched then. The reason is on stderr.
+# closure is not a NixOS system; 78: the guard could not be set. Nothing was switched then. The reason is on stderr.
 : "${run:?}" "${unit:?}" "${log:?}" "${folder:?}" "${running:?}" "${old:?}" "${new:?}" "${owner:?}" "${owner_file:?}"
 : "${action:?}" "${guarded:?}" "${activation_seconds:?}" "${arm:?}" "${guard:?}" "${switch:?}" "${keep:?}"
 : "${once:?}" "${once_profile:?}" "${profile:?}"
@@ -20,7 +20,7 @@ runs=${folder%/*}
 logs=${log%/*}
 roots=/nix/var/nix/gcroots/hydra-ops
 mkdir -p -- "$runs" "$logs" "$roots" || exit 1
-# Two operators begin one after the other. The lock ends with this script.
+# Operators begin one at a time. The lock ends with this script.
 exec 9< "$runs"
 flock -w 30 9 || refuse 75 'another operator has been beginning an activation for 30 s'
 boot=$(cat /proc/sys/kernel/random/boot_id)

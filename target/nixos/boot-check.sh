@@ -32,7 +32,8 @@ if [ -r /boot/grub/grub.cfg ]; then
   [ -x "$old/sw/bin/grub-editenv" ] ||
     refuse 'its system has no grub-editenv, as with boot.loader.grub.device = "nodev"'
   kind=$(last_of FSTYPE /boot)
-  # GRUB cannot write to other file systems. The entry for one boot otherwise stays, and every boot uses the entry.
+  # GRUB cannot write to other file systems. The entry for one boot would otherwise stay, and every boot would use the
+  # entry.
   case $kind in
     ext2 | ext3 | ext4 | vfat | xfs) ;;
     *) refuse "GRUB cannot write to the file system ${kind:-of unknown type} of /boot" ;;

@@ -4,7 +4,7 @@ import { sourceFiles } from './source-files.js'
 const sources = sourceFiles(['src', 'providers'], ['.ts'])
 const scripts = sourceFiles(['target'], ['.sh'])
 
-/** Syntax that begins, ends or joins statements of a shell, and is no TypeScript. */
+/** Syntax that begins, ends or joins statements of a shell, and is not a TypeScript. */
 const shellLine =
   /^\s*(?:fi|done|esac|then)\s*(?:$|[;<>|&])|; (?:then|do|fi|done)\b|\|\| (?:exit|return|continue)(?: \d+)?\s*(?:$|[;}`'])|^\s*(?:el)?if (?:! )?\[ |\$\(\(|"\$[@1-9]"|^\s*set -[eu]|^\s*(?:while|for|case) (?!\()[^(]*(?:; do$| in$| do$)/
 

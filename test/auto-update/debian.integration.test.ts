@@ -244,7 +244,7 @@ describe('an automatic update changes nothing, and says in one sentence, that Hy
     },
   )
 
-  it('redirects for ever', async () => {
+  it('redirects forever', async () => {
     const url = await listen((_, answer) => answer.writeHead(302, { location: '/again' }).end())
     await expectRefused('redirects /jobset/infra/main/evals again and again$', await machine.run(url))
   })

@@ -20,7 +20,7 @@ export function evaluation(id: number, path: string | null, gate: number | undef
 
 const servers: Server[] = []
 
-/** Starts a server that is no Hydra. */
+/** Starts a server that is not a Hydra. */
 export async function listen(answer: RequestListener): Promise<string> {
   const started = createServer(answer)
   servers.push(started)

@@ -93,7 +93,7 @@ describe('a build that needs a boot, with allowReboot', () => {
     await machine.namespace.sh('sh /run/test/sshd none')
     expect(await go()).toMatchObject({
       code: 1,
-      said: expect.stringContaining('; the machine goes back by a reboot'),
+      said: expect.stringContaining('; the machine goes back by rebooting'),
     })
     await machine.namespace.sh('mv /var/lib/hydra-ops/boot-once/armed /var/lib/hydra-ops/boot-once/fired')
     await machine.boot()
@@ -106,10 +106,10 @@ describe('a build that needs a boot, with allowReboot', () => {
     expect(await machine.leftovers()).toBe('')
   })
 
-  it('is left by a reboot if a health check fails after its boot', async () => {
+  it('is left with a reboot if a health check fails after its boot', async () => {
     const path = await make('unhealthy', { ...booting, version: '25.05.2', checks: fails })
     await bootInto(path)
-    expect(await go()).toMatchObject({ code: 1, said: 'failed: the machine goes back by a reboot' })
+    expect(await go()).toMatchObject({ code: 1, said: 'failed: the machine goes back by rebooting' })
     expect(await asksForReboot()).toBe(true)
     await machine.boot()
     expect(await go()).toMatchObject({

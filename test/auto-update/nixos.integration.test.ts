@@ -108,10 +108,10 @@ describe('an automatic update of a NixOS machine changes nothing', () => {
     expect(await machine.leftovers()).toBe('')
   })
 
-  it('where the path is no system of NixOS', async () => {
+  it('where the path is not a NixOS system', async () => {
     const other = await builds.publish(await builds.build({ version: 'a Debian machine' }))
     offer(other)
-    expect(await go()).toMatchObject({ code: 1, said: `failed: ${other} is no system of NixOS` })
+    expect(await go()).toMatchObject({ code: 1, said: `failed: ${other} is not a NixOS system` })
     expect(await machine.switches()).toEqual(['old boot'])
   })
 
@@ -151,9 +151,9 @@ describe('an automatic update of a NixOS machine changes nothing', () => {
     [
       'because a boot menu was not finished',
       'mkdir -p /var/lib/hydra-ops; : > /var/lib/hydra-ops/boot-menu-pending',
-      ', which the boot menu may lack; hydra-ops deploy or hydra-ops rollback mends this',
+      ', which the boot menu may lack; hydra-ops deploy or hydra-ops rollback fixes this',
     ],
-  ])('and fails if another system than the boot default runs %s', async (_, left, why) => {
+  ])('and fails if a system other than the boot default runs %s', async (_, left, why) => {
     await machine.deploy(better, now, false)
     await machine.namespace.sh(left)
     expect(await go()).toMatchObject({
@@ -274,12 +274,12 @@ describe('an automatic update of a NixOS machine goes back to its old system', (
     expect(await machine.leftovers()).toBe('')
   })
 
-  it('by its guard if the proof of a login takes too long, and tells what the new system lacked', async () => {
+  it('by its guard if the proof of a login takes too long, and says what the new system lacked', async () => {
     const keys = '/etc/ssh/authorized_keys.d/root'
     offer(await make('slow-proof', { units: unit('slow', `sh -c "echo mallory > ${keys}"`) }))
     await machine.noteKeyScans()
     const update = machine.run(hydra.model.url, { ssh: { ...machine.ssh, seconds: 600, pause: 0.1 } })
-    // The second scan is the first of the proof, and the third one comes after the proof has failed.
+    // The second scan of the keys starts the proof, and the third scan follows the failed proof.
     await machine.namespace.sh(`until [ "$(grep -c . /run/test/proof)" -ge 3 ]; do sleep 0.1; done
 systemctl fire; until [ -e /var/lib/hydra-ops/activations/*/guard-result ]; do sleep 0.1; done
 echo 'ssh-ed25519 AAAAC3operator alice' > ${keys}`)

@@ -164,8 +164,8 @@ describe('deploy', () => {
   it.each([
     [['--from-hydra', '--eval', '1', '--latest'], '--eval and --latest exclude each other'],
     [['--from-hydra', '--ignore-gate'], '--ignore-gate needs --eval or --build'],
-    [['--from-hydra', 'https://hydra.example.org'], 'is no jobset of a Hydra'],
-    [['--from-hydra', '--job', 'infra:main'], "'infra:main' is no job of Hydra"],
+    [['--from-hydra', 'https://hydra.example.org'], 'is not a jobset of a Hydra'],
+    [['--from-hydra', '--job', 'infra:main'], "'infra:main' is not a job of Hydra"],
     [['--build-only', '--copy-only'], '--build-only and --copy-only exclude each other'],
     [['--closure', path], 'expected MACHINE=/nix/store/…'],
     [['--closure', 'web=/tmp/x'], 'expected MACHINE=/nix/store/…'],

@@ -113,7 +113,7 @@ describe('hydra status', () => {
     expect((await run('status', 'infra:main')).stdout).toContain("error: undefined variable 'foo'")
   })
 
-  it('tells a stuck queue with its cause and the line that mends it', async () => {
+  it('reports a stuck queue with its cause and the line that fixes it', async () => {
     page('/queue', [{ id: 7, project: 'infra', jobset: 'main', job: 'web', finished: 0 }])
     page('/queue-runner-status', {
       status: 'up',
@@ -231,7 +231,7 @@ describe('hydra check', () => {
     })
   })
 
-  it('tells a failed gate, a stale one, and one that never finished', async () => {
+  it('reports a failed gate, a stale one, and one that never finished', async () => {
     text('/job/infra/main/release/prometheus', metrics(1, 60))
     expect(await problems()).toEqual([`infra:main:release failed: ${hydra.model.url}/build/982`])
     text('/job/infra/main/release/prometheus', metrics(0, 3 * 86_400))
@@ -245,7 +245,7 @@ describe('hydra check', () => {
     ])
   })
 
-  it('tells an evaluator that is stuck, but not one of a disabled jobset', async () => {
+  it('reports an evaluator that is stuck, but not one of a disabled jobset', async () => {
     page('/api/jobsets?project=infra', [{ ...row, starttime: nowSeconds() - 7_200 }])
     expect(await problems()).toEqual([expect.stringMatching(/^infra:main: the evaluation runs for 2 hours;/)])
     expect(await problems('--stuck-after', '3h')).toEqual([])
@@ -257,12 +257,12 @@ describe('hydra check', () => {
     expect(await problems()).toEqual([])
   })
 
-  it('tells a queue runner that is down, and an evaluation that failed', async () => {
+  it('reports a queue runner that is down, and an evaluation that failed', async () => {
     page('/queue-runner-status', { status: 'down' })
     page('/api/jobsets?project=infra', [{ ...row, errortime: 5 }])
     page('/jobset/infra/main/errors', { errormsg: 'error: infinite recursion\nat x' })
     expect(await problems()).toEqual([
-      expect.stringContaining('queue: the queue runner does not run'),
+      expect.stringContaining('queue: the queue runner is not running'),
       'infra:main: the last evaluation failed: error: infinite recursion',
     ])
   })
@@ -320,7 +320,7 @@ describe('a change of Hydra', () => {
       (await change('cancel', '7', '--user', 'a', '--password-stdin', '--password-file', file)).stderr,
     ).toContain('choose one source of the password: --password-file or --password-stdin')
     expect((await change('eval', 'infra', '--user', 'alice', '--password-file', file)).stderr).toContain(
-      "'infra' is no jobset",
+      "'infra' is not a jobset",
     )
     expect(web.requests).toEqual([])
   })

@@ -12,7 +12,7 @@ it('hydra jobs init prints the address and the nixpkgs that it chose, and only t
   expect(linesOf({ ...made, chosenInputs })).toEqual([
     'wrote hydra/spec.json',
     'Hydra fetches the network from "https://git.example.org/net.git main", the remote of git; --repository names another address',
-    'Hydra fetches nixpkgs from "https://n.example.org x", which is a guess; name yours by --nixpkgs "URL BRANCH"',
+    'Hydra fetches nixpkgs from "https://n.example.org x", which is a guess; name yours with --nixpkgs "URL BRANCH"',
     'commit these files, and push them: Hydra reads the repository',
   ])
   expect(linesOf(made)).toHaveLength(2)

@@ -166,8 +166,8 @@ describe('an error', () => {
   })
 
   it('is a sentence, the evidence and a remedy', async () => {
-    const error = failure('X', 'it broke', { detail: 'line 1\nline 2', hint: 'mend it' })
-    expect((await failing(error)).stderr).toBe('error: it broke\n  line 1\n  line 2\nhint: mend it\n')
+    const error = failure('X', 'it broke', { detail: 'line 1\nline 2', hint: 'fix it' })
+    expect((await failing(error)).stderr).toBe('error: it broke\n  line 1\n  line 2\nhint: fix it\n')
   })
 
   it('says so when it is a bug, and exits with 70, with a stack only for --debug', async () => {

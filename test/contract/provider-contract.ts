@@ -16,7 +16,7 @@ export interface ContractHarness<Config, Allocation, Handle> {
   makeResource(
     overrides?: Partial<Resource<Config, Allocation, Handle>>,
   ): Promise<Resource<Config, Allocation, Handle>>
-  /** A config that a machine of `makeResource` can take on without a new machine. */
+  /** A config that an existing machine of `makeResource` can adopt; other configs may need a new machine. */
   readonly changedConfig?: Config
   /** Another config for a machine with snapshots, which excludes some changes. */
   readonly changedWithSnapshots?: Config

@@ -136,7 +136,7 @@ function changedContract<C, A, H>(current: Current<C, A, H>): void {
 }
 
 function refusalContract<C, A, H>(current: Current<C, A, H>): void {
-  it('refuses a name that exists, and restores the first snapshot of that name all the same', async () => {
+  it('refuses a name that exists, and still restores the first snapshot of that name', async () => {
     const { run } = current()
     const { power, disk, made, destroy } = await machine(current())
     await disk.write(made, 'before')

@@ -20,6 +20,6 @@ it.each([
   expect(readAge(text, '--max-age')).toBe(seconds)
 })
 
-it.each(['', '7', '0d', '-1d', '1.5d', '2 days', '1y'])('%j is no length of time', (text) => {
-  expect(() => readAge(text, '--max-age')).toThrow(`--max-age: '${text}' is no length of time`)
+it.each(['', '7', '0d', '-1d', '1.5d', '2 days', '1y'])('%j is not a length of time', (text) => {
+  expect(() => readAge(text, '--max-age')).toThrow(`--max-age: '${text}' is not a length of time`)
 })

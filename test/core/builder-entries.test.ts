@@ -81,12 +81,12 @@ describe('the check of a list of builders', () => {
     [
       'a host key that ends early',
       sound.replace(key64, key64.slice(0, 20)),
-      'line 2: the host key is no public key of ssh',
+      'line 2: the host key is not a public key of ssh',
     ],
     [
       'base64 of something else',
       sound.replace(key64, 'aGVsbG8='),
-      'line 2: the host key is no public key of ssh',
+      'line 2: the host key is not a public key of ssh',
     ],
     ['a builder twice', `${sound}\n${sound}`, 'line 3: nix-builder@b1 is there twice'],
     [
@@ -94,7 +94,7 @@ describe('the check of a list of builders', () => {
       sound.replace(' 4 2 ', ' four 2 '),
       'line 2: maxJobs is four, and no number',
     ],
-    ['a relative key', sound.replace(keyFile, 'key'), 'line 2: the key key is no absolute path'],
+    ['a relative key', sound.replace(keyFile, 'key'), 'line 2: the key key is not an absolute path'],
     ['a field too many', `${sound} more`, 'line 2: 9 fields, and a builder has at most 8'],
     ['an empty system', sound.replace('i686-linux', ''), 'line 2: the list of systems is wrong'],
     [

@@ -181,7 +181,7 @@ describe('an answer that ends too early', () => {
       )
   })
 
-  it('is no error when the server does not announce a length, or has nothing to send', async () => {
+  it('is not an error when the server does not announce a length, or has nothing to send', async () => {
     for (const [rest, body] of [
       ['\r\nhello', 'hello'],
       ['content-length: 0\r\n\r\n', ''],

@@ -34,7 +34,7 @@ describe('the option deployment.builder.for', () => {
     expect(users(['ci', 'operator'])).toEqual([['ci', 'operator'], true])
   })
 
-  it('takes no other word than a list or the operator', () => {
+  it('accepts only a list or the operator', () => {
     expect(DebianOptions.safeParse({ builder: { enable: true, for: 'ci' } }).success).toBe(false)
     expect(DebianOptions.safeParse({ builder: { enable: true, for: [] } }).success).toBe(false)
   })

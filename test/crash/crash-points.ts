@@ -14,7 +14,7 @@ export interface Watched {
   /** Names the change that a command makes; undefined for a command that only reads. */
   change(argv: readonly string[]): string | undefined
   readonly run: LocalCommands['run']
-  /** Begins a command that goes on after this process; `run` by default. */
+  /** Starts a command that outlives this process; `run` by default. */
   readonly begin?: LocalCommands['run']
 }
 
@@ -35,7 +35,7 @@ export interface CrashPoints {
 export function crashPoints({ nth, isOfMachine, change, run, begin = run }: Watched): CrashPoints {
   const points: string[] = []
   let watching = false
-  /** The number of commands that run; a file that one of them changes is no point. */
+  /** The number of commands that run; a file that one of them changes is not a point. */
   let commands = 0
   const isNext = () => watching && points.length + 1 === nth
   const point = (what: string): void => {

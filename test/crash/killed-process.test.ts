@@ -59,7 +59,7 @@ describe('a script for the crash tests', () => {
     }
   })
 
-  it('is ended when it hangs, and the error tells what it waits for', async () => {
+  it('is ended when it hangs, and the error says what it waits for', async () => {
     const file = join(folder, 'hanging.ts')
     writeFileSync(
       file,

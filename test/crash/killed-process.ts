@@ -14,7 +14,7 @@ import { packageRoot } from '../../src/core/package-root.js'
 export interface KillableScript {
   /**
    * Runs the script, which may kill itself. Returns 'killed' or the printed text; any other end is an error. The error
-   * of a script that does not end tells what the script waits for.
+   * of a script that does not end says what the script waits for.
    */
   run(args: readonly string[]): Promise<'killed' | string>
   remove(): void
@@ -87,7 +87,7 @@ function endOf(
   })
 }
 
-/** The parts of Node's diagnostic report that tell what a process waits for. */
+/** The parts of Node's diagnostic report that say what a process waits for. */
 const Report = z.object({
   javascriptStack: z.object({ stack: z.array(z.string()).default([]) }),
   libuv: z.array(z.looseObject({ type: z.string(), is_active: z.boolean().optional() })),

@@ -12,7 +12,7 @@ import { createFakeOps, type FakeOps, fakeRegistry } from '../fakes/fake-ops.js'
 import { createFakeSsh, succeed } from '../fakes/fake-ssh.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
-/** The changes of the one machine of a deployment; all but the first begin with the result of the first. */
+/** Changes to the only machine of a deployment; each change but `deploy` starts from a deployed machine. */
 export const verbs = ['deploy', 'destroy', 'change', 'recreate'] as const
 export type Verb = (typeof verbs)[number]
 

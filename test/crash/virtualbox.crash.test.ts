@@ -60,7 +60,7 @@ async function again(place: Place, verb: Verb): Promise<FakeOps> {
   return ops
 }
 
-/** Returns everything of this deployment: VirtualBox' registry, files, and the content of the state. */
+/** Returns everything of this deployment: VirtualBox's registry, files, and the content of the state. */
 async function whatIsThere(place: Place, { store }: FakeOps) {
   const { uuids, files, machines } = await deploymentsIn(place.folder, store)
   const { run } = quickCommands(place)
@@ -79,7 +79,7 @@ async function whatIsThere(place: Place, { store }: FakeOps) {
   return { registry: named, files: files.filter((path) => !path.includes('/Logs')), machines }
 }
 
-/** Returns a place where the verb begins: a new one, or one with a deployed machine. */
+/** Prepares a place for the verb: a new place, or a place with a deployed machine. */
 async function beginning(verb: Verb): Promise<Place> {
   const place = await newPlace()
   if (verb !== 'deploy') await again(place, 'deploy')

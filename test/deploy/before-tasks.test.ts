@@ -91,7 +91,7 @@ describe('a file whose owner a set-up task creates', () => {
 
 describe('an activation that leaves work to the activation after the tasks', () => {
   const outOfUsers = () => {
-    throw failure('TASK', 'out of users', { hint: 'mend the users' })
+    throw failure('TASK', 'out of users', { hint: 'fix the users' })
   }
 
   it('reports waiting files, failed units and their journal when a task fails', async () => {
@@ -115,7 +115,7 @@ describe('an activation that leaves work to the activation after the tasks', () 
         stage: 'setup',
         reason:
           "machine 'web': set-up failed: users: out of users; waiting for their owner: file /etc/a, unit theirs.service; failed before the set-up tasks: unit bad.service",
-        hint: 'mend the users',
+        hint: 'fix the users',
         evidence: expect.arrayContaining(['unit said this']),
       },
     ])

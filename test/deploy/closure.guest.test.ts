@@ -326,7 +326,7 @@ describe('a power cut', () => {
     expect(await sh('cat "/etc/app/ä file"; systemctl is-active counter.service')).toBe('version 7\nactive')
   })
 
-  it('leaves only damage that a repair mends when it strikes right after a copy', async () => {
+  it('leaves only damage that a repair fixes when it strikes right after a copy', async () => {
     await sh('grep -rlZ sync-before-registering /etc/nix | xargs -0r sed -i /sync-before-registering/d')
     const many = shellDerivation(
       'many-files',

@@ -269,7 +269,7 @@ describe('a deploy from a Hydra changes nothing', () => {
     expect((await refusal(run())).message).toMatch(/^Hydra at http:.* does not answer .*ECONNREFUSED/)
   })
 
-  it('when a machine is no job of the evaluation', async () => {
+  it('when a machine is not a job of the evaluation', async () => {
     useNetwork({}, { hydraSource: { job: 'wbe' } })
     const error = await refusal(run())
     expect(error.message).toContain(

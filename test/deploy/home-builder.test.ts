@@ -69,7 +69,7 @@ describe('a host where somebody without root has Nix in a home', () => {
     expect(await runSetup(ops, { ...how, redo: true })).toMatchObject([{ outcome: 'changed' }])
   })
 
-  it('is left as it was once it is no builder any more', async () => {
+  it('is left as it was once it is not a builder any more', async () => {
     await outcomes()
     ops.nix.network = network({ builder: { ...builder, enable: false } })
     expect(await outcomes()).toEqual(['changed'])

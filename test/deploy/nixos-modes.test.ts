@@ -103,7 +103,11 @@ describe('a part of a deploy', () => {
     ops.nix.network = fakeNetwork([nixosDefinition('db')])
     const before = ops.hypervisor.listing()
     const { results, plan } = await run({ mode: 'dry-activate' })
-    expect(plan.machines[0]).toMatchObject({ machine: 'db', items: [], unknown: 'the machine does not run' })
+    expect(plan.machines[0]).toMatchObject({
+      machine: 'db',
+      items: [],
+      unknown: 'the machine is not running',
+    })
     expect(results).toMatchObject([
       { machine: 'db', outcome: 'failed', reason: expect.stringContaining('so no switch can be tried') },
     ])

@@ -86,7 +86,7 @@ describe('a wanted system in the operator’s store', () => {
     expect(plan.disruptive).toBe(true)
   })
 
-  it('is kept without the reboot where that is not allowed, and a notice tells of it', async () => {
+  it('is kept without the reboot where that is not allowed, and a notice says so', async () => {
     await built({ version: '24.11.20241129.abc', kernel: '/nix/store/k2' })
     await run()
     expect(fleet.events).toEqual([`web test ${second}`, `web keep ${second}`])

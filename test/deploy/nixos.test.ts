@@ -155,7 +155,7 @@ describe('a health check that fails after a switch', () => {
     expect(await record()).toMatchObject({ deployed: { path: second } })
   })
 
-  it('keeps the system with --on-degraded keep, and the machine is degraded all the same', async () => {
+  it('keeps the system with --on-degraded keep, and the machine is still degraded', async () => {
     expect(await run({ onDegraded: 'keep' })).toMatchObject([
       { outcome: 'degraded', reason: expect.stringContaining('it is the boot default too') },
     ])
@@ -255,7 +255,7 @@ describe('set-up tasks between the switch and the boot default', () => {
     expect(switches).toHaveLength(2)
   })
 
-  it('may mend the units that failed before them', async () => {
+  it('may fix the units that failed before them', async () => {
     fleet.behave(first, { samples: ['0 a.service 0 failed exit-code'] })
     tasks(() => fleet.behave(first, {}))
     expect(await run()).toMatchObject([{ outcome: 'changed' }])

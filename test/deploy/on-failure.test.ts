@@ -91,7 +91,7 @@ describe('the failure of one machine', () => {
     expect(runs()).toEqual([pathOf('a', 'v2'), pathOf('b', 'v1'), pathOf('c', 'v1')])
   })
 
-  it('tells of a machine that could not be brought back', async () => {
+  it('reports a machine that could not be brought back', async () => {
     fleet.behave(pathOf('a', 'v1'), { status: 2 })
     const [first] = await run({ onFailure: 'rollback-all' })
     expect(first).toMatchObject({

@@ -208,13 +208,13 @@ describe('a builder for an operator with a Nix daemon', () => {
     remote = 'daemon'
   })
 
-  it('gets no build while the daemon does not trust the user, and the lines for root are told', async () => {
+  it('gets no build while the daemon does not trust the user, and the lines for root are shown', async () => {
     expect((await build())?.builders).toBeUndefined()
     said("the Nix daemon of this host does not trust user 'tester', and ignores the builders of that user")
     said(`\nssh://nix-builder@hydra-ops-`)
   })
 
-  it('gets no build while the ssh of root does not reach its port, and the settings are told', async () => {
+  it('gets no build while the ssh of root does not reach its port, and the settings are shown', async () => {
     answers.id = 'tester admins\n'
     expect((await build())?.builders).toBeUndefined()
     said("the Nix daemon of this host does not reach builder 'b1' without these lines")

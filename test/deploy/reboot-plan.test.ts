@@ -72,7 +72,7 @@ describe('a requested reboot', () => {
       return succeed()
     })
     expect((await again({ forceReboot: true })).results).toMatchObject([
-      { outcome: 'failed', reason: "machine 'web' came up with another system than the deployed one" },
+      { outcome: 'failed', reason: "machine 'web' came up with a system other than the deployed one" },
     ])
   })
 

@@ -42,7 +42,7 @@ describe('the walkthrough', () => {
 })
 
 describe('the first system of a machine', () => {
-  it('was built on the builder, as the journal of the queue runner tells, and so did its status', async () => {
+  it('was built on the builder, as the journal of the queue runner shows, and so did its status', async () => {
     const said = await network.on('ci', 'journalctl -u hydra-queue-runner -o cat --no-pager')
     for (const name of ['greet', 'hydra-ops-web', 'release'])
       expect(said).toMatch(

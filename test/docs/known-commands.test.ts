@@ -11,7 +11,7 @@ const begins = 'the command line opened the context'
 /** Returns the fault that the real flags and arguments find in a command line; undefined = none. */
 async function refusal(words: readonly string[]): Promise<string | undefined> {
   const [first = ''] = words
-  // A placeholder such as `VERB` is no verb; `--version` is answered without any verb.
+  // A placeholder such as `VERB` is not a verb; `--version` is answered without any verb.
   if (/^[A-Z…]+$/.test(first) || first === '--version') return undefined
   const { code, stderr } = await runCli(words)
   return code === 0 || stderr.includes(begins) ? undefined : stderr.trim()

@@ -47,6 +47,6 @@ it('the probe reads free space, owner and mode, also of a folder that is yet to 
   expect(host.owner(join(folder, 'not'))).toBeUndefined()
 })
 
-it('a missing program is no answer rather than an error', async () => {
+it('a missing program counts as no answer, not as an error', async () => {
   expect(await probe({}).run(['hydra-ops-no-such-program'])).toBeUndefined()
 })

@@ -113,7 +113,7 @@ systemctl status --no-pager hydra-queue-runner hydra-builder >&2; exit 1`)
     await doneInTheEnd()
   })
 
-  it('is drifted without its builder, and a deploy mends that', async () => {
+  it('is drifted without its builder, and a deploy fixes that', async () => {
     await guest.sh('systemctl stop hydra-builder')
     expect((await notDone()).join()).toMatch(/hydra drifted: .*hydra-builder\.service is inactive/)
     await operator.ok(['deploy', '-d', 'ci'])

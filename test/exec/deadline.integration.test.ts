@@ -29,7 +29,7 @@ const ways: readonly [string, (signal: AbortSignal) => Promise<unknown>][] = [
 ]
 
 describe.each(ways)('%s', (_name, start) => {
-  it('reports the deadline of its caller, and is no interruption', async () => {
+  it('reports the deadline of its caller, and is not an interruption', async () => {
     const { signal } = withDeadline(new AbortController().signal, 50)
     expect(await errorOf(() => start(signal))).toMatchObject({
       code: 'DEADLINE',

@@ -37,7 +37,7 @@ export function fakeSnapshots(
       if (domain === undefined || disk === undefined)
         throw failure('NO_DOMAIN', `machine '${machine}' does not exist`, { machine })
       if (hypervisor.snapshots(resource.name).some((each) => each.name === name))
-        throw failure('SNAPSHOT_EXISTS', `machine '${machine}' has a snapshot '${name}' already`, { machine })
+        throw failure('SNAPSHOT_EXISTS', `machine '${machine}' already has a snapshot '${name}'`, { machine })
       const at = new Date().toISOString()
       const running = hypervisor.running(resource.name)
       hypervisor.makeSnapshot(resource.name, { name, at, description, domain, disk, running })

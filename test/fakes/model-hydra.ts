@@ -44,7 +44,7 @@ export class ModelHydra implements HydraWay {
   readonly url: string
   /** Evaluations, newest first. */
   evaluations: ModelEvaluation[]
-  /** Pages that answer otherwise than the model, by path. */
+  /** Pages that do not answer like the model, by path. */
   readonly pages = new Map<string, GivenPage>()
 
   constructor(evaluations: readonly ModelEvaluation[], url = 'http://hydra.example.org') {

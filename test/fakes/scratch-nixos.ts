@@ -168,7 +168,7 @@ ln -sfnT "\${profile##*/}-$n-link" "$profile"`,
     rmSync(this.folder, { recursive: true, force: true })
   }
 
-  /** Returns the place of a path of the machine. */
+  /** Returns the path on this host for a path of the machine. */
   path(path: string): string {
     return join(this.folder, path)
   }

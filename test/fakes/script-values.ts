@@ -1,6 +1,6 @@
 /** A script of target/ in the form that a machine receives: its name and its values. */
 export interface GivenScript {
-  /** The name; undefined for a text that is no file of target/. */
+  /** The name; undefined for a text that is not a file of target/. */
   readonly name: string | undefined
   readonly values: Readonly<Record<string, string>>
 }

@@ -42,7 +42,9 @@ function comparable(body: Json, path: string, contentType: string): string {
   return JSON.stringify(normalised(value, '', path))
 }
 
-/** Returns only the title of a page, and nothing of a redirect's page, whose Location is compared. */
+/**
+ * Reduces a page to its title, and a redirect's page to a fixed text, because its Location is compared.
+ */
 function comparableText(text: string): string {
   if (text.includes('This item has moved')) return '<a page that leads elsewhere>'
   const title = /<title>([\s\S]*?)<\/title>/.exec(text)?.[1]

@@ -110,7 +110,7 @@ describe('a question to a Hydra', () => {
     expect(fault.code).toBe('INTERRUPTED')
   })
 
-  it('tells a page of HTML from Hydra', async () => {
+  it('reports a page of HTML from Hydra', async () => {
     const url = await listen((_, answer) => answer.writeHead(200, { 'content-type': 'text/html' }).end(page))
     const fault = await faultOf(url)
     expect(fault.message).toBe(`Hydra at ${url} answers /queue with a page of HTML instead of JSON`)
@@ -127,7 +127,7 @@ describe('a question to a Hydra', () => {
     expect((await faultOf(url)).message).toBe(`Hydra at ${url} fails at /queue: status 500`)
   })
 
-  it('tells a proxy without a Hydra behind it', async () => {
+  it('reports a proxy without a Hydra behind it', async () => {
     const url = await listen((_, answer) => answer.writeHead(502).end(page))
     expect((await faultOf(url)).hint).toContain('only the proxy answers')
   })
@@ -149,7 +149,7 @@ describe('a question to a Hydra', () => {
     )
   })
 
-  it('does not follow redirects for ever', async () => {
+  it('does not follow redirects forever', async () => {
     let count = 0
     const url = await listen((_, answer) => {
       count += 1

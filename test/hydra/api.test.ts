@@ -143,7 +143,7 @@ describe('the name of a place in Hydra', () => {
   })
 
   it.each(['', 'a:b:c:d', '9a', 'a/b', 'a:b/../c', 'a b'])('is not %j', (text) => {
-    expect(() => readPlace(text)).toThrow(`'${text}' is no place in Hydra`)
+    expect(() => readPlace(text)).toThrow(`'${text}' is not a place in Hydra`)
   })
 
   it('may be an address as the browser shows it, also below a path', () => {
@@ -162,13 +162,13 @@ describe('the name of a place in Hydra', () => {
     'https://ci.example.org/job/infra',
     'ftp://ci.example.org/job/infra/main',
     'https://ci.example.org/job/infra/main?x=1',
-  ])('is no address without both names: %s', (text) => {
-    expect(() => readJobsetUrl(text)).toThrow(`'${text}' is no jobset of a Hydra`)
+  ])('is not an address without both names: %s', (text) => {
+    expect(() => readJobsetUrl(text)).toThrow(`'${text}' is not a jobset of a Hydra`)
   })
 
   it('never shows the password of an address', () => {
     expect(() => readJobsetUrl('https://alice:hunter2@ci.example.org/job/infra/main')).toThrow(
-      "'https://ci.example.org/job/infra/main' is no jobset of a Hydra",
+      "'https://ci.example.org/job/infra/main' is not a jobset of a Hydra",
     )
   })
 })

@@ -112,7 +112,7 @@ describe('the evaluation to deploy', () => {
     expect((await byBuild.result('db', 'db')).path).toBe(pathOf('db', 981))
   })
 
-  it('of a build that is no aggregate has the result of that build alone', async () => {
+  it('of a build that is not an aggregate has the result of that build alone', async () => {
     const hydra = new ModelHydra([evaluation(99, { status: 1 })])
     const choice = await chosen(hydra, { which: { kind: 'build', id: 990 } })
     expect((await choice.result('web', 'web')).path).toBe(pathOf('web', 990))
@@ -185,7 +185,7 @@ describe('a wish is refused', () => {
     )
   })
 
-  it('when the gate is no job of the newest evaluation, with the jobs that are', async () => {
+  it('when the gate is not a job of the newest evaluation, with the jobs that are', async () => {
     const error = await refusal(chosen(new ModelHydra([evaluation(99, { status: 0 })]), { gate: 'relase' }))
     expect(error.message).toBe("Hydra at http://hydra.example.org: evaluation 99 has no job 'relase'")
     expect(error.hint).toBe("did you mean 'release'? there are: db, release, web")

@@ -1,5 +1,5 @@
 /**
- * Recordings that the stand-ins answer otherwise than Hydra, by reason. The test fails when one of these recordings
+ * Recordings that the stand-ins do not answer like Hydra, by reason. The test fails when one of these recordings
  * agrees.
  */
 const byReason: Readonly<Record<string, readonly string[]>> = {

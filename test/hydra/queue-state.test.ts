@@ -135,7 +135,7 @@ describe('a queue', () => {
     expect(blocked[0]?.remedy).toContain('maxJobs 0')
   })
 
-  it('is stuck by a runner’s own count where the runner tells no types', () => {
+  it('is stuck by a runner’s own count where the runner reports no types', () => {
     expect(judged({ nrUnsupportedSteps: 2 }).blocked[0]).toMatchObject({
       steps: 2,
       cause: 'no builder offers the system or a feature of these steps',
@@ -144,7 +144,7 @@ describe('a queue', () => {
 
   it.each([
     ['unknown', 'the queue runner has never started'],
-    ['down', 'the queue runner does not run'],
+    ['down', 'the queue runner is not running'],
   ])('does not move while its runner is %s', (status, cause) => {
     const found = judged({ status }, 7)
     expect(found).toMatchObject({ kind: 'down', blocked: [{ steps: 7, cause }] })

@@ -81,7 +81,7 @@ export function rowsOf(
     values
       .flatMap((value) => buildSchema.safeParse(value).data ?? [])
       .filter(({ id }) => wanted.has(id))
-      // The last row counts, so the first answer with all details comes last.
+      // The map keeps the last row of an id, so the first answer with all details is sorted last.
       .sort((a, b) => Number(a.drvpath !== null) - Number(b.drvpath !== null) || -1)
       .map((build) => [build.id, build]),
   )

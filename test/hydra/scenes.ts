@@ -1,12 +1,12 @@
 import type { EvalPlace, Unseen } from './recorded-rows.js'
 
 /**
- * A part of the recording, with the state at its beginning. The recording does not tell the order within a second; the
+ * A part of the recording, with the state at its beginning. The recording does not show the order within a second; the
  * chosen order fits every answer.
  */
 export interface Scene {
   readonly name: string
-  /** The rows that came into the database otherwise than through the recorded requests. */
+  /** The rows that did not come into the database through the recorded requests. */
   readonly rows?: { readonly places: readonly EvalPlace[]; readonly unseen: Unseen }
   readonly sql?: string
   /** The recordings that show the state of the jobsets at that time. */

@@ -215,7 +215,7 @@ it.each([
   writeFileSync(refusal, script)
   evaluate(name, '{ tried = job "tried" "echo tried > $out" { }; }')
   const line = /^possibly transient failure building ‘.*-tried\.drv’ on ‘nix-builder@b1’: error: (.*)$/m
-  await runner.until('the failure is told', () => line.test(runner.log))
+  await runner.until('the failure is reported', () => line.test(runner.log))
   expect(line.exec(runner.log)?.[1]).toBe(words)
   await runner.says(/^will disable machine ‘nix-builder@b1’ for 60s$/m)
   expect(statusOf('tried')).toBe('')
@@ -235,5 +235,5 @@ it('a list with a bad host key leaves no machine at the start, and every build i
   expect(statusOf('lost')).toBe('9')
   // The database may have the result before this process has read the line.
   const line = /^aborting unsupported build step '.*-lost\.drv' \(type 'x86_64-linux'\)$/m
-  await runner.until('the abort is told', () => line.test(runner.log))
+  await runner.until('the abort is reported', () => line.test(runner.log))
 })

@@ -131,7 +131,7 @@ export class Daemon {
     }
   }
 
-  /** Waits for words of the log, which come through a pipe, maybe later than what they tell of. */
+  /** Waits for words of the log, which come through a pipe, maybe later than the events that they report. */
   async says(words: string | RegExp): Promise<void> {
     await this.until(`it says ${words}`, () =>
       typeof words === 'string' ? this.#log.includes(words) : words.test(this.#log),

@@ -85,16 +85,19 @@ describe('an image without a good record', () => {
       writeFileSync(file, readFileSync(file, 'utf8').replaceAll(debian, `${debian}-9`)),
   }
 
-  it.each(Object.keys(damage))('is listed by its folder when the record %s, and is no image', async (how) => {
-    await build('old')
-    damage[how]?.(join(root, debian, 'image.json'))
-    const [listed, ...others] = await store().list()
-    expect(listed).toEqual({ id: debian, bytes: expect.any(Number), missing: ['image.json'] })
-    expect(listed?.bytes).toBeGreaterThan(0)
-    expect(others).toEqual([])
-    expect(await store().find(reference)).toBeUndefined()
-    expect(await store().find('', debian)).toBeUndefined()
-  })
+  it.each(Object.keys(damage))(
+    'is listed by its folder when the record %s, and is not an image',
+    async (how) => {
+      await build('old')
+      damage[how]?.(join(root, debian, 'image.json'))
+      const [listed, ...others] = await store().list()
+      expect(listed).toEqual({ id: debian, bytes: expect.any(Number), missing: ['image.json'] })
+      expect(listed?.bytes).toBeGreaterThan(0)
+      expect(others).toEqual([])
+      expect(await store().find(reference)).toBeUndefined()
+      expect(await store().find('', debian)).toBeUndefined()
+    },
+  )
 
   it('is removed by its folder only, and a complete image of that name stays', async () => {
     await build('old')
@@ -113,7 +116,7 @@ describe('an image without a good record', () => {
     expect(existsSync(join(root, debian, 'disk'))).toBe(true)
   })
 
-  it('is no folder of the lock or of a running build, and no file beside them', async () => {
+  it('is not a folder of the lock or of a running build, and no file beside them', async () => {
     await build('old')
     mkdirSync(join(root, '.building-2'))
     writeFileSync(join(root, '.lock'), '')

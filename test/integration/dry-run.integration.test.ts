@@ -34,7 +34,7 @@ async function newUser(): Promise<void> {
   const tmp = join(cli.folder, 'tmp')
   for (const folder of [join(home, '.cache'), tmp]) mkdirSync(folder, { recursive: true })
   symlinkSync(join(homedir(), '.cache', 'libvirt'), join(home, '.cache', 'libvirt'))
-  // tsx runs the uncompiled code of the tests, and otherwise writes a cache.
+  // tsx runs the uncompiled code of the tests, and would otherwise write a cache.
   env = { HOME: home, TMPDIR: tmp, TSX_DISABLE_CACHE: '1' }
   await must('create', cli.network, '-d', 'lab')
   uuid = (await must('list', '--plain')).split('\t')[0] ?? ''

@@ -340,7 +340,7 @@ const waits: Readonly<Record<string, Wait>> = {
         { all: ['curl'], own: [] },
         { proxy: null, run: run() },
       ),
-    ends: refused('NO_PACKAGE', /the apt sources of the machine do not have: curl$/),
+    ends: refused('NO_PACKAGE', /the apt sources of the machine do not contain: curl$/),
   },
   'a copy by the system’s ssh': {
     wait: () =>

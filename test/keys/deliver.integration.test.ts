@@ -23,7 +23,7 @@ import { LocalShellHost } from '../fakes/local-shell-host.js'
 const logged: string[] = []
 const run: Run = { signal: new AbortController().signal, log: (line) => logged.push(line) }
 
-/** The machine of these tests has no systemd; otherwise the tests write units to the real systemd. */
+/** The machine of these tests has no systemd; otherwise the tests would write units to the real systemd. */
 const withoutSystemd = { moved: { '/run/systemd/system': '/nonexistent' } }
 
 let root: string
@@ -184,7 +184,7 @@ describe('deliverKeys', () => {
     expect(readFileSync(join(root, 'victim'), 'utf8')).toBe('untouched')
   })
 
-  it('mends a mode that somebody changed', async () => {
+  it('fixes a mode that somebody changed', async () => {
     await deliverKeys(host, [key('a', '1')], 'pre-activation', run)
     await chmod(join(root, 'a'), 0o666)
     const { changed } = await deliverKeys(host, [key('a', '1')], 'pre-activation', run)

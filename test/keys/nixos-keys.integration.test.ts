@@ -50,7 +50,7 @@ function key(name: string, more: Partial<ResolvedKey> = {}): ResolvedKey {
 
 const deliver = (phase: ResolvedKey['uploadAt'], ...keys: ResolvedKey[]) =>
   deliverKeys(machine.host, keys, phase, run)
-/** Lists the calls of systemctl that are no question. */
+/** Lists the calls of systemctl that are not questions. */
 const asked = async () =>
   (await machine.sh('cat /var/log/systemctl'))
     .split('\n')

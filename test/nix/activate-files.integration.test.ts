@@ -32,7 +32,7 @@ describe('the activation of files', () => {
     expect(m.activate(closure).output).toBe('result 0\n')
   })
 
-  it('mends content, mode and kind after changes by hand', () => {
+  it('corrects content, mode and kind after changes by hand', () => {
     const m = machine()
     const closure = m.closure({ files: { '/etc/a': 'a', '/etc/b': 'b', '/etc/c': 'c' } })
     m.activate(closure)

@@ -134,7 +134,7 @@ describe('a wrong expression ends with exit code 2, names the place, and writes 
       /^hydra\.nix: network\.allowApplyAll: not supported yet$/,
     ],
     [
-      'a machine name that is no host name',
+      'a machine name that is not a host name',
       `{ "web server" = { ${debian} }; }`,
       /^hydra\.nix: machine "web server": expected a host name/,
     ],
@@ -149,7 +149,7 @@ describe('a wrong expression ends with exit code 2, names the place, and writes 
       /^hydra\.nix: meta\.nixpkgs: absent does not exist$/,
     ],
     [
-      'a nixpkgs that is no path',
+      'a nixpkgs that is not a path',
       `{ network.nixpkgs = "nixpkgs"; web = { ${debian} }; }`,
       /^hydra\.nix: network\.nixpkgs: expected a path, a function or a set, got "nixpkgs"$/,
     ],
@@ -159,7 +159,7 @@ describe('a wrong expression ends with exit code 2, names the place, and writes 
       /^hydra\.nix: network\.nodeNixpkgs\.web: expected a path, a function or a set, got an integer$/,
     ],
     [
-      'a network that is no set',
+      'a network that is not a set',
       `{ network = 5; web = { ${debian} }; }`,
       /^hydra\.nix: network: expected a set of options, got an integer$/,
     ],

@@ -156,7 +156,7 @@ describe('NixOS machines that do not fit into the memory together', () => {
     logged = []
   })
 
-  /** Stands for a Nix that evaluates the batch, tells its memory, and is killed beyond `most` machines. */
+  /** Stands for a Nix that evaluates the batch, reports its memory, and is killed beyond `most` machines. */
   function nixFor(most: number, need = gibibyte): NixCommand {
     return fakeNix(({ options }) => {
       const text = /builtins\.fromJSON "(.*)";$/m.exec(String(options.stdin))?.[1] ?? ''
@@ -230,7 +230,7 @@ describe('NixOS machines that do not fit into the memory together', () => {
   })
 })
 
-it('the memory that programs can have is read where the kernel tells it', () => {
+it('the memory that programs can have is read where the kernel reports it', () => {
   writeFileSync(join(folder, 'meminfo'), 'MemTotal:  100 kB\nMemFree:  1 kB\nMemAvailable:    64 kB\n')
   expect(availableMemory(join(folder, 'meminfo'))).toBe(65_536)
   expect(availableMemory(join(folder, 'absent'))).toBeGreaterThan(0)

@@ -9,27 +9,27 @@ const fault = (machine: string, text: string, hint?: string) =>
   })
 
 it('a single error stays unchanged', () => {
-  const only = fault('web', 'wrong', 'mend it')
+  const only = fault('web', 'wrong', 'fix it')
   expect(together([only])).toBe(only)
 })
 
 it('each of several faults stands on a line of its own, with its hint', () => {
   const joined = together([
     fault('web', "one\nmachine 'web' (hydra.nix): two"),
-    fault('db', 'three', 'mend it'),
+    fault('db', 'three', 'fix it'),
   ])
   expect(joined.message.split('\n')).toEqual([
     "machine 'web' (hydra.nix): one",
     "machine 'web' (hydra.nix): two",
-    "machine 'db' (hydra.nix): three [mend it]",
+    "machine 'db' (hydra.nix): three [fix it]",
   ])
   expect(joined.exitCode).toBe(2)
 })
 
 it('a fault of many machines stands once, and names some of them', () => {
-  const joined = together(['a', 'b', 'c', 'd', 'e'].map((name) => fault(name, 'wrong', 'mend it')))
+  const joined = together(['a', 'b', 'c', 'd', 'e'].map((name) => fault(name, 'wrong', 'fix it')))
   expect(joined.message).toBe("machines 'a', 'b', 'c' and 2 more (hydra.nix): wrong")
-  expect(joined.hint).toBe('mend it')
+  expect(joined.hint).toBe('fix it')
 })
 
 it('a repeated fault points to the common source of the machines', () => {

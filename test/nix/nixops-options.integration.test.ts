@@ -149,7 +149,7 @@ describe('an address that only a running machine has', () => {
     expect(hint).toContain(`define networking.${option} of that machine`)
   })
 
-  it('gets no hint where another null is no text', async () => {
+  it('gets no hint where another null is not text', async () => {
     nix.write(
       'hydra.nix',
       `{ network.nixpkgs = ${fixtureNixpkgs}; web = { ${bootable} environment.etc.db.text = "${'$'}{null}"; }; }`,

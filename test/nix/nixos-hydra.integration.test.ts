@@ -229,7 +229,7 @@ describe('deployment.hydra on a NixOS machine', () => {
     const elsewhere = `systemd.services.own-key.serviceConfig.ExecStart = "/bin/nix-store --generate-binary-cache-key ci /srv/secret /srv/public";`
     await evaluated(`${wholeHydra} ${elsewhere}`)
     expect(nix.logged.join('\n')).toContain(
-      "'own-key' makes the key; the service names another file than /etc/nix/ci/secret: set deployment.hydra.cache.secretKeyFile to its file",
+      "'own-key' makes the key; the service names a file other than /etc/nix/ci/secret: set deployment.hydra.cache.secretKeyFile to its file",
     )
     nix.logged.splice(0)
     await evaluated(`${wholeHydra} ${elsewhere} deployment.hydra.cache.secretKeyFile = "/srv/secret";`)

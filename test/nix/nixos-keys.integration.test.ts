@@ -83,7 +83,7 @@ it('a definition of the user wins over the unit of a key', async () => {
   expect(await valuesOf(`${token} ${own}`, value, fixtureNixpkgs)).toEqual(['/bin/own'])
 })
 
-it('a key whose name has other characters than those of ASCII has no unit on NixOS', async () => {
+it('a key whose name has characters other than those of ASCII has no unit on NixOS', async () => {
   const keys = 'deployment.keys."schlüssel".text = "x"; deployment.keys."two\\nlines".text = "x";'
   const [services, paths] = await valuesOf(
     keys,

@@ -78,7 +78,7 @@ describe('a trap in a definition of NixOS', () => {
       `${hydra} services.postgresql = { authentication = "local hydra all ident map=mine"; identMap = "mine root hydra"; };`,
       /^services\.postgresql\.authentication: the line "local hydra all ident map=mine" comes before .*, or add "mine postgres postgres" to services\.postgresql\.identMap$/,
     ],
-  ])('is told with the line that mends it: %s', async (_, config, sentence) => {
+  ])('is reported with the line that fixes it: %s', async (_, config, sentence) => {
     expect(await warnings(config)).toEqual([expect.stringMatching(sentence)])
   })
 
@@ -93,7 +93,7 @@ describe('a trap in a definition of NixOS', () => {
       '',
       /^services\.hydra\.enable: this release of Hydra builds nothing without a builder/,
     ],
-  ])('is told for a Hydra with builders of its own: %s', async (_, config, sentence) => {
+  ])('is reported for a Hydra with builders of its own: %s', async (_, config, sentence) => {
     const told = await warnings(`${hydra} ${config}`, fixtureNixpkgs, newer)
     expect(told).toContainEqual(expect.stringMatching(sentence))
   })

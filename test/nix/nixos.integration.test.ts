@@ -246,7 +246,7 @@ describe('the mistakes of a NixOS machine', () => {
     ],
   ]
 
-  it.each(cases)('are told with machine and file: %s', async (_, definition, sentence) => {
+  it.each(cases)('are reported with machine and file: %s', async (_, definition, sentence) => {
     nix.write(
       'hydra.nix',
       `{ ${network} web = { config, ... }: { ${bootable} environment.etc.d.text = toString config.networking.domain;\n ${definition} }; }`,
@@ -257,7 +257,7 @@ describe('the mistakes of a NixOS machine', () => {
     expect(listing(nix.storeFolder)).toEqual([])
   })
 
-  it('are told all at once where they are wrong values of our options', async () => {
+  it('are reported all at once where they are wrong values of our options', async () => {
     nix.write(
       'hydra.nix',
       `{ ${network} web = { ${bootable} deployment = { targetPort = "x"; tags = "y"; libvirtd.vcpu = 0; targetEnv = "libvirtd"; packages = [ ]; }; }; }`,

@@ -242,7 +242,7 @@ describe('the jobs', () => {
       )
   })
 
-  it('tell that a NixOS machine needs the input nixpkgs', () => {
+  it('say that a NixOS machine needs the input nixpkgs', () => {
     write({ 'hydra.nix': `{ web = { ${bootable} }; }` })
     expect(hydra.refusal(nix.folder, 'web', { nixpkgs: false })).toContain(
       'needs nixpkgs, and this network has none',

@@ -88,7 +88,7 @@ describe.each([
     if (onMachine) expect(readdirSync(store.roots)).toHaveLength(1)
   })
 
-  it('tells that no cache has a path, and builds nothing', async () => {
+  it('reports that no cache has a path, and builds nothing', async () => {
     const store = emptyStore(trusting())
     expect(await store.fetchable(hostOf(store), other, options, run)).toMatchObject({
       kind: 'absent',
@@ -116,14 +116,14 @@ describe.each([
     expect(await store.fetch(hostOf(store), path, { allowUnsigned: true }, run)).toBeUndefined()
   })
 
-  it('tells a cache that does not answer', async () => {
+  it('reports a cache that does not answer', async () => {
     const store = emptyStore(trusting(publicKey, 'http://127.0.0.1:1'))
     expect(await store.fetchable(hostOf(store), path, options, run)).toMatchObject({
       problem: { kind: 'unreachable' },
     })
   })
 
-  it('tells a cache that has lost the contents of a path', async () => {
+  it('reports a cache that has lost the contents of a path', async () => {
     const poor = join(scratch.folder, `poor-${onMachine}`)
     await fill(`file://${poor}?secret-key=${secret}`, path)
     rmSync(join(poor, 'nar'), { recursive: true })

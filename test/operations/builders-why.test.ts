@@ -75,7 +75,7 @@ describe('the question why a derivation is not built', () => {
     await deploy(ops, standardRequest)
     await expect(buildersWhy(ops, request)).rejects.toMatchObject({
       exitCode: 2,
-      hint: 'select one by --machine NAME (ci, web)',
+      hint: 'select one with --machine NAME (ci, web)',
     })
     await buildersWhy(ops, { ...request, machine: 'web' })
     expect(asked.map(({ where }) => where)).toEqual(["machine 'web'"])
@@ -90,7 +90,7 @@ describe('the question why a derivation is not built', () => {
     })
   })
 
-  it('refuses an unknown machine, a path that is no derivation, and two places at once', async () => {
+  it('refuses an unknown machine, a path that is not a derivation, and two places at once', async () => {
     await deploy(ops, standardRequest)
     await expect(buildersWhy(ops, { ...request, machine: 'wev' })).rejects.toMatchObject({
       exitCode: 2,

@@ -120,7 +120,7 @@ describe('the builders of a deployment', () => {
     expect(await view(2)).toMatch(/in use.*none$/m)
   })
 
-  it('are listed all the same if the machine that builds there cannot tell', async () => {
+  it('are still listed if the machine that builds there cannot tell', async () => {
     ops.ssh.answer('ask for the builds on the builders', exit(127, 'ps: not found'))
     const rows = await listRunning(ops, { deployment: undefined, frozenAfterMs: 1 })
     expect(rows).toMatchObject([{ builder: 'b1', drained: false }])
@@ -145,7 +145,7 @@ describe('the builders of a deployment', () => {
   it('hold no other name, and the intended one is in the hint', async () => {
     await expect(drain({ builder: 'b2' })).rejects.toMatchObject({
       exitCode: 2,
-      message: "machine 'b2' is no builder of the deployment",
+      message: "machine 'b2' is not a builder of the deployment",
       hint: "did you mean 'b1'?",
     })
     await expect(testBuilders(ops, { ...request, builder: 'web' })).rejects.toMatchObject({ exitCode: 2 })

@@ -12,7 +12,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-it('a unit of an activation that failed is no fault of the machine, but a unit of a task is', async () => {
+it('a unit of an activation that failed is not the fault of the machine, but a unit of a task is', async () => {
   const units = [
     'nginx',
     'hydra-ops-activation-r1',
@@ -28,7 +28,7 @@ it('a unit of an activation that failed is no fault of the machine, but a unit o
   expect(readLook(result.stdout).failedUnits).toEqual(['nginx.service', 'hydra-ops-nix-gc.service'])
 })
 
-it('the last automatic update is told while the machine has its timer', async () => {
+it('the last automatic update is reported while the machine has its timer', async () => {
   const moved = Object.fromEntries(
     ['/etc/systemd/system', '/var/lib/hydra-ops'].map((path) => [path, join(folder, path)]),
   )

@@ -97,7 +97,7 @@ describe('check', () => {
     })
   })
 
-  it('tells the last automatic update, and ignores a damaged result', () => {
+  it('reports the last automatic update, and ignores a damaged result', () => {
     const last = { at: '2026-11-29T04:40:00Z', result: 'went-back', message: 'evaluation 12: it failed' }
     const seen = readLook(`load 1 1 1\ndisk 10 /\nauto-update ${JSON.stringify({ ...last, known: {} })}\n`)
     expect(seen).toMatchObject({

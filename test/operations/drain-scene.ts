@@ -24,7 +24,7 @@ interface Scene {
   seen: string[]
   /** Mark on `ci`. */
   mark: 'none' | 'automatic' | 'manual'
-  /** Whether the state knew of the drain when `ci` was asked for it. */
+  /** Whether the state already recorded the drain, at each request to `ci`. */
   knownBefore: boolean[]
   /** Number of answers about the drain that get lost on their way. */
   lost: number

@@ -65,7 +65,7 @@ describe('the reboot of a builder', () => {
     expect([scene.seen, scene.mark, await drainedNow()]).toEqual([['drain', 'resume'], 'none', [false]])
   })
 
-  it('tells the state of the drain before a list changes, so that a later process can end the drain', async () => {
+  it('records the drain in the state before a list changes, so that a later process can end the drain', async () => {
     await reboot()
     expect(scene.knownBefore).toEqual([true])
   })
@@ -118,7 +118,7 @@ describe('the reboot of a builder', () => {
     expect(scene.seen).toEqual([])
   })
 
-  it('drains no machine that is no builder', async () => {
+  it('drains no machine that is not a builder', async () => {
     expect(await reboot({ selection: only('web', 'ci') })).toHaveLength(2)
     expect(scene.seen.filter((each) => !each.endsWith('reboots'))).toEqual([])
   })

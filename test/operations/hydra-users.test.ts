@@ -330,7 +330,7 @@ describe('a deployment with several Hydras', () => {
   it('needs the name of the intended machine', async () => {
     await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({
       exitCode: 2,
-      hint: 'select one by --machine NAME (east, west)',
+      hint: 'select one with --machine NAME (east, west)',
     })
     expect(await listHydraUsers(hydra.ops, { ...here, machine: 'west' })).toEqual([])
     expect(hydra.ops.ssh.connects.at(-1)).toBe('west')

@@ -231,7 +231,7 @@ describe('hydra jobs init refuses', () => {
   it('an unusable list of jobsets', async () => {
     mkdirSync(join(root, 'hydra'))
     writeFileSync(join(root, 'hydra/spec.json'), '[]')
-    await expect(init()).rejects.toMatchObject(refused(/^hydra\/spec\.json is no list of jobsets/))
+    await expect(init()).rejects.toMatchObject(refused(/^hydra\/spec\.json is not a list of jobsets/))
     expect(text('spec.json')).toBe('[]')
   })
 

@@ -24,7 +24,7 @@ describe('a secret file that git has', () => {
   const sentence =
     "machine 'web': git has the file lab/token of key 'token', so every user can read it in the Nix store. Keep it out of git: git rm --cached lab/token"
 
-  it('is told by jobs init, which asks about files of the repository alone', async () => {
+  it('is reported by jobs init, which asks about files of the repository alone', async () => {
     secrets()
     net.gitSays.set(`${question}lab/token`, 'lab/token\0')
     expect(await net.init()).toMatchObject({ secretsInGit: [sentence] })
@@ -32,7 +32,7 @@ describe('a secret file that git has', () => {
     expect(await net.init()).toMatchObject({ secretsInGit: [] })
   })
 
-  it('is told by each plan that evaluates from git, and by no other', async () => {
+  it('is reported by each plan that evaluates from git, and by no other', async () => {
     secrets()
     net.gitSays.set(`${question}lab/token`, 'lab/token\0')
     expect(await net.notices()).toEqual([])
@@ -40,7 +40,7 @@ describe('a secret file that git has', () => {
     expect(await net.notices()).toEqual([sentence])
   })
 
-  it("is told for the password of a Hydra's user", async () => {
+  it("is reported for the password of a Hydra's user", async () => {
     const password = { file: join(net.root, 'alice.password') }
     const hydra = { enable: true, admin: { userName: 'alice', password } }
     net.network(fakeNetwork([fakeMachine('ci', { deployment: { hydra } })], { form }))
@@ -52,7 +52,7 @@ describe('a secret file that git has', () => {
   })
 })
 
-describe('a plan tells of git', () => {
+describe('a plan reports on git', () => {
   const status = 'status --porcelain --untracked-files=no'
   const unpushed = 'rev-list --count @{upstream}..HEAD'
   const untracked = 'ls-files --others --exclude-standard -z -- hydra'
@@ -84,7 +84,7 @@ describe('a plan tells of git', () => {
   })
 })
 
-describe('a plan tells of stale jobs', () => {
+describe('a plan reports stale jobs', () => {
   it('that evaluate other network files', async () => {
     await net.init()
     const file = join(net.root, 'lab/other.nix')
@@ -92,7 +92,7 @@ describe('a plan tells of stale jobs', () => {
     const kept = { deployment: 'net', name: undefined, folder: '/', searchPath: [], args: {} }
     await modifyDeployment(net.ops, { ...kept, files: [file] })
     expect(await net.notices()).toEqual([
-      `${join(net.root, 'hydra/default.nix')} evaluates other files than this deployment; ${refresh}`,
+      `${join(net.root, 'hydra/default.nix')} evaluates files other than those of this deployment; ${refresh}`,
     ])
   })
 
@@ -127,7 +127,7 @@ describe('hydra jobs init after a kill', () => {
 })
 
 describe('jobs init and the evaluation from git', () => {
-  it('tells that it changed the setting, once', async () => {
+  it('reports once that it changed the setting', async () => {
     expect(await net.init()).toMatchObject({ fromGit: true, changedFromGit: true })
     expect(await net.init()).toMatchObject({ fromGit: true, changedFromGit: false })
   })

@@ -74,7 +74,7 @@ describe('the report of a NixOS machine', () => {
     ])
   })
 
-  it('tells what differs and what is left to do, in info and in check', async () => {
+  it('reports what differs and what is left to do, in info and in check', async () => {
     const web = fleet.machine('web')
     Object.assign(web, { bootDefault: initial, leftover: true, menuPending: true })
     web.owed.push('sshd.service')
@@ -82,8 +82,8 @@ describe('the report of a NixOS machine', () => {
     const notes = [
       `the next boot starts ${initial}, and not the system that runs`,
       'the activation of run r9 waits to be confirmed',
-      'an interrupted switch left /run/nixos/start-list; the next deploy mends that',
-      'the boot menu may lack the newest system; the next deploy mends that',
+      'an interrupted switch left /run/nixos/start-list; the next deploy fixes that',
+      'the boot menu may lack the newest system; the next deploy fixes that',
       'old code runs until a restart: sshd.service',
     ]
     expect((await info()).machines[0]?.system?.notes).toEqual(notes)
@@ -94,7 +94,7 @@ describe('the report of a NixOS machine', () => {
 })
 
 describe('leftovers of an interrupted switch', () => {
-  it('are in the plan, and the next deploy mends them', async () => {
+  it('are in the plan, and the next deploy fixes them', async () => {
     Object.assign(fleet.machine('web'), { leftover: true, menuPending: true })
     const { plan } = await deploy(ops, { ...standardRequest, dryRun: true })
     expect(plan.machines[0]?.items.map(({ subject, detail }) => [subject, detail])).toEqual([

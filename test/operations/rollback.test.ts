@@ -112,7 +112,7 @@ describe('rollback', () => {
     expect(fleet.machine('web')).toMatchObject({ current: pathOf('v1'), bootDefault: pathOf('v1') })
   })
 
-  it('stays on the present system if no login to the earlier one succeeds', async () => {
+  it('stays on the current system if no login to the earlier one succeeds', async () => {
     fleet.behave(pathOf('v1'), { locksOut: true })
     expect(await rollback()).toMatchObject([
       { outcome: 'failed', reason: expect.stringContaining('went back to its old system') },
@@ -171,7 +171,7 @@ describe('rollback', () => {
       expect(result).toMatchObject({
         outcome: 'failed',
         reason: expect.stringMatching(
-          /^machine 'web' went back to its earlier system, and was not rebooted: .*1 build runs/,
+          /^machine 'web' went back to its earlier system, but was not rebooted: .*1 build runs/,
         ),
         hint: expect.stringMatching(/^hydra-ops reboot --include web enters that system; .*--no-drain/),
       })
@@ -193,12 +193,12 @@ describe('rollback', () => {
     expect(fleet.events).toEqual([])
   })
 
-  it('is no verb for a Debian machine', async () => {
+  it('is not a verb for a Debian machine', async () => {
     ops.ssh.answer('read the facts of the machine', surveyOf({}))
     ops.nix.network = fakeNetwork([fakeMachine('db')])
     await deploy(ops, { ...standardRequest, until: 'create' })
     expect(await rollback({ selection: { include: ['db'] } })).toMatchObject([
-      { machine: 'db', outcome: 'failed', reason: expect.stringContaining('is no NixOS machine') },
+      { machine: 'db', outcome: 'failed', reason: expect.stringContaining('is not a NixOS machine') },
     ])
   })
 })

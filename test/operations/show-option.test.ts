@@ -112,7 +112,7 @@ describe('show-option', () => {
 
   it.each([
     [['networking.hostName', 'wbe'], "there is no machine 'wbe'", "did you mean 'web'?"],
-    [['services..nginx'], '"services..nginx" is no name of an option', 'write names as Nix does'],
+    [['services..nginx'], '"services..nginx" is not a name of an option', 'write names as Nix does'],
     [[], 'show-option needs the name of an option', 'hydra-ops show-option services lists the options below'],
     [['--physical', 'web', 'x'], '--physical shows all facts of a machine, and takes no option', ''],
   ])('refuses %j', async (argv, message, hint) => {

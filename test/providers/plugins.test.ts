@@ -96,20 +96,20 @@ describe('a plugin that cannot be used is refused, with the name of the fault:',
     ['nothing', 'export const x = 1', /its default export is not a provider/],
     ['no name', 'export default {}', /has no 'name'/],
     ['no words', provider('targetEnvs: []'), /has no 'targetEnvs'/],
-    ['words that are no texts', provider('targetEnvs: [1]'), /has no 'targetEnvs'/],
+    ['words that are not texts', provider('targetEnvs: [1]'), /has no 'targetEnvs'/],
     ['no answer', provider("makesMachines: 'yes'"), /has no boolean 'makesMachines'/],
     ['no schema', provider('handleSchema: {}'), /has no 'handleSchema' \(a zod schema\)/],
     ['no method', provider('destroy: undefined'), /has no method 'destroy'/],
-    ['a power that is none', provider("doctor: 'well'"), /has a 'doctor' that is no method/],
+    ['a power that is none', provider("doctor: 'well'"), /has a 'doctor' that is not a method/],
     ['half a power', provider('snapshots: { list() {} }'), /has no method 'snapshots\.create'/],
-    ['a console without methods', provider('console: true'), /has a 'console' that is no set of methods/],
+    ['a console without methods', provider('console: true'), /has a 'console' that is not a set of methods/],
     ['no module', provider('optionsNix: undefined'), /has no 'optionsNix'/],
     [
       'a lost module',
       provider("optionsNix: '/nowhere/options.nix'"),
-      /no absolute path of a file: \/nowhere/,
+      /not an absolute path of a file: \/nowhere/,
     ],
-    ['a key that is no name', provider("optionKey: 'a b'"), /'optionKey' that is no name of an option/],
+    ['a key that is not a name', provider("optionKey: 'a b'"), /'optionKey' that is not a name of an option/],
     [
       'a key of every machine',
       provider("optionKey: 'keys'"),
@@ -145,7 +145,7 @@ describe('a plugin that cannot be used is refused, with the name of the fault:',
     )
   })
 
-  it('a package.json that is no JSON', async () => {
+  it('a package.json that is not JSON', async () => {
     const place = pluginPackage(provider())
     writeFileSync(join(place, 'package.json'), '{')
     await expect(registry([place])).rejects.toEqual(refused(/package\.json cannot be used: /))

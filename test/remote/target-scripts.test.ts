@@ -43,7 +43,7 @@ describe('the text for a machine’s shell', () => {
   )
 
   it.each(['PATH', 'a-b', 'a b', '1st', ''])('cannot have a value called %j', (name) => {
-    expect(() => targetScript('services/mark', { [name]: 'x' })).toThrow('is no name for a value')
+    expect(() => targetScript('services/mark', { [name]: 'x' })).toThrow('is not a name for a value')
   })
 
   it('fails without a script with an error that names the file and the remedy', () => {

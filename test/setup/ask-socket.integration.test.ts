@@ -71,7 +71,7 @@ function ask({
 }
 
 describe('a socket asked as several users', () => {
-  it('gets the bytes, and its answer is told up to the wanted length', async () => {
+  it('gets the bytes, and its answer is shown up to the wanted length', async () => {
     await listen((request, socket) => socket.end(Buffer.concat([request, Buffer.from('answer')])))
     expect(await ask({ request: '00ff', wanted: '0102030405' })).toBe(`${me} 00ff616e73\n`)
   })
@@ -180,11 +180,11 @@ describe('a real PostgreSQL that is asked by its socket', () => {
       expect(await ask({ ...question, request: startupMessage(me, 'postgres') })).toBe(
         `${me} ${postgresqlWelcome}\n`,
       )
-      // The farewell is no answer for a server that refuses.
+      // The farewell is not an answer for a server that refuses.
       expect(await ask({ ...question, request: startupMessage('nobody', 'postgres') })).toMatch(
         new RegExp(`^${me} 45`),
       )
-      // A session writes into the log before it leaves this view.
+      // A session writes to the log before pg_stat_activity drops the session.
       const sessions = `select count(*) from pg_stat_activity
         where backend_type = 'client backend' and pid <> pg_backend_pid()`
       await expect.poll(() => cluster.sql(sessions), { timeout: 30_000 }).toBe('0')

@@ -79,7 +79,7 @@ describe('the emulation of other systems', () => {
     })
   })
 
-  it('is no task without emulated systems', () => {
+  it('is not a task without emulated systems', () => {
     expect(bindTask(binfmtTask)(taskMachine())).toBeUndefined()
   })
 })

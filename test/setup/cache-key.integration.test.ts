@@ -110,7 +110,7 @@ describe('the cache-key task with the real nix-store', () => {
     ],
     ['a key without its name', (file) => writeFileSync(file, aKey().replace(/^[^:]*/, ''))],
     ['a folder', (file) => mkdirSync(file)],
-  ])('refuses to touch a file that is no key: %s', async (_, put) => {
+  ])('refuses to touch a file that is not a key: %s', async (_, put) => {
     const folder = mkdtempSync(join(root, 'broken-'))
     const file = join(folder, 'cache.sec')
     put(file)

@@ -122,10 +122,10 @@ describe('further lines of nix.conf', () => {
     ['trusted-users = alice', 'use deployment.nix.trustedUsers'],
     ['binary-caches = https://a.example.org', 'use deployment.nix.substituters'],
     ['allowed-uris = https://a.example.org/', 'use deployment.nix.allowedUris'],
-    ['max-jobs=4', 'is no line of nix.conf'],
-    ['max-jobs', 'is no line of nix.conf'],
+    ['max-jobs=4', 'is not a line of nix.conf'],
+    ['max-jobs', 'is not a line of nix.conf'],
     ['include more.conf', 'write !include'],
-    ['cores = 1\rmax-jobs', 'is no line of nix.conf'],
+    ['cores = 1\rmax-jobs', 'is not a line of nix.conf'],
   ])('are refused when Nix would not read them or an option sets them: %j', (text, why) => {
     expect(() => options({ extraOptions: text })).toThrow(why)
   })

@@ -157,7 +157,7 @@ describe('the nix task on a stand-in', () => {
     const without = new LocalShellHost({ ...place, prefix: ['env', `PATH=${join(root, 'no-nix')}`] })
     await expect(wanted({ extraOptions: 'max-jobs = 4' }).apply(without, run)).rejects.toMatchObject({
       code: 'NO_NIX',
-      message: "machine 'local': nix-store is missing, although its package was to be installed",
+      message: "machine 'local': nix-store is missing, although its package should be installed",
     })
   })
 
@@ -299,7 +299,7 @@ describe('the record of a Nix that starts', () => {
     expect(await versionIn()).toMatch(/^\d+\.\d+/)
   })
 
-  it('tells of no Nix that stopped starting', async () => {
+  it('reports no Nix that stopped starting', async () => {
     await wanted().apply(real, run)
     writeFileSync(join(root, 'etc/nix/nix.conf'), 'max-jobs = many\n!include hydra-ops.conf\n')
     expect(await versionIn()).toBeUndefined()
@@ -339,7 +339,7 @@ describe('the record of a Nix that starts', () => {
     })
 
     it.each<[string, () => void]>([
-      ['tells its version', () => program('nix-store', `echo "nix-store (Nix) 2.8.0"\n${upgrade()}`)],
+      ['prints its version', () => program('nix-store', `echo "nix-store (Nix) 2.8.0"\n${upgrade()}`)],
       ['shows its settings', () => program('nix', `echo "system = x86_64-linux"\n${upgrade()}`)],
     ])('is not made when the upgrade comes while Nix %s', async (_, replaceNix) => {
       replaceNix()

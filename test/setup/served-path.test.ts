@@ -82,7 +82,12 @@ describe('a path that a cache serves', () => {
     ['an empty NAR of Hydra’s own', { Compression: 'xz' }, Buffer.of(), /the NAR is empty$/],
     ['another content', { Compression: 'none' }, Buffer.from('other'), /its NAR has the hash .* instead of /],
     ['half of it', { Compression: 'none' }, nar.subarray(0, 5), /its NAR has the hash .* instead of /],
-    ['another file than the hash says', { Compression: 'br', FileHash: base32(packed) }, nar, /has the hash/],
+    [
+      'a file with a hash other than the signed one',
+      { Compression: 'br', FileHash: base32(packed) },
+      nar,
+      /has the hash/,
+    ],
     [
       'a file that has its own hash, which nobody signed, and another NAR',
       { Compression: 'none', FileHash: base32(packed) },

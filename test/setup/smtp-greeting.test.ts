@@ -33,7 +33,7 @@ it('a refusal counts as a greeting', async () => {
 it.each([
   ['hangs up', server([], true), 'the connection was closed without a greeting'],
   ['talks of something else', server(['x'.repeat(20_000)]), 'the program on that port is not a mail server'],
-])('a server that %s is no mail server', async (_, other, why) => {
+])('a server that %s is not a mail server', async (_, other, why) => {
   await expect(ask(other)).rejects.toThrow(why)
   expect(other.stream.destroyed).toBe(true)
 })

@@ -29,7 +29,7 @@ export interface ContractSubject {
 
 const silent = taskRun()
 
-/** The limit of steps, which ends an apply that has more steps than any task should. */
+/** The maximum number of steps, which ends an apply that has more steps than any task should. */
 const mostCrashes = 150
 
 /** The time for all crashes: each is a whole attempt and another one, which take a minute under emulation. */
@@ -83,7 +83,7 @@ export function taskContract(subject: () => ContractSubject): void {
     await expectDone()
   })
 
-  it('sees each damage, and mends it', { timeout: crashesMs }, async () => {
+  it('sees each damage, and fixes it', { timeout: crashesMs }, async () => {
     await apply()
     for (const [name, script] of Object.entries(subject().damages)) {
       await remote(script)

@@ -71,7 +71,7 @@ describe('a command', () => {
     expect(lines.at(-1)).toBe('stdout: three')
   })
 
-  it('is no success when it is killed', async () => {
+  it('is not a success when it is killed', async () => {
     expect(await host.exec(['sh', '-c', 'kill -KILL $$'], remote())).toMatchObject({
       kind: 'exited',
       code: 137,

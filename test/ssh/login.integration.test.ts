@@ -144,7 +144,7 @@ describe('a host key', () => {
     await other.stop()
   })
 
-  it('counts as changed when it has another type than the pinned key, and is shown', async () => {
+  it('counts as changed when its type is not that of the pinned key, and is shown', async () => {
     const other = await startSshd({ hostKeyType: 'rsa' })
     const error = await connected(other.target({ hostKey: sshd.hostKey })).catch((thrown: unknown) => thrown)
     expect(error).toMatchObject({ code: 'HOST_KEY_CHANGED' })

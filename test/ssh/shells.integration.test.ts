@@ -26,7 +26,7 @@ function runBy(shell: string, script: string, stdin = ''): Promise<Ran> {
   const out = new FrameParser(nonce, (bytes) => stdout.push(bytes))
   const err = new FrameParser(nonce, (bytes) => stderr.push(bytes))
   return new Promise((resolve, reject) => {
-    // A closed folder on PATH otherwise turns "not found" into "not allowed".
+    // A closed folder on PATH would otherwise turn "not found" into "not allowed".
     const child = spawn(shell, ['-c', handed.words], { env: { PATH: '/usr/local/bin:/usr/bin:/bin' } })
     child.stdout.on('data', (chunk: Buffer) => out.push(chunk))
     child.stderr.on('data', (chunk: Buffer) => err.push(chunk))

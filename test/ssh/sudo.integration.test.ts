@@ -26,7 +26,7 @@ async function withHost(
   const target = sshd.target(privilegeEscalation === undefined ? {} : { privilegeEscalation })
   const host = await connected(target, password === undefined ? {} : { sudoPassword: async () => password })
   try {
-    // The first command finds the way to root.
+    // The first command finds out how to become root.
     expect(host.escalation).toBe('untried')
     await host.exec(['true'], remote())
     await action(host)
@@ -182,7 +182,7 @@ describe('sudo with a password', () => {
   })
 })
 
-describe('sudo that refuses for another reason than a password', () => {
+describe('sudo that refuses for a reason other than a password', () => {
   it.each([
     'sudo: sorry, you must have a tty to run sudo',
     'sudo: PAM account management error: Permission denied',

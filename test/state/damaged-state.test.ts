@@ -160,7 +160,7 @@ describe("a machine's file", () => {
     expect(seen).toMatchObject([{ uuid, machines: { web: { allocation: machineRecord().allocation } } }])
   })
 
-  it('is left alone when it is no machine of hydra-ops', async () => {
+  it('is left alone when it is not a machine of hydra-ops', async () => {
     const { store, file } = await damaged(() => {}, { of: 'machine' })
     for (const name of ['web.json~', '.web.json.swp', 'notes'])
       writeFileSync(file.replace('web.json', name), 'mine')

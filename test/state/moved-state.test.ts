@@ -51,7 +51,7 @@ describe('a state of schema 1', () => {
     return { root, folder, store: await open(root) }
   }
 
-  it('has its files in the present state folder, although that was moved before', async () => {
+  it('has its files in the current state folder, although that was moved before', async () => {
     const { root, folder, store } = await migrated()
     const { machines } = await store.resolve('lab')
     expect(await store.problems()).toEqual([])
@@ -96,7 +96,7 @@ describe('a state of schema 1', () => {
     })
   })
 
-  it('is damaged, and not repaired by guessing, when its handles are no objects', async () => {
+  it('is damaged, and not repaired by guessing, when its handles are not objects', async () => {
     const { folder, store } = await migrated()
     const file = join(folder, 'state.json')
     const state: unknown = JSON.parse(readFileSync(file, 'utf8'))

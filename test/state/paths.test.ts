@@ -49,7 +49,7 @@ describe('paths in the state', () => {
     expect(toStored('/srv/state', join(folder, 'hydra.nix'))).toBe(join(folder, 'hydra.nix'))
   })
 
-  it('stay unchanged when they are no paths', () => {
+  it('stay unchanged when they are not paths', () => {
     for (const entry of ['<nixpkgs>', 'nixos-24.05', 'flake:nixpkgs']) {
       expect(toStored(checkout(), entry)).toBe(entry)
       expect(fromStored('/srv/state', entry)).toBe(entry)

@@ -74,7 +74,7 @@ describe('a state of schema 3', () => {
     expect(await (await storeIn(root)).resolve('lab')).toMatchObject({ description: 'new', machines })
   })
 
-  it('is damaged, and not repaired by guessing, when its tasks are no records', async () => {
+  it('is damaged, and not repaired by guessing, when its tasks are not records', async () => {
     const { file, store } = await older()
     const { machine, ...rest } = z
       .looseObject({ machine: z.looseObject({}) })

@@ -53,7 +53,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     })
   },
 
-  /** Takes the lock of the whole store and keeps it until it is killed. */
+  /** Takes the lock of the whole store, and keeps the lock until this process is killed. */
   async holdStore() {
     const store = await storeIn(root, { operator })
     await store.allocating(DeploymentUuid.parse(randomUUID()), run, async () => {
@@ -95,7 +95,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
           )
           let port = 20_000
           while (taken.has(port)) port += 1
-          // Another process otherwise takes the same port between the look and the write.
+          // Another process would otherwise take the same port between the look and the write.
           await sleep(Math.random() * 5)
           await held.putMachine(MachineName.parse(`m${index}`), machineRecord({ index, allocation: port }))
         })

@@ -210,7 +210,7 @@ describe('things that a task made and that the options no longer name', () => {
     expect(await runTasks(host, [left()], pruning)).toMatchObject([{ kind: 'done' }])
   })
 
-  it('are told beside a drift', async () => {
+  it('are reported beside a drift', async () => {
     records = recorded
     const both = task('projects', { state: { drifted: 'it differs', leftOver: old } })
     const notes = planTasks(await probeTasks(host, [both], context())).map(({ note }) => note)

@@ -180,7 +180,7 @@ describe('an operator', () => {
     expect(await enters(alice)).toBe('done')
   })
 
-  it('is no obstacle when it vanished hours ago', async () => {
+  it('is not an obstacle when it vanished hours ago', async () => {
     await beingSetUp(alice)
     const longAgo = new Date(Date.now() - 3 * 3_600_000)
     utimesSync(file, longAgo, longAgo)

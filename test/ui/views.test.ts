@@ -298,7 +298,7 @@ it('deployments are listed with the facts of the state', () => {
   expect(deploymentsView({ deployments: [row], problems: [] }, true)).toBe('u\t(none)\t\t2\tlibvirt, ssh')
 })
 
-it('findings name the command that mends them', () => {
+it('findings name the command that fixes them', () => {
   const findings = [
     { id: 'kvm', level: 'note' as const, what: 'there is no /dev/kvm' },
     {

@@ -64,7 +64,7 @@ sub lacks_user {
     $text =~ s/^[ \t]*[#;].*\n?//mg;
     $text =~ s/\\\n/ /g;
     my $dynamic = last_value($text, 'DynamicUser') =~ /^(?:1|yes|y|true|t|on)\z/i;
-    # systemd itself makes the user and group of a dynamic user, and no others.
+    # systemd itself creates only the user and the group of DynamicUser=.
     my @users  = (($dynamic ? () : last_value($text, 'User')), last_value($text, 'SocketUser'));
     my @groups = (($dynamic ? () : last_value($text, 'Group')), last_value($text, 'SocketGroup'));
     push @groups, split ' ', join ' ', values_of($text, 'SupplementaryGroups');

@@ -108,7 +108,7 @@ sub pour {
     $out->flush or die "cannot write $path: $!\n";
 }
 
-# Stages a file and never follows a link: the folder may belong to another user than root.
+# Stages a file and never follows a link: the folder may belong to a user other than root.
 sub stage {
     my ($path, $want) = @_;
     my $new = staged_in(parent($path));

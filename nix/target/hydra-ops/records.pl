@@ -56,7 +56,7 @@ sub format_line {
     return '[' . join(',', @quoted) . ']';
 }
 
-# Parses the text of a whole file to a list of records. The last record tells the size of all others.
+# Parses the text of a whole file to a list of records. The last record gives the size of all others.
 sub parse_file {
     my ($text, $where) = @_;
     my $end = rindex $text, "\n", length($text) - 2;

@@ -72,7 +72,7 @@ sub wanted_paths {
 
 # --- done --------------------------------------------------------------------------------------------------------
 
-# Refuses a machine of another deployment; otherwise the files of that deployment are removed as obsolete.
+# Refuses a machine of another deployment; otherwise the files of that deployment would be removed as obsolete.
 sub refuse_other_owner {
     my ($deployment) = @_;
     my $owner = Files::read_bytes("$own/owner") // return;

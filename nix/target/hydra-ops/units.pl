@@ -51,8 +51,8 @@ my %wanted_by = (
     swap => 'swap.target', mount => 'local-fs.target', automount => 'local-fs.target',
 );
 
-# Each call of systemctl otherwise reloads the manager, which takes seconds on a small machine. One reload follows for
-# all calls.
+# Each call of systemctl would otherwise reload the manager, which takes seconds on a small machine. One reload follows
+# for all calls.
 my @later = qw(--no-reload --quiet);
 
 # Enables units { name, text, is_first }: they start at boot by their [Install], or by the target of their kind.

@@ -19,7 +19,7 @@ const Data = z.object({
   machines: z.record(z.string(), z.record(z.string(), z.json())),
 })
 
-/** Returns sentences about what lets a Hydra build other derivations than a deploy of the network. */
+/** Describes causes for which a Hydra builds derivations other than those of a deploy. */
 export async function jobsNotices(
   ops: Ops,
   record: DeploymentRecord,
@@ -102,7 +102,7 @@ function staleFile(folder: string, path: string): string {
       ? `${file} is missing; ${refresh}`
       : `${folder} has no file for machine '${path.slice(0, -'.nix'.length)}'; ${refresh}`
   return path === 'default.nix'
-    ? `${file} evaluates other files than this deployment; ${refresh}`
+    ? `${file} evaluates files other than those of this deployment; ${refresh}`
     : `${file} is not the file of this version of hydra-ops; ${refresh}`
 }
 

@@ -66,7 +66,7 @@ function lines(text = ''): string[] {
   return text.split('\0').filter((line) => line !== '')
 }
 
-/** Refuses an address with a secret, because everybody can read an input of Hydra. The user of ssh is no secret. */
+/** Refuses an address with a secret, because everybody can read an input of Hydra. The user of ssh is not a secret. */
 export function refuseSecret(input: string, value: string): void {
   const [, scheme = '', authority = '', rest = ''] =
     /^\s*([a-z0-9+.-]+):\/\/([^/?#\s]*)(\S*)/i.exec(value) ?? []

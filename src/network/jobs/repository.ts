@@ -8,7 +8,7 @@ import { jobsFolder, writtenBy } from './written-by.js'
 /** The name of the folder with hydra-ops's own files, below the folder with the jobs. */
 const ownFolder = 'hydra-ops'
 
-/** The file that is written first, because it tells that the folder is of hydra-ops. */
+/** The file that is written first, because it shows that the folder belongs to hydra-ops. */
 export const settingsFile = `${ownFolder}/settings.json`
 
 /** Returns the root of the checkout of a git repository in which the path lies. */

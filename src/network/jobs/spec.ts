@@ -21,7 +21,7 @@ export interface SpecOptions {
   readonly folder: string
   /** The inputs of new jobsets, for which no other jobset of the network has a value. */
   readonly inputs: Readonly<Record<string, SpecInput>>
-  /** The inputs that all jobsets of the network get, in place of present values. */
+  /** The inputs that all jobsets of the network get, in place of current values. */
   readonly replaced: Readonly<Record<string, SpecInput>>
 }
 
@@ -144,8 +144,8 @@ function jobsetOf(inputs: Inputs, path: string, description: string, checkinterv
 function readSpec(text: string, shown: string): Spec {
   const spec = Spec.safeParse(jsonOf(text))
   if (spec.success) return spec.data
-  throw usageError(`${shown} is no list of jobsets: expected a JSON object of objects`, {
-    hint: 'mend the file, or move it away; hydra-ops hydra jobs init then writes a new one',
+  throw usageError(`${shown} is not a list of jobsets: expected a JSON object of objects`, {
+    hint: 'correct the file, or move it away; hydra-ops hydra jobs init then writes a new one',
   })
 }
 

@@ -176,7 +176,7 @@ function refuseWrong(flags: HydraFlags): void {
   }
 }
 
-/** Refuses flags of the other provider, which otherwise have no effect. */
+/** Refuses flags of the other provider, which would otherwise have no effect. */
 function refuseStray(flags: HydraFlags, provider: 'libvirtd' | 'none'): void {
   if (provider === 'libvirtd' && flags.targetHost !== undefined)
     throw usageError('--target-host is valid only with --provider none', {

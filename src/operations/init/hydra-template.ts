@@ -172,7 +172,7 @@ function indent(columns: number, lines: readonly string[]): string {
   return lines.map((line) => (line === '' ? '' : `${' '.repeat(columns)}${line}`)).join('\n')
 }
 
-/** Replaces newlines with spaces; a newline otherwise ends the comment. */
+/** Replaces newlines with spaces; a newline would otherwise end the comment. */
 function oneLine(text: string): string {
   return text.replaceAll(/[\n\r]+/g, ' ')
 }

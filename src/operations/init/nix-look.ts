@@ -19,8 +19,8 @@ export async function findNixpkgs({ local, signal }: Pick<Ops, 'local' | 'signal
 }
 
 /**
- * Refuses text that is no expression by itself, with only `pkgs` in scope. Such text ends the surrounding code in the
- * file, or fails there.
+ * Refuses text that is not an expression by itself, with only `pkgs` in scope. Such text ends the surrounding code in
+ * the file, or fails there.
  */
 export async function refuseBrokenExpression(
   { local, signal }: Pick<Ops, 'local' | 'signal'>,

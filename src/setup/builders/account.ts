@@ -65,7 +65,7 @@ export function authorizedKeys(
   return `# Written by hydra-ops (set-up task "${task}"); changes made here are overwritten.\n${lines.join('')}`
 }
 
-/** Looks at an account and at the abilities of its machine. */
+/** Looks at an account and at the capabilities of its machine. */
 export async function lookAtAccount(host: Host, { user, home }: Account, run: Run): Promise<Facts> {
   const values = { user, home, keys: keysFile({ home }), group: nixSocketGroup }
   return askMachine(

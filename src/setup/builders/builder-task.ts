@@ -22,7 +22,7 @@ import {
 } from './account.js'
 import { hasHome, homeFaults, lookAtHome, makeHome, removeHome, verifyHome } from './home-account.js'
 
-/** The account for logins, and the builder's abilities as the expression wants them. */
+/** The account for logins, and the builder's capabilities as the expression wants them. */
 interface OfferOptions extends Account, Logins {
   readonly kind: 'offer'
   readonly host: string
@@ -193,7 +193,7 @@ async function verifyBuilder(host: Host, options: BuilderTaskOptions, run: Run):
       user: options.user,
       features: [...(options.supportedFeatures ?? []), ...options.mandatoryFeatures],
     },
-    hint: 'check that nix-daemon.socket is active; hydra-ops setup run nix --redo writes the settings of Nix anew',
+    hint: 'check that nix-daemon.socket is active; hydra-ops setup run nix --redo rewrites the settings of Nix',
   }
   await runScript(host, question, run)
 }

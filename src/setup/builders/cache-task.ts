@@ -170,7 +170,7 @@ async function lookAtSample(host: Host, publicKey: string, run: Run): Promise<st
     what: 'build and sign a path',
     script: 'tasks/builder-cache/sample',
     values: { public: publicKey, root },
-    hint: `hydra-ops setup run nix --redo --on ${host.machine} writes the settings of Nix anew; they must include ${signingFile}`,
+    hint: `hydra-ops setup run nix --redo --on ${host.machine} rewrites the settings of Nix; they must include ${signingFile}`,
   }
   return fact(await askMachine(host, question, run), 'sample')
 }

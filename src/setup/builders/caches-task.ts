@@ -51,7 +51,9 @@ export function substituter({ key }: Pick<CacheUse, 'key'>, { host, hostKey }: U
   return `ssh-ng://${cacheUser}@${host}?priority=50&ssh-key=${coded(key.file)}&base64-ssh-public-host-key=${coded(hostKeyFile)}`
 }
 
-/** Returns the settings of Nix. They have `fallback`; a builder that is down otherwise ends every build (measured). */
+/**
+ * Returns the settings of Nix. They have `fallback`; a builder that is down would otherwise end every build (measured).
+ */
 export function cachesSettings(use: CacheUse): string {
   const keys = [...new Set(use.caches.map(({ publicKey }) => publicKey))]
   return `# Written by hydra-ops (set-up task "${cachesTask}"); changes made here are overwritten.
@@ -133,7 +135,7 @@ function fetchFailure(error: unknown, { machine }: Host, cache: UsedCache): unkn
   const [why, hint]: readonly [string, string] = /not signed by any of the keys/.test(said)
     ? [
         `the signature is not by the key ${nameOf(cache)}`,
-        `deploy '${cache.machine}': its set-up task 'builder-cache' tells the present key`,
+        `deploy '${cache.machine}': its set-up task 'builder-cache' reports the current key`,
       ]
     : /the settings of Nix do not name/.test(said)
       ? [

@@ -59,8 +59,8 @@ function ownOptions(
     ['max_servers', '25'],
     ['compress_num_threads', '0'],
     ['gc_roots_dir', gcRoots],
-    // hydra-server and hydra-send-stats ask this endpoint; otherwise hydra-send-stats warns every 30 s (read in its
-    // source).
+    // hydra-server and hydra-send-stats ask this endpoint; otherwise hydra-send-stats would warn every 30 s (read in
+    // its source).
     [
       'queue_runner_endpoint',
       runner === 'takes-builders' ? `http://127.0.0.1:${options.queueRunnerPort}` : undefined,
@@ -90,7 +90,7 @@ const noFeatures = '-'
 
 /**
  * Writes Hydra's own list of builders. The list is never /etc/nix/machines, because the daemon then sends its own
- * builds to localhost. Such a build waits for the daemon's own lock for ever (measured). The name is exactly
+ * builds to localhost. Such a build waits for the daemon's own lock forever (measured). The name is exactly
  * `localhost`, because every other name locks the store twice.
  */
 export function machinesFile(machines: readonly BuildMachine[], facts: HydraFacts): string {
@@ -106,8 +106,8 @@ function ownLine({ systems, cores, kvm }: HydraFacts): string {
 }
 
 /**
- * Lists the features of this machine: kernels need big-parallel, tests of NixOS the others. Otherwise builds are queued
- * for ever.
+ * Lists the features of this machine: kernels need big-parallel, NixOS tests need the others. Otherwise their
+ * builds would stay queued forever.
  */
 export function ownFeatures(kvm: boolean): string[] {
   return [...(kvm ? ['kvm'] : []), 'nixos-test', 'benchmark', 'big-parallel']
@@ -164,7 +164,7 @@ export function databaseUrl({ name, port }: Database, application: string | unde
   return `postgres://${hydraRole}@%2Frun%2Fpostgresql:${port}/${name}${query}`
 }
 
-/** Writes variables for a login shell; hydra-create-user otherwise looks for another database. */
+/** Writes variables for a login shell; hydra-create-user would otherwise look for another database. */
 export function shellProfile(database: Database, facts: Pick<HydraFacts, 'database' | 'runner'>): string {
   const variables = Object.entries(hydraEnvironment(database, facts)).filter(([name]) =>
     name.startsWith('HYDRA_'),

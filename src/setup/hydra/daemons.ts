@@ -103,7 +103,7 @@ function evaluator(input: HydraUnitsInput): Daemon {
     description: 'Hydra: evaluator',
     user: hydra,
     exec: ['hydra-evaluator', ...options],
-    // The evaluator ends with 1 when systemd stops it, so each stop otherwise leaves the unit `failed` (measured).
+    // The evaluator ends with 1 when systemd stops it, so each stop would otherwise leave the unit `failed` (measured).
     lines: [`ExecStopPost=${unlock}`, 'SuccessExitStatus=1', `WorkingDirectory=${hydraHome}`],
     environment: { PATH: programPath(input) },
     writes: [hydraHome, gcRoots],

@@ -170,7 +170,7 @@ export function diagnose(evidence: Evidence): string {
 /** Explains why builds wait although none is running. */
 function stuck({ runnable, building, unsupported, builders }: Queue): string | undefined {
   if (builders?.length === 0)
-    return 'no builder is connected to the queue runner: journalctl -u hydra-builder says more'
+    return 'no builder is connected to the queue runner: journalctl -u hydra-builder shows more'
   if (unsupported > 0) return noBuilderOffers
   if (runnable === 0 || building > 0) return undefined
   if (builders?.every(({ hasCapacity, stats }) => !hasCapacity && stats?.currentJobs === 0))

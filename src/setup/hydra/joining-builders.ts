@@ -4,9 +4,9 @@ import type { HydraFacts } from './package-facts.js'
 import { type DaemonSettings, gcRoots, hydraHome } from './settings.js'
 
 /**
- * Settings for the queue runner of Hydra since March 2026 and its builders. The programs end at an unknown setting, so
- * the files contain only settings that every version knows. (Keys, defaults and options: read in Hydra's source from
- * d92a6b69, 2026-03-17, to 14332fbf, 2026-08-21. Neither program could be run.)
+ * Settings for the queue runner of Hydra since March 2026 and its builders. The programs exit at an unknown
+ * setting, so the files contain only settings that every version knows. (Source of the keys, defaults and
+ * options: Hydra's code from d92a6b69, 2026-03-17, to 14332fbf, 2026-08-21. Neither program could be run.)
  */
 
 type TomlValue = string | number | boolean | readonly string[]
@@ -48,7 +48,7 @@ export interface OwnBuilder {
   readonly useSubstitutes: boolean
 }
 
-/** Describes this machine as a builder, by the options for localhost or else by all its abilities. */
+/** Describes this machine as a builder: by the options for localhost, or else by all its capabilities. */
 export function ownBuilder(
   { buildMachines, useSubstitutes }: Pick<HydraOptions, 'buildMachines' | 'useSubstitutes'>,
   { systems, cores, kvm }: Pick<HydraFacts, 'systems' | 'cores' | 'kvm'>,

@@ -6,8 +6,8 @@ import { type DaemonSettings, hasLiveLogs, liveLogsPort } from './settings.js'
 const runnerUnit = 'hydra-queue-runner.service'
 
 /**
- * Lists the ports of Hydra's services. A service whose port is taken ends and restarts for ever; hydra-server even ends
- * with status 0 (measured).
+ * Lists the ports of Hydra's services. A service whose port is taken exits and restarts forever; hydra-server
+ * even exits with status 0 (measured).
  */
 export function hydraPorts(
   {

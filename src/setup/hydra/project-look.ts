@@ -7,10 +7,10 @@ import { SeenJobset, SeenProject, targetProject } from './project-state.js'
 import { databaseValues } from './settings.js'
 import { type HydraTable, type Unread, unread, unreadable } from './unread-table.js'
 
-/** The list of the projects and jobsets that the task made; nothing else is ever taken away. */
+/** File that lists the projects and jobsets that the task made; the task removes no others. */
 export const madeFile = '/var/lib/hydra-ops/hydra-projects'
 
-/** Content of that list. */
+/** Content of that file. */
 export interface Made {
   readonly projects: ReadonlySet<string>
   /** `PROJECT:JOBSET`, as Hydra writes the name. */
@@ -158,7 +158,7 @@ export function leftOver({ made, projects, jobsets }: ProjectsSeen, options: Pro
   }
 }
 
-/** Names the left-over things in one sentence; undefined if there are none. */
+/** Describes the leftovers in one sentence; undefined if there are none. */
 export function leftOverText({ projects, jobsets, shared }: LeftOver): string | undefined {
   const names = [...projects.map((name) => `project '${name}'`), ...jobsets.map((name) => `jobset '${name}'`)]
   if (names.length === 0) return undefined

@@ -94,7 +94,7 @@ export const SeenJobset = z
   }))
 export type SeenJobset = z.infer<typeof SeenJobset>
 
-/** Returns the project after the task: the options, and Hydra's present values for all that they leave open. */
+/** Returns the project after the task: the options, and Hydra's current values for all that they leave open. */
 export function targetProject(
   name: string,
   options: ProjectOptions,

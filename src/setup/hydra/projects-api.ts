@@ -58,7 +58,7 @@ export class ProjectsApi {
   private async change(method: 'PUT' | 'DELETE', what: string, path: string, body?: unknown): Promise<void> {
     const answer = await this.session.request(method, path, body)
     if (answer.status === 200 || answer.status === 201) return
-    // A removal wants nothing to be there, so a second one has no work.
+    // A second removal succeeds, because its object is already gone.
     if (method === 'DELETE' && answer.status === 404) return
     throw this.refused(method === 'PUT' ? 'change' : 'remove', what, answer)
   }
@@ -76,6 +76,6 @@ function hintFor({ status, body }: HttpAnswer): string {
   if (body.includes('does not exist')) return 'deployment.hydra.users makes users; owner names one of them'
   if (body.includes('Dynamic RunCommand'))
     return 'hydra.conf no longer allows dynamic commands (dynamicruncommand); switch them off in the project first'
-  if (status >= 500 || status < 400) return 'journalctl -u hydra-server on the machine says more'
+  if (status >= 500 || status < 400) return 'journalctl -u hydra-server on the machine shows more'
   return 'hydra-ops deploy tries again'
 }

@@ -37,7 +37,7 @@ export async function signIn(
     if (await session.accepts(host.machine, name, await run.secret(password.name))) {
       const { userroles } = await session.currentUser(host.machine)
       if (userroles.includes('admin')) return session
-      run.log(`user '${name}' is no administrator in Hydra; user '${serviceUser}' signs in instead`)
+      run.log(`user '${name}' is not an administrator in Hydra; user '${serviceUser}' signs in instead`)
     } else run.log(`Hydra does not accept the ${password.what}; user '${serviceUser}' signs in instead`)
   }
   session.adopt(await serviceSession(host, login, table, run))
@@ -82,6 +82,6 @@ async function serviceSession(
   throw failure(
     'LOGIN',
     `machine '${host.machine}': user '${serviceUser}' cannot log in at ${server.address}:${server.port}: ${why}`,
-    { machine: host.machine, hint: 'journalctl -u hydra-server on the machine says more' },
+    { machine: host.machine, hint: 'journalctl -u hydra-server on the machine shows more' },
   )
 }

@@ -298,7 +298,7 @@ async function verifyProjects(host: Host, options: ProjectsTaskOptions, run: Tas
     if (wrong.length === 0) return
     throw failure(
       'HYDRA_API',
-      `machine '${host.machine}': Hydra shows other projects than the options: ${wrong.map(({ say }) => say).join('; ')}`,
+      `machine '${host.machine}': Hydra's projects differ from the options: ${wrong.map(({ say }) => say).join('; ')}`,
       { machine: host.machine, hint: 'hydra-ops setup run hydra-projects tries again' },
     )
   } finally {

@@ -307,8 +307,8 @@ async function signedInCache(
     pauseMs: pace.pauseMs,
     hint:
       options.cachePath === '/'
-        ? 'the cache of Hydra itself needs pixz (deployment.aptPackages = [ "pixz" ]); journalctl -u hydra-server says more'
-        : 'journalctl -u hydra-queue-runner on the machine says more',
+        ? 'the cache of Hydra itself needs pixz (deployment.aptPackages = [ "pixz" ]); journalctl -u hydra-server shows more'
+        : 'journalctl -u hydra-queue-runner on the machine shows more',
     evidence: async () => {
       const journal = await saidSince(host, since, run)
       const cause = causeIn(linesFor(journal, proofNames(stamp)), { ofBuild: false })

@@ -60,8 +60,8 @@ export function hydraSettings(machine: TaskMachine): HydraSettings | undefined {
 }
 
 /**
- * Returns the settings for a task that NixOS machines need too, because its result is no part of a configuration: keys,
- * users, a proof. `undefined` if the machine has no Hydra, or if a service of the machine does the work.
+ * Returns the settings for a task that NixOS machines need too, because its result is not part of a configuration:
+ * keys, users, a proof. `undefined` if the machine has no Hydra, or if a service of the machine does the work.
  */
 export function oneShotSettings(machine: TaskMachine, task: TaskId): HydraSettings | undefined {
   const { definition } = machine
@@ -145,7 +145,7 @@ export interface WebEntrance {
   readonly url: string
   /** TCP port of the machine that answers. */
   readonly port: number
-  /** Whether TLS ends on the machine; otherwise the port speaks plain HTTP, even for an https URL. */
+  /** Whether TLS ends on the machine; otherwise the port would speak plain HTTP, even for an https URL. */
   readonly encrypted: boolean
   /** Headers that the user's own proxy must add if our nginx does not. */
   readonly headers: Readonly<Record<string, string>>

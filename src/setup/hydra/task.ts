@@ -244,7 +244,7 @@ export async function verifyHydra(
   await waitUntil(host.machine, run, {
     what: "all of Hydra's services work",
     deadlineMs: workMs,
-    hint: 'journalctl -u "hydra-*" on the machine says more',
+    hint: 'journalctl -u "hydra-*" on the machine shows more',
     pauseMs: pace.pauseMs,
     evidence: () => newestLines(host, units, since, run),
     hopeless: () => serviceJournal.lastingCause(run),
@@ -268,7 +268,7 @@ export async function waitForWeb(
   pace: VerifyPace,
 ): Promise<void> {
   const { port } = settings.options
-  const hint = 'journalctl -u hydra-server -u hydra-init on the machine says more'
+  const hint = 'journalctl -u hydra-server -u hydra-init on the machine shows more'
   const first = [initUnit, 'hydra-server.service']
   const since = await machineTime(host, run)
   const serverJournal = new JournalWatch(host, { units: first }, since, pace)

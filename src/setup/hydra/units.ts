@@ -42,8 +42,8 @@ export const allHydraUnits: readonly string[] = [
 ]
 
 /**
- * Writes the unit of the database schema. The unit's tie to the database is Wants=. Requires= leaves all units down
- * after a stop and a start of PostgreSQL (measured). Restart= restores units that die meanwhile.
+ * Writes the unit of the database schema. Wants= ties the unit to the database. Requires= would leave all
+ * units down after a stop and a start of PostgreSQL (measured). Restart= restarts units that die meanwhile.
  */
 function initText(input: HydraUnitsInput): string {
   return unitText({

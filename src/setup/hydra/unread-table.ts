@@ -8,7 +8,7 @@ export interface HydraTable {
   readonly port: number
 }
 
-/** Reason why the database does not tell the content of Hydra, with a remedy. */
+/** Reason why the database does not show the content of Hydra, with a remedy. */
 export interface Unread {
   readonly unread: string
   readonly hint: string
@@ -20,11 +20,11 @@ export function unread({ database }: HydraTable, facts: Facts): Unread {
   return reason === ''
     ? {
         unread: `the database ${database} lacks the tables of Hydra`,
-        hint: 'systemctl restart hydra-init on the machine makes the tables',
+        hint: 'systemctl restart hydra-init on the machine creates the tables',
       }
     : {
         unread: `the database ${database} cannot be queried: ${reason}`,
-        hint: 'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql says more',
+        hint: 'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql shows more',
       }
 }
 

@@ -9,7 +9,7 @@ import type { WebEntrance } from './settings.js'
 /** Bounds of one answer. */
 export interface AnswerPace {
   readonly timeoutMs: number
-  /** Time after which the wait is told. */
+  /** Time after which the wait is reported. */
   readonly quietMs: number
 }
 

@@ -50,7 +50,7 @@ export async function proveSite(
   await waitUntil(host.machine, run, {
     what: `nginx answers at ${url}`,
     deadlineMs: answerMs,
-    hint: 'nginx -T on the machine shows all of its sites; journalctl -u nginx says more',
+    hint: 'nginx -T on the machine shows all of its sites; journalctl -u nginx shows more',
     wrong: async () => {
       for (const { at, part } of ways) {
         const { headers, body } = await get(markPath, at)

@@ -43,7 +43,7 @@ const enabledSite = `/etc/nginx/sites-enabled/${site}`
 const stagedFile = `/etc/nginx/.${site}.new`
 const ownFolder = '/etc/ssl/hydra-ops'
 
-/** Drop-in that restarts nginx: Debian's unit has no Restart, so a killed nginx otherwise stays dead. */
+/** Drop-in that restarts nginx: Debian's unit has no Restart, so a killed nginx would otherwise stay dead. */
 const restartDropIn = publicFile(
   '/etc/systemd/system/nginx.service.d/hydra.conf',
   '# Written by hydra-ops (set-up task "nginx")\n[Service]\nRestart=on-failure\nRestartSec=2\n',
@@ -252,7 +252,7 @@ async function enableSite(host: Host, settings: NginxOptions, run: Run): Promise
       : 'nginx could not be started'
   throw failure('NGINX', `machine '${host.machine}': ${why}`, {
     machine: host.machine,
-    hint: 'journalctl -u nginx on the machine says more',
+    hint: 'journalctl -u nginx on the machine shows more',
     detail: result.stderr.trim(),
   })
 }

@@ -32,7 +32,7 @@ const mappedUsers = [hydraUsers.hydra, hydraUsers.queueRunner, hydraUsers.www, '
 const usualMap = [...mappedUsers.map((user) => `${map} ${user} ${hydraRole}`)]
 
 /**
- * Drop-in that restarts PostgreSQL: Debian's unit has no Restart, so a killed postmaster otherwise stays dead
+ * Drop-in that restarts PostgreSQL: Debian's unit has no Restart, so a killed postmaster would otherwise stay dead
  * (measured).
  */
 const restartDropIn = publicFile(

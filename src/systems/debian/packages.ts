@@ -232,7 +232,7 @@ function aptFailed(host: Host, result: CommandResult, said: readonly string[]): 
     const names = [...new Set(unknown)].join(', ')
     return failure(
       'NO_PACKAGE',
-      `machine '${machine}': the apt sources of the machine do not have: ${names}`,
+      `machine '${machine}': the apt sources of the machine do not contain: ${names}`,
       {
         machine,
         detail,

@@ -32,7 +32,7 @@ export const home: System = {
   undoes: () => false,
 }
 
-/** Refuses options that need root, which otherwise do nothing. */
+/** Refuses options that need root, which would otherwise do nothing. */
 function refuseContents(definition: MachineDefinition): void {
   const { name, os, options } = definition
   const named = [

@@ -23,7 +23,7 @@ import { NixosTrial } from './trial.js'
 import { judgeSwitch, type Verdict } from './verdict.js'
 
 /**
- * Makes a system run so that no fault of the system locks anybody out. A guard on the machine goes back to the old
+ * Activates a system so that no fault of the system can lock anybody out. A guard on the machine goes back to the old
  * system unless a new login confirms the new system in time (docs/safety.md). The confirmed system is on trial: `keep`
  * makes the system the boot default. The record names the unit before the unit starts, so that a later process can
  * continue.
@@ -139,7 +139,7 @@ function actionFor(
   if (mode === 'dry-activate') return mode
   if (mode === 'boot') return 'none'
   if (mode === 'test' || always || again || seen.current !== path) return 'test'
-  // A system that runs already, and has nothing to mend, only has to become the boot default.
+  // A system that runs already, and has nothing to fix, only has to become the boot default.
   const sound = seen.leftovers.length === 0 && seen.failedUnits.length === 0 && seen.restarts.size === 0
   return sound ? 'none' : 'test'
 }

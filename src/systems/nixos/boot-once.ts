@@ -15,7 +15,7 @@ import { surveyNixos } from './survey.js'
 
 /** Times of a one-time boot in seconds. */
 export interface BootOnceTimes {
-  /** Uptime of the new system at which an unconfirmed boot ends by a reboot into the old system. */
+  /** Uptime of the new system at which an unconfirmed boot ends with a reboot into the old system. */
   readonly fallback: number
   /** Time without a login, after the reboot was asked for, until the provider cuts the power. */
   readonly hang: number
@@ -164,10 +164,14 @@ async function judge(
   const why = whyBack(seen, trouble)
   await forget(session, activation, true)
   await journal(session, 'boot-once.back', { data: why })
-  throw failure('WENT_BACK', `machine '${session.machine}' went back to its old system by a reboot: ${why}`, {
-    machine: session.machine,
-    hint: `hydra-ops console ${session.machine} --log`,
-  })
+  throw failure(
+    'WENT_BACK',
+    `machine '${session.machine}' went back to its old system by rebooting: ${why}`,
+    {
+      machine: session.machine,
+      hint: `hydra-ops console ${session.machine} --log`,
+    },
+  )
 }
 
 function whyBack({ state }: BootState, trouble: string): string {
@@ -256,7 +260,7 @@ async function prepare(going: BootingOnce, wish: Preparation): Promise<string | 
   if (followed.state.bootId === activation.bootId) return followed.state.files.get('prepared')
   throw failure('REBOOT', `machine '${machine}' was restarted while a boot of the new system was prepared`, {
     machine,
-    hint: 'deploy again; the deploy looks at the machine anew',
+    hint: 'deploy again; each deploy looks at the machine first',
   })
 }
 

@@ -30,7 +30,7 @@ export type BadEnd =
   | { readonly kind: 'unknown'; readonly why: string; readonly state: SwitchState }
   | { readonly kind: 'unkept'; readonly result: string | undefined }
 
-/** Makes the error of an activation; each one says which system runs, and which one the next boot starts. */
+/** Makes the error for an activation; each one says which system runs, and which one the next boot starts. */
 export function endOf(going: Going, end: BadEnd, log: readonly string[]): OpsError {
   const { machine } = going.session
   const facts = { machine, detail: log.join('\n') }
@@ -54,7 +54,7 @@ export function endOf(going: Going, end: BadEnd, log: readonly string[]): OpsErr
       return failure(
         'ACTIVATION_UNKNOWN',
         `machine '${machine}': the result of the activation is lost${'why' in end ? `: ${end.why}` : ''}${runs(end)}`,
-        { ...facts, hint: 'deploy again; the deploy looks at the machine anew' },
+        { ...facts, hint: 'deploy again; each deploy looks at the machine first' },
       )
   }
 }
@@ -65,7 +65,7 @@ function undone(going: Going, end: Extract<BadEnd, { kind: 'undone' }>, facts: F
   const { machine } = facts
   const [outcome = 'unknown', code = '?'] = (end.state.files.get('guard-result') ?? '').split(' ')
   const back = end.state.current === going.old
-  const way = outcome === 'reboot' ? ' by a reboot' : ''
+  const way = outcome === 'reboot' ? ' by rebooting' : ''
   if (back) {
     const also = code === '0' || code === '100' ? '' : ` (its own activation ended with status ${code})`
     return failure('WENT_BACK', `machine '${machine}' went back to its old system${way}${also}: ${end.why}`, {

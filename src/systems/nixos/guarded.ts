@@ -94,7 +94,7 @@ export async function goBack(going: Going, why: string): Promise<never> {
   return afterGuard(going, why)
 }
 
-/** Waits until the guard has gone back, maybe by a reboot. A new login then proves that the machine can be used. */
+/** Waits until the guard has gone back, maybe by rebooting. A new login then proves that the machine can be used. */
 export async function afterGuard(going: Going, why: string): Promise<never> {
   const { session, activation } = going
   session.run.log(`${why}; waiting until the old system is back`)

@@ -28,7 +28,8 @@ export function readSamples(lines: readonly string[]): ServiceSample[] {
 /**
  * Judges services after a switch. A switch returns 0 for a service in a crash loop, and such a service looks healthy
  * while it runs. The number of restarts counts therefore, and the state in the last sample. A service that ends by
- * itself with success each time is a periodic one. A service that was as bad before the switch is no fault of the switch.
+ * itself with success each time is a periodic one. A service that was as bad before the switch is not the fault of the
+ * switch.
  */
 export function judgeServices(
   before: readonly ServiceSample[],

@@ -28,8 +28,8 @@ function notesOf(seen: NixosSurvey): string[] {
     ...armed.map((run) => `the activation of run ${run} waits to be confirmed`),
     ...(leftovers.length === 0
       ? []
-      : [`an interrupted switch left ${leftovers.join(', ')}; the next deploy mends that`]),
-    ...(menuPending ? ['the boot menu may lack the newest system; the next deploy mends that'] : []),
+      : [`an interrupted switch left ${leftovers.join(', ')}; the next deploy fixes that`]),
+    ...(menuPending ? ['the boot menu may lack the newest system; the next deploy fixes that'] : []),
     ...(restartsOwed.length === 0 ? [] : [`old code runs until a restart: ${restartsOwed.join(', ')}`]),
     ...(restarts.size === 0
       ? []

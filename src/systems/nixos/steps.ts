@@ -83,7 +83,7 @@ export async function beginActivation(
   if (result.kind === 'exited' && (result.code === 76 || result.code === 77 || result.code === 78)) {
     throw failure('ACTIVATION', `machine '${machine}': nothing was switched: ${why}`, {
       machine,
-      hint: 'deploy again; the deploy looks at the machine anew',
+      hint: 'deploy again; each deploy looks at the machine first',
     })
   }
   throw commandFailure(result, { machine, what })

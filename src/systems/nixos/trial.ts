@@ -41,10 +41,10 @@ export class NixosTrial implements Trial {
     if (!this.bootedOnce) return goBack(this.going, why)
     const { session } = this.going
     await conclude(this.going, false)
-    session.run.log(`${why}; going back by a reboot`)
+    session.run.log(`${why}; going back by rebooting`)
     await rebootMachine(session)
     const { machine } = session
-    throw failure('WENT_BACK', `machine '${machine}' went back to its old system by a reboot: ${why}`, {
+    throw failure('WENT_BACK', `machine '${machine}' went back to its old system by rebooting: ${why}`, {
       machine,
       hint: `hydra-ops logs ${machine}`,
     })

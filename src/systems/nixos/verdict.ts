@@ -64,7 +64,7 @@ const meanings = new Map([
 
 /**
  * Returns the meaning of a status. A switch in Perl that breaks off ends with the number of its last failed system
- * call. The number can be any, so an error of D-Bus in the lines tells more than the status.
+ * call. The number can be any, so an error of D-Bus in the lines is better evidence than the status.
  */
 function meaning(code: number, log: readonly string[]): string {
   if (
@@ -87,7 +87,7 @@ function judgeNew(state: SwitchState, code: number, log: readonly string[]): Ver
   const units = [...new Set([...bad, ...(code === 4 ? named : [])])]
   if (units.length > 0) return { kind: 'degraded', why: `units failed: ${units.join(', ')}`, units, notes }
   if (code === 4) {
-    // No unit is failed after a reload that failed; the program's own lines tell more.
+    // No unit is failed after a reload that failed; the program's own lines show more.
     const why = 'switch-to-configuration ended with status 4, and no unit is failed: a reload may have failed'
     return { kind: 'degraded', why, units, notes }
   }

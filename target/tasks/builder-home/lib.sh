@@ -11,7 +11,7 @@ lines_of_keys() {
   grep "$@" -- "command=\"$script\"" "$keys_file" 2>/dev/null
 }
 
-# Ends the script for another user than $1, and for a home with a name that sshd does not understand.
+# Ends the script for a user other than $1, and for a home with a name that sshd does not understand.
 check_user() {
   if [ "$(id -un)" != "$1" ]; then
     echo "the login is that of user $(id -un), and not of $1" >&2

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Looks at the forced command of a Nix in a home, at its keys, and at the machine's abilities.
+# Looks at the forced command of a Nix in a home, at its keys, and at the machine's capabilities.
 # Prints `hash=` (of the script, `-` where it is missing), `key=` for each line of ours (the text after its command),
 # `system=`, `cores=` and `kvm=` (yes or no).
 say hash "$(hash_of "${script:?}")"

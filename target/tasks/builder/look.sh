@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Looks at the account with which other machines build here, and at this machine's abilities.
+# Looks at the account with which other machines build here, and at this machine's capabilities.
 # Values: user, home (of the user), keys (path of the keys that may log in), group (that may use the Nix daemon).
 # Prints `user=` (there or absent), `hash=` (of the keys, `-` where there are none), `system=`, `cores=`, `kvm=` (yes or
 # no), and `wrong=` with a sentence for each fault.

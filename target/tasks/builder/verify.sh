@@ -10,7 +10,7 @@ runuser -u "$user" -- env NIX_REMOTE=daemon nix-store --check-validity --print-i
   exit 1
 }
 settings=$(settings_of_nix) || settings=
-# There is nothing to compare without an answer of Nix; a build there tells more.
+# There is nothing to compare without an answer of Nix; a build there shows more.
 [ -n "$settings" ] || exit 0
 for pair in trusted-users:"$user" $(for each in $features; do echo "system-features:$each"; done); do
   printf '%s\n' "$settings" | grep -E "^${pair%%:*} = " | tr ' ' '\n' | grep -qxF -- "${pair#*:}" || {

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Marks a builder that gets no new builds, or takes the mark away.
+# Marks a builder that gets no new builds, or removes the mark.
 # Values: drained (folder of marks), name (of the builder), drains (true or false).
 : "${drained:?}" "${name:?}" "${drains:?}"
 lock_marks "$drained" || exit 1

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Builds a new derivation on one builder alone, by Nix' own way to builders, as the user who builds there.
 # Values:
-#   run_as      user of this machine; empty means the present one
+#   run_as      user of this machine; empty means the current one
 #   through     daemon; own, which is a store of its own; itself, which is the daemon without builders
 #   list        path of the list of builders
 #   name        name of the builder in the list

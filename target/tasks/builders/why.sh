@@ -5,7 +5,7 @@
 #   file        the file of this host that holds it
 #   store       NIX_REMOTE
 #   runs        yes for a queue runner, else no
-#   asks        user whose trust counts; empty means the present one
+#   asks        user whose trust counts; empty means the current one
 #   lists       paths for a queue runner whose unit names none
 #   drained     folder of marks
 #   gateway     path of a file that only a queue runner to which builders connect has

@@ -41,7 +41,7 @@ export function codeNumber(code: Code): string {
   return codes[code]
 }
 
-/** The part of VirtualBox that refuses: `SessionMachine` is a machine locked by this call. */
+/** Interfaces by the part of VirtualBox that refuses; `SessionMachine` is a machine locked by this call. */
 const interfaces = {
   SessionMachine: 'IMachine',
   MachineWrap: 'IMachine',

@@ -8,7 +8,7 @@ import type { Recorded } from './usage.js'
 
 /** The behaviour of this host and this VirtualBox, as a test chooses. */
 export interface Settings {
-  /** Whether the host has the driver; otherwise each call warns, and no machine starts. */
+  /** Whether the host has the driver; otherwise each call would warn, and no machine would start. */
   readonly driver: boolean
   /** Milliseconds before each answer. */
   readonly slowMs: number

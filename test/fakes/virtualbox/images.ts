@@ -119,7 +119,7 @@ export function growImage(medium: Medium, bytes: number): boolean {
 
 export type Probed = Pick<Medium, 'bytes' | 'format' | 'parent'> & { readonly uuid: string | undefined }
 
-/** Returns the facts in a file that is opened as a medium; undefined for a file that is no disk of VirtualBox. */
+/** Returns the facts in a file that is opened as a medium; undefined for a file that is not a disk of VirtualBox. */
 export function probeImage(path: string): Probed | undefined {
   const vdi = readVdi(path)
   if (vdi !== undefined) return { bytes: vdi.bytes, uuid: vdi.uuid, format: 'VDI', parent: undefined }

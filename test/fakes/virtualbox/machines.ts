@@ -37,7 +37,7 @@ export function createMachine(call: Call): Answer {
   const name = given.get('--name')
   if (name === undefined) throw misuse(call.recorded, 'createvm', 'Parameter --name is required')
   if ((given.get('--platform-architecture') ?? 'x86') !== 'x86')
-    throw unknown('another architecture than x86')
+    throw unknown('an architecture other than x86')
   const osType = given.get('--ostype') ?? given.get('--os-type')
   if (osType !== undefined && !isOsType(call.recorded, osType)) {
     throw new Refusal(errorLine('Unknown or invalid guest OS type given.'))

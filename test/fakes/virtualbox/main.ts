@@ -31,7 +31,7 @@ process.stdout.write(stdout)
 process.stderr.write(stderr)
 process.exitCode = exit
 
-/** Tells whether the caller asked for another language than that of the transcripts. */
+/** Tells whether the caller asked for a language other than that of the transcripts. */
 function isForeign(): boolean {
   const language = process.env.LC_ALL || process.env.LC_MESSAGES || process.env.LANG || 'C'
   return !/^(C|POSIX|en)/.test(language)

@@ -44,7 +44,7 @@ export function openMedium(call: Call, pathOrUuid: string, device: Medium['devic
     device === 'hdd'
       ? probeImage(path)
       : { bytes: statSync(path).size, uuid: undefined, format: 'RAW', parent: undefined }
-  if (found === undefined) throw unknown(`a file that is no disk: ${path}`)
+  if (found === undefined) throw unknown(`a file that is not a disk: ${path}`)
   const twin = call.store.registry.media.find(({ uuid }) => uuid === found.uuid)
   if (twin !== undefined) {
     throw refusal(

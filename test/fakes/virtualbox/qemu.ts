@@ -58,7 +58,7 @@ export const qemu: Engine = {
     const end = numberIn(join(folder, 'end'))
     if (end !== undefined) return end === 0 ? 'poweroff' : 'aborted'
     const keeperPid = numberIn(join(folder, 'keeper'))
-    // The keeper notes the end a moment after it.
+    // The keeper writes the file shortly after the end of QEMU, so a live keeper means no end yet.
     return keeperPid === undefined || alive(keeperPid) ? undefined : 'aborted'
   },
 

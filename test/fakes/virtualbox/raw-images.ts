@@ -43,7 +43,7 @@ export function internalCommand(call: Call): Answer {
   if (verb !== 'sethduuid' || path === undefined || call.words.more) {
     throw unknown(`internalcommands ${verb ?? 'without a verb'}`)
   }
-  if (!existsSync(path) || readVdi(path) === undefined) throw unknown('sethduuid of a file that is no VDI')
+  if (!existsSync(path) || readVdi(path) === undefined) throw unknown('sethduuid of a file that is not a VDI')
   const uuid = wanted ?? freshUuid()
   setVdiUuid(path, uuid)
   return answer(`UUID changed to: ${uuid}\n`)

@@ -51,7 +51,7 @@ export const leftOut: Readonly<Record<string, string>> = {
     '905-R-startvm-intnet-driverless',
     '906-R-startvm-natnetwork-driverless',
   ]),
-  ...because('another program than VBoxManage', ['547-vboxheadless-direct']),
+  ...because('a program other than VBoxManage', ['547-vboxheadless-direct']),
   ...because('the guest additions of a guest', ['873-G-showvminfo-running-with-additions']),
   ...because('the screen of a guest, whose mode depends on how far it booted', [
     '888-R-showvminfo-natpf-hostport-in-use',

@@ -181,7 +181,7 @@ describe('a running machine of the stand-in', () => {
     const pid = processOf(host.standIn.home, uuid) ?? 0
     const store = new Store(host.standIn.home)
     const session = store.session(uuid)
-    if (session === undefined) throw new Error('the machine does not run')
+    if (session === undefined) throw new Error('the machine is not running')
     store.saveSession(uuid, { ...session, state: 'starting', launching: true })
     expect(host.state(name)).toBe('aborted')
     expect(alive(pid)).toBe(false)

@@ -242,7 +242,10 @@ function heldBy(call: Call, machine: Machine, medium: Medium, kind: 'hdd' | 'dvd
   return addDifference(call, path, uuid, inCurrentSnapshot(call, machine, medium))
 }
 
-/** Finds the state of a disk with children in the current snapshot, where the machine's difference begins. */
+/**
+ * Finds the medium that a disk with children has in the current snapshot; the machine's difference begins
+ * there.
+ */
 function inCurrentSnapshot(call: Call, machine: Machine, medium: Medium): Medium {
   const current = allSnapshots(machine.rootSnapshot).find(({ uuid }) => uuid === machine.currentSnapshot)
   const kept = (current === undefined ? [] : attachedMedia(current.hardware)).flatMap(

@@ -59,7 +59,7 @@ export class Store {
     return this.registry.machines.flatMap(({ cfgFile }) => this.readMachine(cfgFile) ?? [])
   }
 
-  /** Reads a machine's settings; the paths of files in its folder follow the folder. */
+  /** Reads a machine's settings, and updates the paths of its files if its folder was moved. */
   readMachine(cfgFile: string): Machine | undefined {
     const machine = existsSync(cfgFile) ? readSettings(readFileSync(cfgFile, 'utf8')) : undefined
     if (machine === undefined || machine.cfgFile === cfgFile) return machine

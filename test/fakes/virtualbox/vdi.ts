@@ -64,7 +64,7 @@ function roundUp(offset: number): number {
   return Math.ceil(offset / mebibyte) * mebibyte
 }
 
-/** Reads the header of a VDI file; undefined where the file is no VDI. */
+/** Reads the header of a VDI file; undefined where the file is not a VDI. */
 export function readVdi(path: string): Vdi | undefined {
   const file = openSync(path, 'r')
   try {

@@ -46,7 +46,7 @@ describe('hydra/spec.json', () => {
 
   it.each(['{ "main": ', '[]', '{ "main": 1 }'])('is refused if it is %s', (text) => {
     expect(() => render({}, text)).toThrow(
-      'hydra/spec.json is no list of jobsets: expected a JSON object of objects',
+      'hydra/spec.json is not a list of jobsets: expected a JSON object of objects',
     )
   })
 
@@ -56,7 +56,7 @@ describe('hydra/spec.json', () => {
     )
   })
 
-  it('tells the inputs that its jobsets have', () => {
+  it('reports the inputs that its jobsets have', () => {
     const text = JSON.stringify({ a: { inputs: { x: {} } }, b: { inputs: { y: {} } }, c: {} })
     expect([...inputsIn(text, '')]).toEqual(['x', 'y'])
     expect([...inputsIn(undefined, '')]).toEqual([])

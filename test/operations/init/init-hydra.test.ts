@@ -199,7 +199,7 @@ describe('the package of init hydra', () => {
     expect(text('other.nix')).toMatch(/^ {2}network\.nixpkgs = <nixpkgs>;$/m)
   })
 
-  it('is refused in the words of Nix when it is no expression', async () => {
+  it('is refused in the words of Nix when it is not an expression', async () => {
     nix = (argv) =>
       ended(1, argv.includes('--parse') ? "warning: x\nerror: syntax error, unexpected ';'\n" : '')
     await expect(init({ admin: 'alice', package: 'a; b = 1' })).rejects.toMatchObject({

@@ -61,7 +61,7 @@ it('the provider looks for bridges in each plan, also of a machine with unchange
 it.each([
   ['br1', "machine 'web': deployment.libvirtd.networks: this host has no bridge 'br1'"],
   ['eth0', "machine 'web': deployment.libvirtd.networks: 'eth0' is not a bridge"],
-])('an interface that is no bridge is refused before anything is made: %s', (bridge, message) => {
+])('an interface that is not a bridge is refused before anything is made: %s', (bridge, message) => {
   expect(() => refuseMissingBridges('web', ['lan', { bridge }], interfaces)).toThrow(
     expect.objectContaining({ message, exitCode: 2 }),
   )

@@ -220,7 +220,7 @@ describe('a machine that runs while its state folder is moved', () => {
     expect((await session.provider.inspect(wanted, session.run)).kind).toBe('running')
   })
 
-  it('is refused when it writes to other files than those at the new place', async () => {
+  it('is refused when it writes to files other than those at the new place', async () => {
     const resource = await made()
     await session.provider.start(resource, session.run)
     renameFolder(state, `${state}.away`)

@@ -70,7 +70,7 @@ describe('the files that a domain names', () => {
     ]),
   })
 
-  it('are those at the present place of the state folder; files elsewhere stay', () => {
+  it('are those at the current place of the state folder; files elsewhere stay', () => {
     expect(placedFacts(facts, resource)).toMatchObject({
       move: { from: '/old', to: '/new' },
       credential: `/new/deployments/${uuid}/disks/web/identity.tmpfiles`,

@@ -46,7 +46,7 @@ describe('a plan', () => {
     expect(await session.provider.plan(wanted, session.run)).toEqual([])
   })
 
-  it('sees changes by hand, and mends them', async () => {
+  it('sees changes by hand, and reverts them', async () => {
     const resource = await make()
     const xml = join(session.folder, 'edited.xml')
     const text = await session.virsh('dumpxml', '--inactive', resource.name)
@@ -309,7 +309,7 @@ describe('a libvirt that does not answer', () => {
     })
   })
 
-  it('is found by doctor, with the command that mends it', async () => {
+  it('is found by doctor, with the command that fixes it', async () => {
     const asRoot = createLibvirtProvider({
       local: {
         run: (argv, given) =>

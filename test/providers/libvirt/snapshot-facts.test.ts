@@ -45,7 +45,7 @@ describe('the description of a snapshot', () => {
   it.each([
     "<memory snapshot='external' file='/m'/>",
     "<disks><disk name='vda' snapshot='external'/></disks>",
-  ])('tells that something of it lies beside the disks: %s', (parts) => {
+  ])('reports that something of it lies beside the disks: %s', (parts) => {
     expect(parseSnapshotXml(snapshot(parts))).toMatchObject({ external: true, devices: [] })
   })
 

@@ -89,7 +89,7 @@ describe('the disks of a restored machine', () => {
     expect(details).toEqual(['disk 1 GiB → 2 GiB', 'disk data 1 GiB → 2 GiB'])
   })
 
-  it('are on the image at its present place', async () => {
+  it('are on the image at its current place', async () => {
     const resource = await make({ baseImageIdentity: 'nocloud' })
     await create(resource)
     await session.provider.start(resource, session.run)
@@ -150,7 +150,7 @@ describe('a snapshot that cannot be restored as a whole', () => {
   })
 })
 
-describe('a disk that is no qcow2 file', () => {
+describe('a disk that is not a qcow2 file', () => {
   it('keeps a snapshot from being made, and the error says where the disk may come from', async () => {
     const raw = join(session.folder, 'raw.img')
     writeFileSync(raw, Buffer.alloc(1024 ** 2))

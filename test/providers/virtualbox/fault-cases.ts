@@ -37,7 +37,7 @@ export function faultCases({ name, open, options }: Subject): void {
           message: expect.stringContaining('--no-such-option'),
         })
         expect(await settingsOf(session, made.handle.uuid)).toBe(before)
-        // The change is due as before, and the machine as it was is as wanted.
+        // The changes stay due for the new config, and the machine still matches its old config.
         expect(await session.provider.plan(wrong, session.run)).toMatchObject([
           { detail: 'memory 64 → 128 MiB' },
           { detail: 'vCPU 1 → 2' },

@@ -21,7 +21,7 @@ afterAll(() => session?.dispose())
 const { make, plan, destroy } = machinesOf(() => session)
 
 describe('options of VBoxManage that the user adds', () => {
-  it('that VirtualBox forgets are no change for ever: --nat-localhostreachable1 reads back as on', async () => {
+  it('that VirtualBox forgets are no change forever: --nat-localhostreachable1 reads back as on', async () => {
     const made = await make({ vmFlags: ['--nat-localhostreachable1', 'off'] })
     session.behave('pretend', 'restarted')
     const shown = await session.vbox('showvminfo', made.handle.uuid, '--machinereadable')

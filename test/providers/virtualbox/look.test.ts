@@ -79,7 +79,7 @@ describe('the list of disks', () => {
     expect(media[1]?.parent).toBe('2abed391-1567-4712-8ca2-620020042386')
   })
 
-  it('tells which disk a file with differences belongs to', () => {
+  it('finds which disk a file with differences belongs to', () => {
     const child = media[1]?.location ?? ''
     expect(ownerOf(child, media, new Set(['/srv/vms/d1.vdi']))).toBe('/srv/vms/d1.vdi')
     expect(ownerOf(child, media, new Set(['/srv/vms/other.vdi']))).toBeUndefined()

@@ -66,7 +66,7 @@ describe('the log of a machine', () => {
   const said =
     'NAT#0: configuration error: failed to set up redirection of 2222 to 22. Probably a conflict with existing services or other rules\n'
 
-  it('tells which port another program has, although the start succeeded', () => {
+  it('reports which port another program has, although the start succeeded', () => {
     expect(
       lostPorts(log(`00:00:01.2 ${said}`), [
         { host: 2222, guest: 22 },
@@ -75,7 +75,7 @@ describe('the log of a machine', () => {
     ).toEqual([2222])
   })
 
-  it('does not tell of a port that is wanted no more', () => {
+  it('does not report a port that is no longer wanted', () => {
     expect(lostPorts(log(said), [{ host: 2224, guest: 22 }])).toEqual([])
   })
 

@@ -71,7 +71,8 @@ const beyondTypes = [
 /** Returns the values for an option, without those that the test of the schema's own rules has. */
 function valuesFor(name: string): unknown[] {
   const apart = new Set(beyondTypes.map((options) => JSON.stringify(Reflect.get(options, name))))
-  // Nix takes a path in place of a set for a file with a module. A file that cannot be read ends the whole evaluation.
+  // Nix imports a path in place of a set as a module. A file that cannot be read would end the whole
+  // evaluation.
   const isPath = (value: unknown) => typeof value === 'string' && value.startsWith('/')
   return values.filter(
     (value) => !apart.has(JSON.stringify(value)) && !(name === 'hostOnly' && isPath(value)),
@@ -81,7 +82,7 @@ function valuesFor(name: string): unknown[] {
 describe('options.nix of VirtualBox, evaluated by Nix,', () => {
   optionsContract(declared, optionsNix, valuesFor)
 
-  it('leaves rules about several values, which are no types, to the schema', async () => {
+  it('leaves rules about several values, which are not types, to the schema', async () => {
     expect(await differences(declared, optionsNix, beyondTypes)).toEqual(
       beyondTypes.map(
         (options) => `${JSON.stringify(options)}: the schema refuses it and the module does not`,

@@ -43,7 +43,7 @@ export interface Session {
 }
 
 export interface SessionChoices {
-  /** Another VBoxManage than the stand-in, with a folder that it sees under the same path. */
+  /** A VBoxManage other than the stand-in, with a folder that it sees under the same path. */
   readonly other?: { readonly folder: string; readonly program: string }
   readonly behaviour?: readonly string[]
   readonly networks?: string

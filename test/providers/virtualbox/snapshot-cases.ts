@@ -83,7 +83,7 @@ export function snapshotCases({ name, open, options }: Subject): void {
         await restore(made, 'one')
         await expect(remove(made, 'one')).rejects.toMatchObject({
           code: 'SNAPSHOT_NEEDED',
-          message: expect.stringContaining('two and the present state'),
+          message: expect.stringContaining('two and the current state'),
           hint: expect.stringContaining('snapshot delete two'),
         })
         await remove(made, 'two')
@@ -196,7 +196,7 @@ export function snapshotCases({ name, open, options }: Subject): void {
         await destroy(made)
       })
 
-      it('have the newer identity: the seed is no part of a snapshot', async () => {
+      it('have the newer identity: the seed is not part of a snapshot', async () => {
         const made = await make()
         await take(made, 'one')
         const uuidOf = async (path: string) => (await media()).find(({ location }) => location === path)?.uuid
@@ -251,7 +251,7 @@ export function snapshotCases({ name, open, options }: Subject): void {
         const cloned = await session.registry()
         await expect(destroy(made)).rejects.toMatchObject({
           code: 'DISK_IN_USE',
-          message: expect.stringContaining('builds on its disk'),
+          message: expect.stringContaining('is based on its disk'),
         })
         expect(await session.registry()).toEqual(cloned)
         expect(existsSync(made.handle.disk)).toBe(true)

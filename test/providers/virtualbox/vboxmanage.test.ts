@@ -78,7 +78,7 @@ describe('the answer of VBoxManage', () => {
     expect(failureOf('237').message).toMatch(/status 1/)
   })
 
-  it('names the cause after progress: the second and third error tell more than the first', () => {
+  it('names the cause after progress: the second and third error explain more than the first', () => {
     expect(failureOf('322').message).toBe(
       "Failed to clone medium; Could not create the clone medium '/srv/vms/c1.vdi'.; VDI: cannot create image '/srv/vms/c1.vdi' (VERR_ALREADY_EXISTS)",
     )

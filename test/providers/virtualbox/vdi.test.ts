@@ -20,7 +20,7 @@ it('the size of a VDI file is read from its header, in whole MiB', () => {
 it.each([
   ['short', 'QFI'],
   ['long', 'QFI'.padEnd(4096, 'x')],
-])('a %s file that is no VDI has no such size', (_, text) => {
+])('a %s file that is not a VDI has no such size', (_, text) => {
   const path = join(folder, 'disk.qcow2')
   writeFileSync(path, text)
   expect(vdiBytes(path)).toBeUndefined()

@@ -189,7 +189,7 @@ rm -f /etc/nix/hydra-ops-signing.conf; ${forget}; systemctl try-restart nix-daem
     state.b1['builder-cache'] = known
   })
 
-  it('tells a Nix that does not read the settings', async () => {
+  it('reports a Nix that does not read the settings', async () => {
     await deploy()
     await sh('b1', 'sed -i /signing/d /etc/nix/nix.conf')
     await restartDaemon(machines.b1)
@@ -244,7 +244,7 @@ systemctl try-restart nix-daemon.service`,
     await cacheTask().apply(host('b1'), run)
   })
 
-  it('tells a signature by another key than the known one', async () => {
+  it('reports a signature by a key other than the known one', async () => {
     const known = state.b1['builder-cache']
     state.b1['builder-cache'] = { ...known, publicKey: `lab-b1-builder-1:${'A'.repeat(43)}=` }
     await cachesTask().apply(host('ci'), run)
@@ -259,7 +259,7 @@ systemctl try-restart nix-daemon.service`,
     await cachesTask().verify(host('ci'), run)
   })
 
-  it('tells a Nix that does not read the settings', async () => {
+  it('reports a Nix that does not read the settings', async () => {
     await sh('ci', 'sed -i /caches/d /etc/nix/nix.conf')
     await expect(cachesTask().verify(host('ci'), run)).rejects.toMatchObject({
       code: 'BUILDER_CACHE',
@@ -269,7 +269,7 @@ systemctl try-restart nix-daemon.service`,
     await sh('ci', 'echo "!include hydra-ops-caches.conf" >> /etc/nix/nix.conf')
   })
 
-  it('hinders no build while the builder is down, and tells why the proof fails', async () => {
+  it('hinders no build while the builder is down, and says why the proof fails', async () => {
     await machines.stopSshd()
     try {
       await expect(build('ci')).resolves.toMatch(/^\/nix\/store\//)
@@ -301,7 +301,7 @@ systemctl try-restart nix-daemon.service`,
       'gpasswd -a nix-cache nix-users > /dev/null',
       /user 'nix-cache' may not use the Nix daemon/,
     ],
-  ])('tells a %s', async (_, damage, mend, message) => {
+  ])('reports a %s', async (_, damage, mend, message) => {
     await sh('b1', damage)
     try {
       await expect(cachesTask().verify(host('ci'), run)).rejects.toMatchObject({

@@ -117,7 +117,7 @@ describe.each<BuilderReader>(['queue runner', 'daemon'])('a drain before a reboo
 })
 
 describe('the builds on builders', () => {
-  it('are told with their age, by the connections of ssh to the very login', async () => {
+  it('are reported with their age, by the connections of ssh to the very login', async () => {
     const pretend = (words: string) =>
       spawn('bash', ['-c', 'exec -a "$1" sleep 300', 'bash', words], { stdio: 'ignore' })
     const serve = 'nix-store --serve --write'

@@ -159,7 +159,7 @@ rm answered`
     expect(await machines.b1.sh(daemon)).toBe('oixd')
   })
 
-  it('tells a command that does not enter Nix', async () => {
+  it('reports a command that does not enter Nix', async () => {
     const broken = homeTask({ wrapper: ['/home/alice/bin/missing'] })
     await broken.apply(alice(), run)
     await expect(broken.verify(alice(), run)).rejects.toMatchObject({
@@ -169,7 +169,7 @@ rm answered`
     await homeTask().apply(alice(), run)
   })
 
-  it('tells a login of another user, and changes nothing', async () => {
+  it('reports a login of another user, and changes nothing', async () => {
     await expect(homeTask({ sshUser: 'bob' }).apply(alice(), run)).rejects.toMatchObject({
       detail: 'the login is that of user alice, and not of bob',
       hint: expect.stringContaining('deployment.targetUser = "bob"'),
@@ -182,7 +182,7 @@ rm answered`
     expect(() => onB1(builder({ cache: { enable: true } }))).toThrow('a Nix in a home has no daemon')
   })
 
-  it('is taken away again, and leaves the user and the other keys', async () => {
+  it('is removed again, and leaves the user and the other keys', async () => {
     state.b1.builder = await homeTask().apply(alice(), run)
     const gone = task(bindTask(builderTask), onB1({ enable: false }))
     expect(gone.stage).toBe('withdraw')

@@ -113,7 +113,7 @@ describe("the operator's Nix without a daemon", () => {
     ])
   })
 
-  it('builds on no host with another key than the pinned one', async () => {
+  it('builds on no host with a key other than the pinned one', async () => {
     await machines.changeHostKey()
     try {
       await expect(prove({ name, sshConfig })).rejects.toMatchObject({
@@ -151,7 +151,7 @@ describe("the operator's Nix daemon", () => {
     expect(await prove({ ...alice, list: hostList })).toHaveLength(2)
   })
 
-  it('is told to have built elsewhere if it chose another builder of that list', async () => {
+  it('is reported to have built elsewhere if it chose another builder of that list', async () => {
     const { line } = entry()
     const other = 'ssh://nix-builder@other'
     await write(hostList, `${line}\n`)

@@ -78,7 +78,7 @@ describe('the key pair for builders', () => {
     expect(first.publicKey).toMatch(/^ssh-ed25519 \S+$/)
   })
 
-  it('is no file of somebody else: what is no key stays, and is told', async () => {
+  it('is left to its owner: a line that is not a key stays, and is reported', async () => {
     await machines.ci.sh('echo mine > /etc/hydra/builders-key/key')
     await expect(keyTask().apply(machines.ci.host, run)).rejects.toThrow(/make the key pair for builders/)
     expect(await machines.ci.sh('cat /etc/hydra/builders-key/key')).toBe('mine')
@@ -107,7 +107,7 @@ describe('the account for builds', () => {
     },
   }))
 
-  it('offers the abilities of the machine, and those of the expression in their place', async () => {
+  it('offers the capabilities of the machine, and those of the expression in their place', async () => {
     const bare = await accountTask({ enable: true, for: ['ci'] }).apply(machines.b1.host, run)
     const cores = await machines.b1.sh('nproc')
     expect(bare.entry).toMatch(
@@ -159,7 +159,7 @@ describe('the account for builds', () => {
     )
   })
 
-  it('tells a daemon that does not trust the account', async () => {
+  it('reports a daemon that does not trust the account', async () => {
     await machines.b1.sh('sed -i "s/ nix-builder//" /etc/nix/nix.conf')
     await expect(accountTask().verify(machines.b1.host, run)).rejects.toMatchObject({
       detail: expect.stringContaining("nix-builder is not among the trusted-users of this machine's Nix"),
@@ -254,7 +254,7 @@ describe('the list of builders', () => {
       () => machines.restoreHostKey(),
       /'127\.0\.0\.1' shows another host key than the pinned one|the host key of '127\.0\.0\.1' is not known/,
     ],
-  ])('tells a %s', async (_, damage, mend, message) => {
+  ])('reports a %s', async (_, damage, mend, message) => {
     await verify()
     await damage()
     try {
@@ -295,7 +295,7 @@ describe('the proof of a builder', () => {
     expect(await listTask().apply(machines.ci.host, run)).toMatchObject({ drained: '' })
   })
 
-  it('tells a feature that the Nix of the builder lacks', async () => {
+  it('reports a feature that the Nix of the builder lacks', async () => {
     await deploy({ ...builder(), supportedFeatures: ['onb'] })
     await expect(verify()).rejects.toMatchObject({
       code: 'BUILDER_BUILD',
@@ -306,7 +306,7 @@ describe('the proof of a builder', () => {
     await deploy()
   })
 
-  it('tells a daemon that does not trust the login', async () => {
+  it('reports a daemon that does not trust the login', async () => {
     await machines.b1.sh('sed -i "s/ nix-builder//" /etc/nix/nix.conf')
     await restartDaemon(machines.b1)
     await expect(verify()).rejects.toMatchObject({

@@ -111,7 +111,7 @@ describe('the question about a build of a queue runner', () => {
     })
   })
 
-  it('refuses a file that is no derivation, and a missing path', async () => {
+  it('refuses a file that is not a derivation, and a missing path', async () => {
     const absent = '/nix/store/00000000000000000000000000000000-x.drv'
     await expect(why(absent)).rejects.toMatchObject({
       code: 'NO_DERIVATION',
@@ -262,7 +262,7 @@ describe('the question about a build of a Nix without a daemon', () => {
     }
   })
 
-  it('tells a list that its user may not read, and one that is missing', async () => {
+  it('reports a list that its user may not read, and one that is missing', async () => {
     const path = await derivation('riscv64-linux')
     try {
       await machines.ci.sh(

@@ -35,7 +35,7 @@ describe('a change of an option', () => {
     ['another package of nix-serve', { nixServe: { package: store('b') } }],
     ['another database', { database: { name: 'ci' } }],
     ['a builder', { buildMachines: [{ hostName: 'b.example.org', systems: ['x86_64-linux'] }] }],
-  ])('is no reason to run nginx’ task again: %s', (_, hydra) => {
+  ])('is not a reason to run nginx’ task again: %s', (_, hydra) => {
     expect(inputs(nginxTask, hydra)).toBe(inputs(nginxTask, {}))
   })
 
@@ -56,11 +56,11 @@ describe('a change of an option', () => {
     ['the proof', { probe: false }],
     ['the garbage collector', { gc: { automatic: true } }],
     ['whom the daemon trusts', { trustedUsers: ['alice'] }],
-  ])('is no reason to start Hydra’s daemons again: %s', (_, hydra) => {
+  ])('is not a reason to start Hydra’s daemons again: %s', (_, hydra) => {
     expect(inputs(hydraTask, hydra)).toBe(inputs(hydraTask, {}))
   })
 
-  it('is no reason to run nix-serve and the proof again, which depend on their own options', () => {
+  it('is not a reason to run nix-serve and the proof again, which depend on their own options', () => {
     const more = { extraConfig: 'x = 1', nginx: { enable: true, serverAliases: ['ci.example.org'] } }
     expect(inputs(nixServeTask, { nixServe: { enable: true }, ...more })).toBe(
       inputs(nixServeTask, { nixServe: { enable: true } }),

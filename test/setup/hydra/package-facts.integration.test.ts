@@ -219,7 +219,7 @@ describe('the examination of a package in the Nix store', () => {
     expect(calls()).toBe(2)
   })
 
-  it('is repeated for another package than the recorded one', async () => {
+  it('is repeated for a package other than the recorded one', async () => {
     await record(await look(), '/nix/store/11111111111111111111111111111111-hydra')
     await look()
     expect(calls()).toBe(2)
@@ -307,7 +307,7 @@ describe('the systems that a machine builds for', () => {
     expect(await systems()).toEqual(['x86_64-linux', 'aarch64-linux', 'i686-linux', 'builtin'])
   })
 
-  it('are told by a record of Nix, which then does not start', async () => {
+  it('come from a record of Nix, which then does not start', async () => {
     record(recorded)
     expect(await systems()).toEqual(['x86_64-linux', 'riscv64-linux', 'builtin'])
     expect(asked()).toBe(false)

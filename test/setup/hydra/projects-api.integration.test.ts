@@ -46,7 +46,7 @@ describe('a Hydra that fails', () => {
       { status: 302, headers: { location: 'http://other.example.org/' }, body: '' },
       /status 302, a redirect to http:\/\/other\.example\.org\/$/,
     ],
-  ])('is told in one sentence when it answers with %s', async (_, given, text) => {
+  ])('is reported in one sentence when it answers with %s', async (_, given, text) => {
     answer = given
     await expect(api.readProject('p')).rejects.toMatchObject({
       code: 'HYDRA_API',
@@ -55,14 +55,14 @@ describe('a Hydra that fails', () => {
     expect(asked).toEqual(['GET /project/p'])
   })
 
-  it('is told when it does not accept a change', async () => {
+  it('is reported when it does not accept a change', async () => {
     answer = { status: 500, body: '{"error":"You must specify a display name."}' }
     await expect(api.writeProject(project)).rejects.toThrow(
       "machine 'ci': Hydra does not let hydra-ops change project 'p': status 500, You must specify a display name.",
     )
   })
 
-  it('is told when nothing listens', async () => {
+  it('is reported when nothing listens', async () => {
     await new Promise((resolve) => server.close(resolve))
     await expect(api.readJobset('p', 'j')).rejects.toMatchObject({
       code: 'HYDRA_DOWN',

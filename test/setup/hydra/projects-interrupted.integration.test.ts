@@ -19,7 +19,10 @@ const network = { type: 'git', value: 'https://git.example.org/network.git main'
 const main = { nixExpression: { input: 'network', path: 'hydra/default.nix' }, inputs: { network } }
 const declarative = { file: 'hydra/spec.json', type: 'git', value: network.value }
 
-/** The projects before: `decl` becomes declarative, `back` ceases to be so, `old` and `fleet:gone` go. */
+/**
+ * The projects before the change: `decl` becomes declarative, `back` stops being declarative, `old` and
+ * `fleet:gone` are removed.
+ */
 const before = {
   fleet: { displayName: 'The fleet', jobsets: { main, gone: main } },
   decl: { jobsets: { one: main, two: main } },
@@ -167,7 +170,7 @@ describe('the projects of Hydra after a lost connection', () => {
 })
 
 describe('the list of the projects that hydra-ops made', () => {
-  it('loses a name that is gone, so that nobody else’s project of that name is ever taken away', async () => {
+  it('loses a name that is gone, so that nobody else’s project of that name is ever removed', async () => {
     sql('delete from projects')
     hydra.placeList('project old\njobset old one\nproject fleet\njobset fleet gone\n')
     const fleet = { fleet: { jobsets: { main } } }

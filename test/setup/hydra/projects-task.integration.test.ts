@@ -100,7 +100,7 @@ describe('projects and jobsets', () => {
     expect(row('enabled, hidden')).toBe('0|1')
   })
 
-  it('are told by name and value when they drift', async () => {
+  it('are reported by name and value when they drift', async () => {
     await converge({ fleet })
     postgres.sql("update jobsets set checkinterval = 5, nixexprpath = 'x.nix' where name = 'main'")
     const options = {
@@ -148,7 +148,7 @@ describe('projects and jobsets', () => {
     expect(postgres.sql('select count(*) from projects').trim()).toBe('0')
   })
 
-  it('are never taken away if somebody else made them', async () => {
+  it('are never removed if somebody else made them', async () => {
     postgres.sql(`insert into projects (name, displayname, owner) values ('theirs', 'Theirs', 'alice');
       insert into jobsets (name, project, emailoverride, nixexprinput, nixexprpath)
       values ('main', 'theirs', '', 'a', 'b')`)
@@ -182,7 +182,7 @@ describe('projects and jobsets', () => {
   })
 })
 
-describe('a database that does not tell the projects of Hydra', () => {
+describe('a database that does not show the projects of Hydra', () => {
   const shot = { fleet: { jobsets: { nightly: fleet.jobsets.nightly } } }
   const list = 'project old\njobset old one\nshot old one\n'
   const rows = () => postgres.sql('select name, displayname from projects order by name').trim()
@@ -191,13 +191,13 @@ describe('a database that does not tell the projects of Hydra', () => {
       'is down',
       { begin: () => postgres.down(), end: () => postgres.up() },
       'psql: error: connection to server on socket "',
-      'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql says more',
+      'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql shows more',
     ],
     [
       'refuses Hydra’s user',
       { begin: () => postgres.admit(false), end: () => postgres.admit(true) },
       'FATAL: Peer authentication failed for user "hydra"',
-      'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql says more',
+      'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql shows more',
     ],
     [
       'keeps a table from Hydra’s role',
@@ -206,7 +206,7 @@ describe('a database that does not tell the projects of Hydra', () => {
         end: () => postgres.sql('grant select on jobsetinputs to hydra'),
       },
       'ERROR: permission denied for table jobsetinputs',
-      'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql says more',
+      'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql shows more',
     ],
     [
       'has no tables',
@@ -215,7 +215,7 @@ describe('a database that does not tell the projects of Hydra', () => {
         end: () => postgres.sql('drop schema public; alter schema aside rename to public'),
       },
       'the database hydra lacks the tables of Hydra',
-      'systemctl restart hydra-init on the machine makes the tables',
+      'systemctl restart hydra-init on the machine creates the tables',
     ],
   ]
 

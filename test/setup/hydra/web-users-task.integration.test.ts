@@ -174,7 +174,7 @@ describe('a password', () => {
     expect(hash()).toBe(before)
   })
 
-  it('is no reason to touch another user', async () => {
+  it('is not a reason to touch another user', async () => {
     postgres.sql("insert into users (username, emailaddress, password) values ('carol', '', 'kept')")
     await wanted().apply(host, taskRun({ 'hydra-user-alice': 'hunter2' }))
     expect(postgres.sql("select password from users where username = 'carol'").trim()).toBe('kept')

@@ -246,14 +246,14 @@ describe('another site with a name of Hydra', () => {
     ['a port', 'listen 8090;'],
     ['an address', 'listen 127.0.0.1:80;'],
     ['a port that begins like ours', 'listen 8080;'],
-  ])('is no conflict when two foreign sites share %s, which Hydra does not have', async (_, listen) => {
+  ])('is not a conflict when two foreign sites share %s, which Hydra does not have', async (_, listen) => {
     for (const name of ['a-shop', 'b-shop'])
       put(`sites-enabled/${name}`, `server { ${listen} server_name hydra.example.org; }\n`)
     await wanted().apply(host, run)
     expect(await wanted().probe(host, run)).toBe('done')
   })
 
-  it('is no conflict when only the cache would have the name, and no cache is served', async () => {
+  it('is not a conflict when only the cache would have the name, and no cache is served', async () => {
     for (const name of ['a-shop', 'b-shop'])
       put(`sites-enabled/${name}`, 'server { listen 80; server_name cache.example.org; }\n')
     const nginx = { enable: true, cacheHostName: 'cache.example.org' }
@@ -262,7 +262,7 @@ describe('another site with a name of Hydra', () => {
     expect(await task.probe(host, run)).toBe('done')
   })
 
-  it('is no conflict when both sites have a name that Hydra does not have', async () => {
+  it('is not a conflict when both sites have a name that Hydra does not have', async () => {
     put('sites-enabled/a-shop', 'server { listen 80; server_name shop; }\n')
     put('sites-enabled/b-shop', 'server { listen 80; server_name shop; }\n')
     await wanted().apply(host, run)

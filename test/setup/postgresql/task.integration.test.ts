@@ -122,7 +122,7 @@ ${psql('select pg_reload_conf()')}`,
     expect(cluster.file('pg_hba.conf')).toMatch(/^local hydra all ident .*\nlocal hydra all reject\nlocal/)
   })
 
-  it('mends a line of its own that PostgreSQL rejects, as a crash may leave it', async () => {
+  it('fixes a line of its own that PostgreSQL rejects, as a crash may leave it', async () => {
     cluster.write('pg_hba.conf', withRule(debianHba, 'local hydra all nonsense'))
     await wanted().apply(host, run)
     expect(cluster.file('pg_hba.conf')).toBe(withRule(debianHba, 'local hydra all ident map=hydra-users'))

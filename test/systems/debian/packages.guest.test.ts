@@ -69,7 +69,7 @@ describe('the packages of a guest without a way out', () => {
 
   it('are named when no repository has them', async () => {
     await expect(install('no-such-package')).rejects.toMatchObject({
-      message: "machine 'guest': the apt sources of the machine do not have: no-such-package",
+      message: "machine 'guest': the apt sources of the machine do not contain: no-such-package",
     })
   })
 

@@ -73,7 +73,7 @@ describe('installPackages', () => {
     expect(existsSync(join(root, 'calls'))).toBe(false)
   })
 
-  it('mends dpkg, fetches the index, and installs the missing packages in one go', async () => {
+  it('repairs dpkg, fetches the index, and installs the missing packages in one go', async () => {
     expect(await installPackages(host, wanted('dash', 'jq=1.6', 'curl'), { proxy: undefined, run })).toEqual([
       'jq=1.6',
       'curl',
@@ -177,14 +177,14 @@ describe('installPackages', () => {
   })
 
   it.each([
-    ['E: Unable to locate package jq', "machine 'local': the apt sources of the machine do not have: jq"],
+    ['E: Unable to locate package jq', "machine 'local': the apt sources of the machine do not contain: jq"],
     [
       "E: Version '1.6' for 'jq' was not found",
-      "machine 'local': the apt sources of the machine do not have: jq",
+      "machine 'local': the apt sources of the machine do not contain: jq",
     ],
     [
       "E: Package 'jq' has no installation candidate",
-      "machine 'local': the apt sources of the machine do not have: jq",
+      "machine 'local': the apt sources of the machine do not contain: jq",
     ],
     [
       'E: Some packages could not be authenticated',

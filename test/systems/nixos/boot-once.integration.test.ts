@@ -171,7 +171,7 @@ describe('a one-time boot', () => {
     expect(machine.boot().system).toBe(old)
   })
 
-  it('is refused if the menu would start another system than the old one by default', async () => {
+  it('is refused if the menu would start a system other than the old one by default', async () => {
     await begin()
     machine.write(`${old}/bin/switch-to-configuration`, '#!/bin/sh\nexit 0\n', 0o755)
     machine.write('boot/grub/grub.cfg', `menuentry "x" {\nlinux x init=${machine.path(next)}/init\n}\n`)
@@ -268,7 +268,7 @@ describe('the removal of a one-time boot', () => {
     expect(machine.list(control)).toEqual(['nginx.service.d'])
   })
 
-  it('is no part of another run', async () => {
+  it('is not part of another run', async () => {
     await begin()
     await prepare()
     machine.write(`${bootOnceFolder}/run`, 'r7\n')

@@ -120,7 +120,7 @@ describe('a one-time boot', () => {
     machine.reboot = () => Object.assign(goBack(), { state })
     expect(await boot()).toMatchObject({
       code: 'WENT_BACK',
-      message: `machine 'web' went back to its old system by a reboot: ${why}`,
+      message: `machine 'web' went back to its old system by rebooting: ${why}`,
     })
     expect(removal()).toMatchObject({ menu: 'true' })
     expect(begun.journal.at(-1)).toBe('boot-once.back')

@@ -54,7 +54,7 @@ function begin(action: 'test' | 'none' = 'test'): Promise<void> {
   return beginActivation(machine.host, activation(), beginning, recordingRun())
 }
 
-/** Makes the garbage that `nix-collect-garbage -d` makes: the profile loses all generations but the present one. */
+/** Makes the garbage that `nix-collect-garbage -d` makes: the profile loses all generations but the current one. */
 function forgetGenerations(): void {
   const present = machine.link(systemProfile)
   for (const each of machine.list('nix/var/nix/profiles')) {

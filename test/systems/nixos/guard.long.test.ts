@@ -226,7 +226,7 @@ describe('the guard on a guest', () => {
     const { end, begun } = await guest.activate(next, {}, hopeless)
     expect(end, begun.lines.join('\n')).toMatchObject({
       code: 'WENT_BACK',
-      message: expect.stringContaining('went back to its old system by a reboot'),
+      message: expect.stringContaining('went back to its old system by rebooting'),
     })
     expect(await guest.look()).toMatchObject({ current: stubborn, booted: stubborn, bootDefault: stubborn })
   })

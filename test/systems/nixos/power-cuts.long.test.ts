@@ -24,7 +24,7 @@ function cutAt(place: Place, path: StorePath): Promise<void> {
   return deploys.stopAt(place, path, 'sleep 100000', () => deploys.guest.cutPower())
 }
 
-const menu = 'the boot menu may lack the newest system; the next deploy mends that'
+const menu = 'the boot menu may lack the newest system; the next deploy fixes that'
 const early = [...cuts.untilKeep, ...cuts.beforeProfile]
 
 describe('a power cut before the new system is the boot default', () => {

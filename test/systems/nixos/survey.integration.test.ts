@@ -100,7 +100,7 @@ it('reads the boot default of systemd-boot', async () => {
   expect((await look()).bootDefault).toBe(machine.path(first))
 })
 
-it('reads a machine that is no NixOS without an error', async () => {
+it('reads a machine without NixOS, and reports no error', async () => {
   machine.write('etc/os-release', 'ID=debian\n')
   expect(await look()).toMatchObject({
     current: undefined,
@@ -110,7 +110,7 @@ it('reads a machine that is no NixOS without an error', async () => {
   })
 })
 
-it('reads what the running system and a wanted one tell of themselves', async () => {
+it('reads what the running system and a wanted one say about themselves', async () => {
   const first = machine.system('first', { kernel: 'kernel 1' })
   const second = machine.system('second', { kernel: 'kernel 2' })
   machine.run(first)

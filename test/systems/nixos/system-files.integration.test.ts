@@ -30,11 +30,11 @@ it('reads a system in a store below another root, with the paths that the machin
   expect([...inhibitors]).toEqual([['dbus', '/nix/store/d']])
 })
 
-it('reads nothing from a folder that is no system', async () => {
+it('reads nothing from a folder that is not a system', async () => {
   expect(await readSystem(system)).toEqual({ version: undefined, parts: new Map(), inhibitors: new Map() })
 })
 
-it('does not follow a circle of links for ever', async () => {
+it('does not follow a circle of links forever', async () => {
   symlinkSync('/nix/store/a-nixos-system/initrd', join(system, 'kernel'))
   symlinkSync('/nix/store/a-nixos-system/kernel', join(system, 'initrd'))
   expect((await readSystem(system)).parts.size).toBe(0)

@@ -49,7 +49,7 @@ function waysOf({ decider, user, root }: WhyPlace): readonly [Way, ...Way[]] {
 }
 
 const lookMs = 120_000
-/** Deadline of one tiny build, with its login and two copies. */
+/** Deadline for one tiny build, with its login and two copies. */
 const buildMs = 300_000
 
 /** Finds the one cause that keeps a derivation from being built. */
@@ -109,7 +109,7 @@ async function factsOf(place: WhyPlace, path: string, run: Run): Promise<WhyFact
   const coded = fact(said, 'derivation')
   if (coded === '') throw noDerivation(where, path)
   const derivation = readDerivation(path, decoded(coded))
-  if (derivation === undefined) throw usageError(`${path} on ${where} is no derivation of Nix`)
+  if (derivation === undefined) throw usageError(`${path} on ${where} is not a Nix derivation`)
   if (runs && fact(said, 'gateway') === 'yes') throw takesBuilders(where)
   return { ...factsIn(said, place), derivation }
 }
@@ -132,7 +132,7 @@ async function askAt({ shell, where }: WhyPlace, question: RemoteScript, run: Ru
 
 function noNix(where: string): Error {
   return failure('NO_NIX', `${where} has no Nix`, {
-    hint: 'install one by hydra-ops setup run nix, or ask another machine with --machine NAME',
+    hint: 'install Nix with hydra-ops setup run nix, or ask another machine with --machine NAME',
   })
 }
 

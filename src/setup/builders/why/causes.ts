@@ -131,11 +131,11 @@ function badLine(facts: WhyFacts): Cause | undefined {
     kind: 'list',
     cause: `Nix cannot read one line, and therefore ${end}: ${fault.problem}`,
     line: `${fault.at}: ${shownLine(fault.line)}`,
-    remedy: 'correct the line; hydra-ops setup run builders --redo writes our own list anew',
+    remedy: 'correct the line; hydra-ops setup run builders --redo rewrites our own list',
   }
 }
 
-/** Tells a file with the wanted builder that an early Nix takes for a builder's name. */
+/** Returns the cause if an early Nix takes a file with the wanted builder for a builder's name. */
 function passedOverFile(facts: WhyFacts, demand: Demand): Cause | undefined {
   const [list] = facts.passedOver.filter((each) => 'takers' in matchBuilders(demand, builders(facts, [each])))
   if (list === undefined) return undefined
@@ -146,7 +146,7 @@ function passedOverFile(facts: WhyFacts, demand: Demand): Cause | undefined {
   }
 }
 
-/** Tells a list that may have the builder, and that the question could not read. */
+/** Returns the cause if a list that may have the builder could not be read. */
 function unreadableList({ lists, decider, user }: WhyFacts): Cause | undefined {
   const shut = lists.find(({ unreadable }) => unreadable === true)?.place
   if (shut === undefined) return undefined
@@ -309,7 +309,7 @@ export function causeOfAttempts(facts: WhyFacts, attempts: readonly Attempt[]): 
   }
 }
 
-/** Tells a build on a builder that Nix chose for itself. */
+/** Returns the cause for a build on a builder that Nix chose for itself. */
 function builtElsewhere(facts: WhyFacts, name: string): Cause {
   const entries = builders(facts, facts.lists)
   return free(

@@ -62,7 +62,7 @@ function structured(json: string | undefined): z.infer<typeof Structured> | unde
 
 const escapes: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t' }
 
-/** Reads the arguments of the term `Name(…)`; returns `undefined` for a text that is no whole term. */
+/** Reads the arguments of the term `Name(…)`; returns `undefined` for a text that is not a whole term. */
 function termOf(text: string): readonly Term[] | undefined {
   const open: Term[][] = [[]]
   const tokens = /[A-Za-z]+(?=\()|"([^"\\]*(?:\\[\s\S][^"\\]*)*)"|([([])|([)\]])|,/y

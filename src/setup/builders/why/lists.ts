@@ -136,7 +136,7 @@ export function isLocalhost({ name }: Pick<Entry, 'name'>): boolean {
   return /^(?:ssh:\/\/|ssh-ng:\/\/)?localhost$/.test(name)
 }
 
-/** Address of a builder, as its name in a list tells it. */
+/** Address of a builder, as given by its name in a list. */
 export function addressOf(name: string): { readonly user: string | undefined; readonly host: string } {
   const [, user, host = ''] = /^(?:[a-z0-9+-]+:\/\/)?(?:([^@/]*)@)?([^/?:]*)/.exec(name) ?? []
   return { user, host }

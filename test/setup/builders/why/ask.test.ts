@@ -127,7 +127,7 @@ describe('the question why a derivation is not built', () => {
     expect(why).toMatchObject({ cause: "'b1' has no disk space left" })
   })
 
-  it('is answered by a good builder, and still tells the broken ones', async () => {
+  it('is answered by a good builder, and still reports the broken ones', async () => {
     const why = await whyNotBuilt(
       place({
         facts: machinesFile('ssh://nix@b1 x86_64-linux', 'ssh://nix@b2 x86_64-linux'),
@@ -147,7 +147,7 @@ describe('the question why a derivation is not built', () => {
     })
   })
 
-  it('tells a builder that the daemon chose instead of the one in question', async () => {
+  it('reports a builder that the daemon chose instead of the one in question', async () => {
     const why = await whyNotBuilt(
       place(
         {
@@ -218,7 +218,7 @@ describe('the question why a derivation is not built', () => {
     await expect(whyNotBuilt(place(answers), path, taskRun())).rejects.toMatchObject({
       code: 'NO_NIX',
       message: "machine 'ci' has no Nix",
-      hint: 'install one by hydra-ops setup run nix, or ask another machine with --machine NAME',
+      hint: 'install Nix with hydra-ops setup run nix, or ask another machine with --machine NAME',
     })
   })
 
@@ -281,7 +281,7 @@ describe('the question why a derivation is not built', () => {
   })
 
   it.each(['ssh://localhost', 'ssh-ng://localhost'])(
-    'tries %s by the own daemon of a queue runner, and tells of earlier Hydras',
+    'tries %s by the own daemon of a queue runner, and mentions earlier Hydras',
     async (name) => {
       const why = await whyNotBuilt(
         place(

@@ -236,7 +236,7 @@ describe('the facts about a derivation', () => {
     ],
   ]
 
-  it.each(cases)('tell the cause where it %s', (_, given, expected) => {
+  it.each(cases)('name the cause where it %s', (_, given, expected) => {
     expect(causeOf(given)).toMatchObject(expected)
   })
 
@@ -365,7 +365,7 @@ describe('real builds', () => {
     })
   })
 
-  it('tell a builder that the queue runner leaves alone after failures', () => {
+  it('report a builder that the queue runner leaves alone after failures', () => {
     const good: Attempt[] = entries(b1).map((entry) => ({ entry, built: true }))
     const reported = new Map([['ssh://nix-builder@b1', { currentJobs: 0, disabledFor: 184, failures: 2 }]])
     expect(causeOfAttempts(facts({ decider: 'queue runner', reported }), good)).toMatchObject({
@@ -374,7 +374,7 @@ describe('real builds', () => {
     })
   })
 
-  it('tell a login that works for another user of the machine', () => {
+  it('report a login that works for another user of the machine', () => {
     expect(causeOfAttempts(facts(), failed('the host key is not known', 'alice'))).toMatchObject({
       kind: 'attempt',
       cause: "the host key is not known, while a build there works as user 'alice'",
