@@ -41,7 +41,7 @@ export const make = async (name: string, made: UpdatedSystem = {}) =>
 export const unit = (name: string, program: string) => ({
   [`${name}.service`]: `[Service]\nExecStart=${program}\n`,
 })
-export const fails = { cmd: [{ cmd: ['false'], period: 0.1, timeout: 20, total: 0.1 }] }
+export const fails = { cmd: [{ cmd: ['false'], period: 60, timeout: 60, total: 60 }] }
 
 export const go = (
   changes: Record<string, unknown> = {},

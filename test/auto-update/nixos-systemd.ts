@@ -12,10 +12,12 @@ launch() {
   shift 3
   # A unit of systemd has a umask of its own.
   umask 022
-  rm -f "$units/$unit.code"
+  rm -f "$units/$unit.code" "$units/$unit.pid"
   : > "$units/$unit"
   export unit log units remains
-  setsid sh -c '"$@" >> "$log" 2>&1; echo $? > "$units/$unit.new"
+  # A program that ends at once must not remove its pid before the pid is noted.
+  setsid sh -c 'until [ -s "$units/$unit.pid" ]; do sleep 0.05; done
+"$@" >> "$log" 2>&1; echo $? > "$units/$unit.new"
 if [ -n "$remains" ]; then mv "$units/$unit.new" "$units/$unit.code"; else rm -f "$units/$unit" "$units/$unit.new" "$units/$unit.pid"; fi' sh "$@" > /dev/null 2>&1 < /dev/null &
   echo $! > "$units/$unit.pid"
 }

@@ -222,9 +222,14 @@ describe('an automatic update of a NixOS machine goes back to its old system', (
   })
 
   it('if Hydra cannot be reached from the new system', async () => {
-    offer(await make('no-network', { units: unit('network', 'touch /run/test/proof') }))
+    // The switch goes on once Hydra is down, so that the proof after the switch cannot be faster.
+    const waits = 'sh -c "mkdir /run/test/proof; until [ -e /run/test/proof/cut ]; do sleep 0.1; done"'
+    offer(await make('no-network', { units: unit('network', waits) }))
     const close = hydra.close.bind(hydra)
-    const cut = machine.namespace.sh('until [ -e /run/test/proof ]; do sleep 0.1; done').then(close)
+    const cut = machine.namespace
+      .sh('until [ -e /run/test/proof ]; do sleep 0.1; done')
+      .then(close)
+      .then(() => machine.namespace.sh(': > /run/test/proof/cut'))
     const first = await go()
     await expectBack('does not answer /: Failed to connect', first)
     await cut

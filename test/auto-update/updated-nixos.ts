@@ -326,8 +326,15 @@ sed -n 's,.*init=\\(/nix/store/[^ ]*\\)/init.*,\\1,p' /boot/grub/grub.cfg | head
     return JSON.parse(await this.namespace.sh('cat "$1"', updateResultFile))
   }
 
+  /** Waits until no guard runs: a guard ends a moment after the file with its result. */
+  async guardsEnded(): Promise<void> {
+    await this.namespace.sh(`left=600
+while ls /run/units/hydra-ops-guard-*.service > /dev/null 2>&1 && [ "$left" -gt 0 ]; do left=$((left - 1)); sleep 0.1; done`)
+  }
+
   /** Lists the files and units that no run may leave behind. */
   async leftovers(): Promise<string> {
+    await this.guardsEnded()
     return this.namespace.sh(`ls -d /run/hydra-ops/set-up-by /run/units/* /var/lib/hydra-ops/auto-update/attempt.json \\
   /var/lib/hydra-ops/auto-update/*.new /var/lib/hydra-ops/activations/*/armed \\
   /var/lib/hydra-ops/boot-once /etc/systemd/system.control/* /nix/var/nix/profiles/system-profiles/* /nix/var/nix/gcroots/hydra-ops/new-* \\
@@ -347,7 +354,7 @@ answers() { ssh-keyscan -T 1 -p ${port} 127.0.0.1 2> /dev/null | grep -q ssh-; }
 [ ! -e /run/test/sshd.pid ] || kill "$(cat /run/test/sshd.pid)" 2> /dev/null
 while answers; do sleep 0.1; done
 [ -e "/run/test/host-$1" ] || exit 0
-printf '%s\\n' 'Port ${port}' 'ListenAddress 127.0.0.1' "HostKey /run/test/host-$1" 'PidFile /run/test/sshd.pid' 'UsePAM no' > /run/test/sshd_config
+printf '%s\\n' 'Port ${port}' 'ListenAddress 127.0.0.1' "HostKey /run/test/host-$1" 'PidFile /run/test/sshd.pid' 'UsePAM no' 'MaxStartups 100' > /run/test/sshd_config
 /usr/sbin/sshd -f /run/test/sshd_config
 left=100
 until answers; do

@@ -10,10 +10,11 @@ import { HealthChecks } from '../../src/core/health-checks.js'
 import type { Run } from '../../src/core/run.js'
 import { type CheckFailure, runChecks } from '../../src/deploy/health.js'
 import { LocalShellHost } from '../fakes/local-shell-host.js'
+import { freePort } from '../fixtures/free-port.js'
 
 const fixtures = fileURLToPath(new URL('../fixtures/tls/', import.meta.url))
-/** One quick attempt, so that a failing check fails soon. */
-const once = { period: 0.01, timeout: 20, total: 0.5 }
+/** One attempt, so that a failing check fails soon; the attempt has enough time for its answer on a busy host. */
+const once = { period: 2, timeout: 20, total: 2 }
 /** The limits for a check that must succeed on a busy machine. */
 const patient = { period: 0.02, timeout: 20, total: 60 }
 
@@ -54,14 +55,6 @@ function standIn(name: string, body: string): void {
   writeFileSync(join(folder, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
 }
 
-/** Returns a closed port, which the test itself had a moment ago. */
-async function closedPort(): Promise<number> {
-  const server = createTcpServer()
-  const port = await listen(server)
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
 describe('the check cmd', () => {
   it('holds when the command ends with 0', async () => {
     expect(await check({ cmd: [{ ...patient, cmd: ['true'] }] })).toEqual([])
@@ -76,7 +69,7 @@ describe('the check cmd', () => {
   it('reports the exit and the output of the last attempt', async () => {
     const [failed] = await check({ cmd: [{ ...once, cmd: ['sh', '-c', 'echo out of order >&2; exit 3'] }] })
     expect(failed?.check).toBe('cmd: sh -c echo out of order >&2; exit 3')
-    expect(failed?.detail).toContain('the command ended with status 3: out of order (tried for 0.5 s)')
+    expect(failed?.detail).toContain('the command ended with status 3: out of order (tried for 2 s)')
   })
 
   it('goes by its description', async () => {
@@ -155,7 +148,7 @@ describe('the check http', () => {
   })
 
   it('reports that nobody listens', async () => {
-    const [failed] = await check({ http: [{ ...once, port: await closedPort() }] })
+    const [failed] = await check({ http: [{ ...once, port: await freePort() }] })
     expect(failed?.detail).toContain('ECONNREFUSED')
   })
 
@@ -185,7 +178,7 @@ describe('the check tcp', () => {
   })
 
   it('fails when nobody listens', async () => {
-    const port = await closedPort()
+    const port = await freePort()
     expect(await check({ tcp: [{ ...once, port }] })).toMatchObject([{ check: `tcp: localhost:${port}` }])
   })
 })
@@ -202,7 +195,7 @@ describe('the check systemd', () => {
     const [failed] = await check({ systemd: [{ ...once, unit: 'nginx.service' }] })
     expect(failed?.check).toBe('systemd: nginx.service')
     expect(failed?.detail).toBe(
-      'systemd: nginx.service: the unit is failed (tried for 0.5 s)\njournal: --no-pager -n 20 -u nginx.service',
+      'systemd: nginx.service: the unit is failed (tried for 2 s)\njournal: --no-pager -n 20 -u nginx.service',
     )
   })
 })

@@ -3,6 +3,7 @@ import { createConnection } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { failure, interrupted } from '../../src/core/errors.js'
+import { errnoOf } from '../../src/core/file-failure.js'
 import { MachineName } from '../../src/core/names.js'
 import { onAbort } from '../../src/core/on-abort.js'
 import type { CommandResult, Host, RemoteOptions, SshTarget } from '../../src/core/ssh.js'
@@ -122,7 +123,12 @@ async function run(argv: readonly string[], path: string, options: RemoteOptions
 
   let late = false
   const kill = () => {
-    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+    } catch (error) {
+      // All processes of the command have ended, and their output is yet to be read.
+      if (errnoOf(error) !== 'ESRCH') throw error
+    }
   }
   const deadline = setTimeout(() => {
     late = true

@@ -117,7 +117,7 @@ describe('a socket asked as several users', () => {
 
   it('may answer and never end: the answer counts', async () => {
     await listen((_, socket) => socket.write('a'))
-    expect(await ask({ request: '00', wanted: '61', seconds: 1 })).toBe(`${me} 61\n`)
+    expect(await ask({ request: '00', wanted: '61', seconds: 3 })).toBe(`${me} 61\n`)
   })
 
   it('may end no answer: its beginning does not count', async () => {

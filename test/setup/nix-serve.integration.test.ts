@@ -244,7 +244,10 @@ async function heldStore(): Promise<Daemon> {
       stdio: ['ignore', 'pipe', 'pipe'],
     }),
   )
-  await daemon.until('the database has its files', () => existsSync(databaseLog()))
+  // The index comes after the log, and needs a folder that may be written.
+  await daemon.until('the database has its files', () =>
+    [databaseLog(), databaseLog().replace(/wal$/, 'shm')].every((file) => existsSync(file)),
+  )
   return daemon
 }
 

@@ -200,12 +200,12 @@ describe('a cancelled command', () => {
     const running = host.script(
       `echo evidence >&2; sleep ${mark}`,
       [],
-      remote({ timeoutMs: 2_000, what: 'wait' }),
+      remote({ timeoutMs: 5_000, what: 'wait' }),
     )
     await expect(running).rejects.toMatchObject({
       code: 'DEADLINE',
       machine: 'web',
-      message: "machine 'web': cannot wait: the command did not end within 2 s",
+      message: "machine 'web': cannot wait: the command did not end within 5 s",
       detail: 'evidence',
     })
     await until('its processes are gone', () => processesWith(`sleep ${mark}`).length === 0)

@@ -115,7 +115,7 @@ describe('a password', () => {
       local: {
         run: (argv, options) => {
           asked.push(options.timeoutMs)
-          return patient.local.run(argv, { ...options, timeoutMs: 500 })
+          return patient.local.run(argv, { ...options, timeoutMs: 3_000 })
         },
       },
     }

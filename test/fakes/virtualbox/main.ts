@@ -27,9 +27,10 @@ const { stdout, stderr, exit } = await run(process.argv.slice(2), {
   },
   engine: words.includes('pretend') ? pretended : qemu,
 })
-process.stdout.write(stdout)
-process.stderr.write(stderr)
-process.exitCode = exit
+await new Promise((resolve) => process.stdout.write(stdout, resolve))
+await new Promise((resolve) => process.stderr.write(stderr, resolve))
+// A process that just ends may hang in Node's shutdown (nodejs/node#54918, once in thousands of runs).
+process.exit(exit)
 
 /** Tells whether the caller asked for a language other than that of the transcripts. */
 function isForeign(): boolean {

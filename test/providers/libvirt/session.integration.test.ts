@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { createLibvirtProvider } from '../../../providers/libvirt/index.js'
 import { localCommands } from '../../../src/exec/local-commands.js'
+import { freePort } from '../../fixtures/free-port.js'
 import { portHolder } from '../held-ports.js'
 import { carefully, madeMachines } from './made-machines.js'
 import { defineForeign, type Session } from './session.js'
@@ -115,15 +116,19 @@ describe('a port that a stranger holds', () => {
   })
 
   it('is replaced when the user chose it too, by a port of no other machine, and stays replaced', async () => {
-    const port = 29_991
+    const port = await freePort()
     const resource = await make({ forwardPorts: [{ host: port, guest: 80 }] })
     await takePort(port)
-    const handedOut = new Set([port + 1])
+    const next = 20_000 + ((port + 1) % 10_000)
+    const handedOut = new Set([next])
     const allocation = await session.provider.start(resource, session.run, async () => handedOut)
     const [forward] = allocation?.forwardPorts ?? []
-    expect(forward).toEqual({ host: port + 2, guest: 80, asked: port })
+    const host = forward?.host ?? 0
+    // Machines of other tests may have the ports that follow.
+    expect(forward).toEqual({ host: expect.any(Number), guest: 80, asked: port })
+    expect([port, next]).not.toContain(host)
     expect(session.logged).toContainEqual(
-      `another program holds port ${port} of 127.0.0.1; port 80 of the guest uses port ${port + 2} from now on`,
+      `another program holds port ${port} of 127.0.0.1; port 80 of the guest uses port ${host} from now on`,
     )
     const moved = { ...resource, allocation: allocation ?? resource.allocation }
     expect(await session.provider.plan(moved, session.run)).toEqual([])
@@ -134,7 +139,7 @@ describe('a port that a stranger holds', () => {
   it('is an error that names machine and port when it is opened in a running guest', async () => {
     const resource = await make()
     await session.provider.start(resource, session.run)
-    const port = 29_992
+    const port = await freePort()
     const { wanted } = await planned(resource, { forwardPorts: [{ host: port, guest: 80 }] })
     await takePort(port)
     await expect(session.provider.reconcile(wanted, options, session.run)).rejects.toMatchObject({

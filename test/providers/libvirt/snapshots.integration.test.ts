@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { LibvirtResource } from '../../../providers/libvirt/places.js'
 import type { Snapshots } from '../../../src/core/provider.js'
+import { freePort } from '../../fixtures/free-port.js'
 import { portHolder } from '../held-ports.js'
 import { readDisk, writeDisk } from './disk-content.js'
 import { carefully, madeMachines } from './made-machines.js'
@@ -193,11 +194,12 @@ describe('the memory that libvirt saved of a machine', () => {
 
 describe('the ports of a restored machine', () => {
   it('are others where another program has them now, and then the definition has the others', async () => {
-    const resource = await make({ forwardPorts: [{ host: 29_981, guest: 80 }] })
+    const port = await freePort()
+    const resource = await make({ forwardPorts: [{ host: port, guest: 80 }] })
     await session.provider.start(resource, session.run)
     await create(resource)
     await session.provider.stop(resource, { graceMs: 0 }, session.run)
-    const taken = [resource.allocation.sshPort, 29_981]
+    const taken = [resource.allocation.sshPort, port]
     for (const port of taken) await takePort(port)
     const allocation = await restore(resource)
     expect(allocation).toBeDefined()

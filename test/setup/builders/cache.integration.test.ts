@@ -83,7 +83,7 @@ async function build(on: 'ci' | 'b1', more = ''): Promise<string> {
     on,
     `cd /; export NIX_REMOTE=daemon
 nix-store --realise "$(nix-instantiate -E 'derivation { name = "path-${names}"; system = builtins.currentSystem;
-  builder = "/bin/sh"; args = [ "-c" "echo ${names} > $out" ]; }' 2> /dev/null)" ${more} 2> /tmp/said-${names}`,
+  builder = "/bin/sh"; args = [ "-c" "echo ${names} > $out" ]; }' 2> /dev/null)" ${more} 2> /var/tmp/said-${names}`,
   )
 }
 
@@ -121,7 +121,7 @@ rm -f /etc/nix/hydra-ops-signing.conf; ${forget}; systemctl try-restart nix-daem
     await deploy()
     expect(await signatures(before)).toContain(' lab-b1-builder-1:')
     expect(await signatures(await build('b1'))).toContain(' lab-b1-builder-1:')
-    const added = await sh('b1', 'cd /; echo added > /tmp/added; nix-store --add /tmp/added')
+    const added = await sh('b1', 'cd /; echo added > /var/tmp/added; nix-store --add /var/tmp/added')
     await deploy()
     expect(await signatures(added)).not.toContain('lab-b1-builder-1:')
   })
@@ -319,7 +319,7 @@ systemctl try-restart nix-daemon.service`,
     expect(await sh('ci', `${ssh} 'echo I am in; id' < /dev/null 2> /dev/null; true`)).not.toContain(
       'I am in',
     )
-    const unsigned = await sh('ci', 'cd /; echo mine > /tmp/mine; nix-store --add /tmp/mine')
+    const unsigned = await sh('ci', 'cd /; echo mine > /var/tmp/mine; nix-store --add /var/tmp/mine')
     await sh(
       'ci',
       `cd /; nix --extra-experimental-features nix-command store make-content-addressed ${unsigned} || true`,

@@ -86,12 +86,16 @@ export async function standInSystemctl(machine: RootNamespace): Promise<void> {
   await machine.standIn('systemctl', `[ "$*" = 'try-restart nix-daemon.service' ] || exit 0\n${restart}`)
 }
 
+/** Script that waits for the daemon, which makes its socket a moment before it listens there. */
+export const untilDaemonListens = `listens() { perl -MIO::Socket::UNIX -e 'exit !IO::Socket::UNIX->new(Peer => "/nix/var/nix/daemon-socket/socket")'; }
+for each in $(seq 300); do ! listens || break; sleep 0.1; done
+[ "$each" -lt 300 ]`
+
 /** Script that restarts the daemon without the settings of this host's environment. */
 const restart = `[ ! -e /run/nix-daemon.pid ] || kill "$(cat /run/nix-daemon.pid)" 2> /dev/null
 rm -f /nix/var/nix/daemon-socket/socket
 setsid env -u NIX_CONFIG nix-daemon > /var/log/nix-daemon.log 2>&1 < /dev/null & echo $! > /run/nix-daemon.pid
-for each in $(seq 300); do [ ! -S /nix/var/nix/daemon-socket/socket ] || break; sleep 0.1; done
-[ -S /nix/var/nix/daemon-socket/socket ]
+${untilDaemonListens}
 chgrp nix-users /nix/var/nix/daemon-socket; chmod 0770 /nix/var/nix/daemon-socket`
 
 const run = `/usr/sbin/sshd -f /etc/ssh/sshd_b1
@@ -117,6 +121,12 @@ ${run}`,
   return key
 }
 
+/**
+ * Ends sshd and waits for its end. It removes the file with its pid then, and frees its port. No init takes its exit
+ * status, so a zombie counts as gone.
+ */
 async function stopSshd(machine: RootNamespace): Promise<void> {
-  await machine.sh('kill "$(cat /run/sshd_b1.pid)"; rm -f /run/sshd_b1.pid')
+  await machine.sh(`pid=$(cat /run/sshd_b1.pid); kill "$pid"
+for each in $(seq 300); do grep -qs '^State:.[^ZX]' "/proc/$pid/status" || break; sleep 0.1; done
+[ "$each" -lt 300 ]; rm -f /run/sshd_b1.pid`)
 }

@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import { type AddressInfo, createServer as createSocketServer } from 'node:net'
+import { createServer as createSocketServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -8,6 +8,7 @@ import { healthProblems, unitsWithoutNixAccess, webProblem } from '../../../src/
 import { type HydraSettings, hydraSettings } from '../../../src/setup/hydra/settings.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
+import { freePort } from '../../fixtures/free-port.js'
 
 let folder: string
 let host: LocalShellHost
@@ -28,9 +29,9 @@ function standIn(name: string, body: string): void {
   writeFileSync(join(folder, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
 }
 
-/** Lets the real `timeout` wait for a second in place of its usual time. */
+/** Lets the real `timeout` wait for three seconds in place of its usual time. */
 function shortTimeout(): void {
-  standIn('timeout', 'shift; exec /usr/bin/timeout 1 "$@"')
+  standIn('timeout', 'shift; exec /usr/bin/timeout 3 "$@"')
 }
 
 function settings(hydra: Record<string, unknown>): HydraSettings {
@@ -43,8 +44,10 @@ function settings(hydra: Record<string, unknown>): HydraSettings {
 async function web(address: string, status: number): Promise<number> {
   const listening = createServer((_, response) => response.writeHead(status).end())
   server = listening
-  await new Promise<void>((resolve) => listening.listen(0, address, resolve))
-  return (listening.address() as AddressInfo).port
+  // The kernel may choose a port that has a listener at another address.
+  const port = await freePort()
+  await new Promise<void>((resolve) => listening.listen(port, address, resolve))
+  return port
 }
 
 describe('the health check of hydra-server', () => {

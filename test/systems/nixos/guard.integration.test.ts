@@ -7,7 +7,7 @@ import { ScratchNixos } from '../../fakes/scratch-nixos.js'
 import type { MadeSystem } from '../../fixtures/nixos-system/nixos-system.js'
 
 const owner = DeploymentUuid.parse('0b6f3a4e-6f0c-4d51-9f3e-2a1f5f7c1a01')
-const times = { ...usualTimes, watch: 0, watchLonger: 0, sample: 0, pause: 0, attempt: 5 }
+const times = { ...usualTimes, watch: 0, watchLonger: 0, sample: 0, pause: 0, attempt: 60 }
 const folder = '/var/lib/hydra-ops/activations/r1'
 const due = { due: '0' }
 
@@ -195,7 +195,7 @@ describe('the guard', () => {
     const sleep = '#!/bin/sh\n[ "$1" != 120 ] || kill -TERM $PPID\nexec /bin/sleep "$1"\n'
     machine.write(`${old}/sw/bin/sleep`, sleep, 0o755)
     const path = `${folder}/guard`
-    machine.write(path, (machine.read(path) ?? '').replace('attempt_seconds=5', 'attempt_seconds=1'))
+    machine.write(path, (machine.read(path) ?? '').replace('attempt_seconds=60', 'attempt_seconds=1'))
     await guard()
     expect(machine.read(`${folder}/guard-result`)).toMatch(/^reboot (1|124|4|137) 3$/)
     expect(machine.calls().at(-1)).toBe('systemctl --no-block reboot')
