@@ -25,9 +25,9 @@ const network = `{
 `
 
 /**
- * Compares the time until a started guest is known to be reachable with the sum of two other times. One is the time
- * until its console reports a ready sshd, the other is the sshd's time for an answer. The floor asks nothing meanwhile,
- * because each attempt costs the guest.
+ * Compares the time until a started guest is known to be reachable with a floor. The floor is the sum of two times: the
+ * time until the console reports a ready sshd, and sshd's time for an answer. The floor reads the console alone, because
+ * each attempt to connect costs the guest.
  */
 export async function guestStart(): Promise<Comparison[]> {
   const host = operatorHost()

@@ -160,7 +160,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     }
   }
 
-  /** Fetches the source of a network in git, for which a store must exist. */
+  /** Fetches the source of a network in git; the fetch needs a store. */
   function sourceOf(request: EvaluationRequest, { remote }: Store, run: Run): Promise<SourcedRequest> {
     if (request.checkout !== undefined && remote === 'dummy://')
       throw new StoreNeeded(failure('NIX', `cannot ${what}: there is no store yet`))

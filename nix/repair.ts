@@ -4,7 +4,7 @@ import type { Run } from '../src/core/run.js'
 import type { Host } from '../src/core/ssh.js'
 import { findNix, linesOf, pathsIn } from './remote-store.js'
 
-/** Deadline of the verification, which reads every byte of the closure on a possibly slow disk. */
+/** Deadline for the verification, which reads every byte of the closure on a possibly slow disk. */
 const verifyMs = 60 * 60_000
 const removeMs = 15 * 60_000
 

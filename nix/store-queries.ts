@@ -19,7 +19,7 @@ export interface StoreQueries {
   /** Returns the one output of each derivation, in their order. */
   outputs(drvs: readonly StorePath[], run: Pick<Run, 'signal'>): Promise<StorePath[]>
   closure(path: StorePath, run: Pick<Run, 'signal'>): Promise<ClosureInfo>
-  /** Returns the place of a valid path on this host, where the folder of a chroot store is not `/nix/store`. */
+  /** Returns the real path of a valid path on this host: the folder of a chroot store is not `/nix/store`. */
   folderOf(path: StorePath): Promise<string | undefined>
 }
 

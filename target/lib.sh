@@ -21,7 +21,7 @@ split_by_line() {
 '
 }
 
-# Changes coded fields of a record to the text itself: `decode path owner` after `while IFS=: read -r path owner mode`.
+# Decodes fields of a record in place. Example: `decode path owner` after `while IFS=: read -r path owner mode`.
 # The coded characters are the colon, the backslash and the line feed.
 decode() {
   for field_name do

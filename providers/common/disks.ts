@@ -11,7 +11,7 @@ import { foreign } from './places.js'
 
 const gibibyte = 1024 ** 3
 
-/** Deadline of qemu-img for a disk: it takes milliseconds for an empty one, and longer on a busy host. */
+/** Deadline for qemu-img for a disk: it takes milliseconds for an empty one, and longer on a busy host. */
 const deadlineMs = 120_000
 
 /** The disks of a machine. */

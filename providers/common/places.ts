@@ -62,7 +62,7 @@ export function readNote<Handle>(
   return { kind: 'foreign', what: `the file '${join(folder, stranger)}' in the folder of ${resource.name}` }
 }
 
-/** Returns a note from before a move of the state folder, with current paths. */
+/** Returns a note's handle with current paths, also after a move of the state folder. */
 function here<Handle>(
   handle: Handle & { readonly folder: string },
   { deployment, disks }: FiledResource<Handle>,

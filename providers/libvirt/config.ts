@@ -149,7 +149,7 @@ export const LibvirtHandle = z.object({
   /** Folder of this machine's files, except a disk in a storage pool. */
   folder: z.string(),
   disk: z.string(),
-  /** Files by name, including detached ones. */
+  /** Files of disks by the disks' names, including detached disks. */
   extraDisks: z.record(z.string(), z.string()),
   image: MadeFrom,
 })

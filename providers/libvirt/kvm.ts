@@ -8,7 +8,7 @@ import type { Run } from '../../src/core/run.js'
 
 export type KvmAnswer = { readonly works: true } | { readonly works: false; readonly why: string }
 
-/** Deadline of a program that runs for some milliseconds, unless it hangs. */
+/** Deadline for a program that runs for some milliseconds, unless it hangs. */
 const deadlineMs = 5_000
 
 /** `isa-debug-exit` turns the value that the guest writes into this exit status: 2 × 42 + 1. */

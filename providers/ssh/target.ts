@@ -8,7 +8,7 @@ export type SshLayer = Pick<Ssh, 'resolveUserConfig' | 'waitForBanner' | 'showsK
 
 export type SshResource = Resource<SshConfig, SshAllocation, SshHandle>
 
-/** Deadline of one address to show its host key. */
+/** Deadline for one address to show its host key. */
 const keyMs = 10_000
 
 /**

@@ -16,7 +16,7 @@ import { vdiBytes } from './vdi.js'
 const mebibyte = 1024 ** 2
 const gibibyte = 1024 ** 3
 
-/** Deadline of a copy of an image. */
+/** Deadline for a copy of an image. */
 const copyMs = 30 * 60_000
 
 /** Returns the size of a root disk in MiB, VirtualBox's unit: at least the size of the image. */
@@ -245,7 +245,7 @@ export function sizeChanges(
   if (hasSnapshots) {
     throw usageError(`machine '${machine}': ${first.name} cannot grow while the machine has snapshots`, {
       machine,
-      hint: 'hydra-ops snapshot list shows them, hydra-ops snapshot delete removes one',
+      hint: 'hydra-ops snapshot list shows the snapshots, and hydra-ops snapshot delete removes one',
     })
   }
   const linked = changes.find(({ path }) =>

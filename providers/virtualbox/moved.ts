@@ -23,9 +23,9 @@ export function refuseOtherFiles(facts: MachineFacts, { machine, handle }: Virtu
 }
 
 /**
- * Registers a machine that is off at the current place of its settings, which name its disks by relative paths.
- * Settings that VirtualBox cannot read are removed, unless they name snapshots. Only such settings know which files
- * build on the disks.
+ * Registers a machine that is off, at the current place of its settings, in which disks have relative paths. Removes
+ * settings that VirtualBox cannot read, unless the machine has snapshots. Only the settings then know which files build
+ * on the disks.
  */
 export async function registerHere(
   vbox: VBoxManage,

@@ -75,7 +75,7 @@ interface Sources {
   readonly healthChecks: HealthChecks
 }
 
-/** Parts without which no jobset is known. */
+/** Parts that identify a jobset; all are necessary. */
 const needed = ['url', 'project', 'jobset'] as const
 
 /** Fills what the options of a machine leave to the network. */

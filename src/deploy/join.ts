@@ -18,7 +18,7 @@ import { enter, type Job } from './job.js'
 import { taskContext, wantedTasks } from './look.js'
 import { lookToChange } from './refuse-machine.js'
 
-/** Deadline of a machine's answer; the machine was deployed in this run. */
+/** Deadline for a machine's answer; the machine was deployed in this run. */
 const reachMs = 120_000
 
 /**

@@ -3,7 +3,7 @@ import { type HttpAnswer, httpAnswer } from '../core/http-request.js'
 import { connectFromOperator } from '../core/operator-connection.js'
 import { sayingWhenSlow } from '../core/slow-wait.js'
 
-/** Deadline of one answer; a Hydra with a busy database needs half a minute for a large page. */
+/** Deadline for one answer; a Hydra with a busy database needs half a minute for a large page. */
 const answerMs = 60_000
 
 /** Time after which a wait for an answer is reported. */
@@ -39,7 +39,7 @@ export interface OperatorRun {
   readonly signal: AbortSignal
   /** Tells the user about a long wait. */
   log(line: string): void
-  /** Deadline of one answer. */
+  /** Deadline for one answer. */
   readonly timeoutMs?: number
   /** Time after which the wait is reported. */
   readonly quietMs?: number

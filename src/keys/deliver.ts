@@ -14,7 +14,7 @@ import { keyUnitFile, keyUnitMark, survivesReboot, unitFolder } from './key-unit
 import { type DroppedKeys, isFine, type ResolvedKey, type SeenKey } from './keys.js'
 
 const inspectMs = 120_000
-/** Deadline of a mount: systemd itself gives up on a missing device after 90 s by default. */
+/** Deadline for a mount: systemd itself gives up on a missing device after 90 s by default. */
 const mountMs = 120_000
 const unitsMs = 180_000
 

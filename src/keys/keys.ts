@@ -41,7 +41,7 @@ export function isFine({ state, unitDiffers, shut }: SeenKey): boolean {
   return state === 'same' && !unitDiffers && !shut
 }
 
-/** Deadline of a key's command: long enough for a password store that asks a server. */
+/** Deadline for a key's command: long enough for a password store that asks a server. */
 const keyCommandMs = 120_000
 
 /** Linux's limit for one component of a path. */

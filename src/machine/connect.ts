@@ -5,12 +5,12 @@ import { connectTimeoutMs } from '../core/ssh-options.js'
 import { isInHome, withoutRoot } from './home.js'
 import { journal, type MachineSession, recordOf, resourceFor, updateJob } from './machine.js'
 
-/** Deadline of a boot. An emulated guest on a busy host has needed 40 s, and a cold machine with a slow disk more. */
+/** Deadline for a boot. An emulated guest on a busy host has needed 40 s, and a cold machine with a slow disk more. */
 export const bootMs = 5 * 60_000
 /** Deadline for logging in to a machine that should be up already, unless its sshOptions have a ConnectTimeout. */
 const connectMs = 30_000
 /**
- * Deadline of a login during boot, when sshd has just begun to answer. sshd itself gives up after 120 s
+ * Deadline for a login during boot, when sshd has just begun to answer. sshd itself gives up after 120 s
  * (LoginGraceTime).
  */
 const bootingMs = 110_000

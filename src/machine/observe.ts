@@ -26,9 +26,9 @@ export interface MachineStatus {
   readonly detail: string | undefined
 }
 
-/** Deadline of the hypervisor's answer. */
+/** Deadline for the hypervisor's answer. */
 const inspectMs = 15_000
-/** Deadline of sshd's greeting. */
+/** Deadline for sshd's greeting. */
 const greetMs = 5_000
 
 /** Returns the state that the record claims, for `--no-probe`. */

@@ -44,7 +44,7 @@ function rowsOf(ops: Ops, record: DeploymentRecord): BuilderRow[] {
 /** Name of the operator host among those who build. */
 const operator = MachineName.parse(operatorName)
 
-/** Deadline of a login for the list, and of its question. */
+/** Deadline for a login for the list, and of its question. */
 const stepsMs = 15_000
 
 /**

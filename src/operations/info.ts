@@ -135,7 +135,7 @@ async function machineInfo(
   }
 }
 
-/** Deadline of a login for the report. */
+/** Deadline for a login for the report. */
 const reportMs = 15_000
 
 const nothingKnown: SystemStatus = {

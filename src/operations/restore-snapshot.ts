@@ -71,8 +71,8 @@ export async function restoreSnapshots(
 }
 
 /**
- * Divides machines into builders and the rest. A restored user of a builder comes up and begins builds, which a later
- * restore of the builder would end.
+ * Puts builders before the machines that use them. A restored machine begins builds at once, and a later restore of its
+ * builder would end these builds.
  */
 function buildersFirst(
   record: DeploymentRecord,

@@ -10,7 +10,7 @@ import { sshTargetOf } from '../machine/resource.js'
 import { selectRecordedMachines } from '../network/select-by-tag.js'
 import type { Selection } from '../network/selection.js'
 
-/** Deadline of a command, in effect none: Ctrl-C or the machine ends it. Node's timers are limited to 24.8 days. */
+/** Deadline for a command, in effect none: Ctrl-C or the machine ends it. Node's timers are limited to 24.8 days. */
 const commandMs = 24 * 3_600_000
 /** Exit status of ssh for "no connection". */
 const noConnection = 255

@@ -22,7 +22,7 @@ export interface CacheKeyOptions {
 }
 
 const probeMs = 120_000
-/** Deadline of the key's creation; a guest without entropy or under emulation is slow. */
+/** Deadline for the key's creation; a guest without entropy or under emulation is slow. */
 const applyMs = 300_000
 
 /** The key pair that signs the contents of this machine's binary cache. */

@@ -19,7 +19,7 @@ export interface TaskSecrets {
   read(need: SecretNeed): Promise<string>
 }
 
-/** Deadline of a secret's command: long enough for a password store that asks a server. */
+/** Deadline for a secret's command: long enough for a password store that asks a server. */
 const commandMs = 120_000
 
 /** Computes keyed hashes of the secrets that the sources give now, by name. */

@@ -73,7 +73,7 @@ sub known {
     return { map { ($known->{$_} // '') =~ /^\d+\z/ ? ($_ => $known->{$_}) : () } qw(evaluation since) };
 }
 
-# Returns the result of one run.
+# Performs one update, and returns its result.
 sub update {
     my $attempt = Machine::read_own('attempt');
     if ($attempt) {

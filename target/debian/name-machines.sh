@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# Lets a machine without a closure find the others by name. The first activation then owns these lines.
+# Writes lines to /etc/hosts, so that a machine without a closure finds the others by name. The first activation then
+# owns these lines.
 # Values: file (/etc/hosts), hosts (lines of an address and a name).
 : "${file:?}" "${hosts:?}"
 file=$(readlink -f -- "$file") || exit 1

@@ -307,7 +307,7 @@ for each in current booted; do ln -sfnT "$(readlink -e /nix/var/nix/profiles/sys
     return { ...ended, said: ended.stdout.trimEnd().split('\n').at(-1) ?? '' }
   }
 
-  /** Returns the system that runs, and the one that the next boot starts. */
+  /** Returns the running system, the system of the next boot, and the system of the profile. */
   async runs(): Promise<{ running: string; bootDefault: string; profile: string }> {
     const [running = '', profile = '', bootDefault = ''] = (
       await this.namespace.sh(`readlink -e /run/current-system; readlink -e /nix/var/nix/profiles/system

@@ -20,7 +20,7 @@ export interface KillableScript {
   remove(): void
 }
 
-/** Deadline of one run on two busy cores; the slowest run, of a guest, takes half a minute. */
+/** Deadline for one run on two busy cores; the slowest run, of a guest, takes half a minute. */
 const usualDeadlineMs = 180_000
 
 export async function killableScript(script: string, deadlineMs = usualDeadlineMs): Promise<KillableScript> {

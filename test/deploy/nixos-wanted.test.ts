@@ -172,7 +172,10 @@ describe('a wanted system in the operator’s store', () => {
   it('that only a boot enters is refused by --test', async () => {
     await built({ version: '25.05.1.abc' })
     expect((await run({ mode: 'test' })).results).toMatchObject([
-      { outcome: 'failed', reason: expect.stringContaining('--test cannot boot') },
+      {
+        outcome: 'failed',
+        reason: expect.stringContaining('the change needs a reboot and --test never reboots'),
+      },
     ])
     expect(fleet.events).toEqual([])
   })

@@ -5,7 +5,7 @@ import { userDocuments } from './documents.js'
 import { codeBlocks, codeSpans } from './markdown.js'
 import { commandsIn } from './shell-commands.js'
 
-/** The error of a valid command line, whose verb begins its work and finds no context here. */
+/** The error that proves a valid command line: its verb begins, and these tests give it no context. */
 const begins = 'the command line opened the context'
 
 /** Returns the fault that the real flags and arguments find in a command line; undefined = none. */

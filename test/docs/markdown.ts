@@ -10,7 +10,7 @@ export interface Code {
 export interface CodeBlock extends Code {
   /** The first word after the fence; '' = none. */
   readonly language: string
-  /** The further words after the fence. */
+  /** The other words after the fence. */
   readonly mark: string
 }
 

@@ -26,8 +26,8 @@ afterAll(() => box?.dispose())
 const deploy = (...flags: string[]) => box.deploy(...flags)
 
 /**
- * Lists what an unchanged deploy must not touch: generations and roots; each file, link and folder of /etc, /boot and
- * our own state; running services with their starts; store paths, Nix's records of them, and packages.
+ * Lists what an unchanged deploy must not touch. Files: generations, roots, /etc, /boot and our own state. Services:
+ * the running ones with their start times. Packages: store paths, Nix's records of these paths, and dpkg's status.
  */
 const untouched = () =>
   guest.sh(`ls -l --time-style=full-iso /nix/var/nix/profiles /nix/var/nix/gcroots/hydra-ops

@@ -21,7 +21,7 @@ let scratch: string
 const run = { signal: new AbortController().signal, log: () => {} }
 const wish = { ...run, timeoutMs: 60_000, what: 'make the files of a killed mmdebstrap' }
 
-/** Leaves the rest of a killed build: a root file system of the users of mmdebstrap's namespace. */
+/** Leaves the remains of a killed build: a root file system owned by users of mmdebstrap's namespace. */
 beforeEach(async () => {
   root = mkdtempSync(join(tmpdir(), 'hydra-ops-killed-'))
   const building = buildingFolder(root, '1-1')

@@ -182,7 +182,7 @@ sub make_parents {
 # Removes a folder only when it is empty.
 sub remove_folder { step(); rmdir real($_[0]) }
 
-# --- what was there before ---------------------------------------------------------------------------------------
+# --- saved originals ---------------------------------------------------------------------------------------------
 
 # Copies a file or link of another owner, with its owner, mode and times.
 sub save {

@@ -54,7 +54,7 @@ sub read_manifest {
     return \%want;
 }
 
-# Returns links to the programs of the packages: /usr/local is on the PATH of shells, ssh, sudo and units alike.
+# Returns links in /usr/local to the packages' programs. Shells, ssh, sudo and units all have it on their PATH.
 sub programs {
     my ($closure) = @_;
     my %links;

@@ -61,7 +61,7 @@ export function presentInputs(
   return existing === undefined ? undefined : neighbourInputs(readSpec(existing, shown), folder)
 }
 
-/** Returns the inputs of the first jobset of the network with an address of the repository. */
+/** Returns the inputs of the network's first jobset whose input `network` has an address. */
 function neighbourInputs(known: Spec, folder: string): Inputs | undefined {
   return Object.values(known)
     .filter((jobset) => isOfNetwork(jobset, folder))

@@ -194,7 +194,7 @@ function passwordOf(text: string, folder: string): HydraAnswers['password'] {
   const path = given.startsWith('~/') ? join(homedir(), given.slice(2)) : resolve(folder, given)
   if (statSync(path, { throwIfNoEntry: false })?.isFile() === true) return { kind: 'file', path }
   throw usageError(`--password: the file ${path} does not exist`, {
-    hint: 'hydra-ops deploy reads the password from this file',
+    hint: 'create the file; hydra-ops deploy reads the password from it',
   })
 }
 

@@ -25,7 +25,7 @@ export interface UseOptions extends BuilderUse {
 }
 
 const probeMs = 120_000
-/** Deadline of one login; ssh itself waits 60 s for an answer, and a login on an emulated guest takes seconds. */
+/** Deadline for one login; ssh itself waits 60 s for an answer, and a login on an emulated guest takes seconds. */
 const loginMs = 180_000
 
 /** Settings of ssh for builders, which the system's ssh_config(5) includes on Debian. */

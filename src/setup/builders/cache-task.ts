@@ -52,7 +52,7 @@ const mark = `${directory}/signed`
 /** Root of the garbage collector for the path by which others prove that they can fetch. */
 const root = '/nix/var/nix/gcroots/hydra-ops-builder-cache'
 
-/** Deadline of the signatures of a whole store; 100,000 paths take minutes. */
+/** Deadline for the signatures of a whole store; 100,000 paths take minutes. */
 const signMs = 3_600_000
 
 /** The store of a builder as a cache of the machines that build there: a signing key, and an account that reads. */

@@ -21,7 +21,7 @@ import { type CacheUse, cacheUse, type UsedCache } from './relations.js'
 /** Settings of ssh for the logins of the daemon, which the system's ssh_config(5) includes on Debian. */
 export const cachesSshFile = '/etc/ssh/ssh_config.d/hydra-ops-builder-caches.conf'
 
-/** Deadline of one login; a login on an emulated guest takes seconds. */
+/** Deadline for one login; a login on an emulated guest takes seconds. */
 const loginMs = 180_000
 
 /** The builders from which a machine fetches, and the proof that each one serves signed paths. */

@@ -7,7 +7,7 @@ import { askMachine, fact, type Shell } from '../../remote/run-script.js'
 import { type LoginCause, loginCause, loginFailure } from './login-failure.js'
 import { type BuilderUse, listFiles } from './relations.js'
 
-/** Deadline of one tiny build, with its login and two copies; an emulated guest takes seconds for each. */
+/** Deadline for one tiny build, with its login and two copies; an emulated guest takes seconds for each. */
 const buildMs = 300_000
 
 /** One build that a builder must be able to do. */

@@ -18,7 +18,7 @@ export interface ProjectsLogin {
   readonly admin: { readonly name: string; readonly password: SecretNeed } | undefined
 }
 
-/** Deadline of a login on the machine: two argon2 hashes, each ten seconds under emulation, and a start of Perl. */
+/** Deadline for a login on the machine: two argon2 hashes, each ten seconds under emulation, and a start of Perl. */
 const loginMs = 300_000
 
 /**

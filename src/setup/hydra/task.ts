@@ -55,7 +55,7 @@ import {
 import { allHydraUnits, hydraUnits, initUnit, spaceScript } from './units.js'
 
 /**
- * Deadline of the first answer. Perl starts in half a minute on an emulated guest, and in 255 s on a busy one
+ * Deadline for the first answer. Perl starts in half a minute on an emulated guest, and in 255 s on a busy one
  * (measured).
  */
 const firstAnswerMs = 900_000

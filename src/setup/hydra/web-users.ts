@@ -68,7 +68,7 @@ export async function userProgram(
   return { path, environment: hydraEnvironment({ name: database, port }, facts, 'hydra-create-user') }
 }
 
-/** Deadline of one change; argon2 takes 256 MiB and, under emulation, ten seconds. */
+/** Deadline for one change; argon2 takes 256 MiB and, under emulation, ten seconds. */
 const changeMs = 300_000
 
 /**

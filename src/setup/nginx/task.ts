@@ -34,7 +34,7 @@ import {
   staticCachePath,
 } from './site-text.js'
 
-/** Deadline of a check and a reload of nginx. An emulated guest on a busy host has needed more than a minute. */
+/** Deadline for a check and a reload of nginx. An emulated guest on a busy host has needed more than a minute. */
 const enableMs = 5 * 60_000
 
 const site = 'hydra-ops'

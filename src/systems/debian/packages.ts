@@ -19,7 +19,7 @@ export interface WantedPackages {
 }
 
 const inspectMs = 120_000
-/** Deadline of an installation: hundreds of packages over a slow line, and apt's own waits (lock: 5 minutes). */
+/** Deadline for an installation: hundreds of packages over a slow line, and apt's own waits (lock: 5 minutes). */
 const installMs = 45 * 60_000
 const evidenceLines = 20
 

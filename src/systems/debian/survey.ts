@@ -4,7 +4,7 @@ import type { Host } from '../../core/ssh.js'
 import { askMachine, fact } from '../../remote/run-script.js'
 import type { Survey } from '../system.js'
 
-/** Deadline of a survey. A running machine takes a blink, a booting emulated guest on a busy host over a minute. */
+/** Deadline for a survey. A running machine takes a blink, a booting emulated guest on a busy host over a minute. */
 const surveyMs = 3 * 60_000
 
 /** Reads the facts of a machine in one command. */

@@ -114,7 +114,7 @@ function actionByBoot({ mode }: ActivationOptions): Beginning['action'] {
 function noTest({ machine }: MachineSession, why: string): OpsError {
   return failure(
     'ACTIVATION',
-    `machine '${machine}': nothing was switched, because --test cannot boot: ${why}`,
+    `machine '${machine}': nothing was switched, because the change needs a reboot and --test never reboots: ${why}`,
     {
       machine,
       hint: 'deploy without --test, or with --boot',

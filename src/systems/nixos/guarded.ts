@@ -10,7 +10,7 @@ import type { RunFile, SwitchState } from './switch-state.js'
 
 /** Pause between two attempts to log in to a new system. */
 const loginPauseMs = 1_000
-/** Deadline of one such attempt. */
+/** Deadline for one such attempt. */
 const loginMs = 20_000
 /** Milliseconds for the guard: three attempts, a reboot, and a login. */
 const guardMs = 3 * 310_000 + 2 * bootMs
@@ -94,7 +94,10 @@ export async function goBack(going: Going, why: string): Promise<never> {
   return afterGuard(going, why)
 }
 
-/** Waits until the guard has gone back, maybe by rebooting. A new login then proves that the machine can be used. */
+/**
+ * Waits until the guard has gone back to the old system, maybe by rebooting. Proves by a new login that the machine can
+ * be used, then throws the cause.
+ */
 export async function afterGuard(going: Going, why: string): Promise<never> {
   const { session, activation } = going
   session.run.log(`${why}; waiting until the old system is back`)

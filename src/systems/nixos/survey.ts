@@ -7,7 +7,7 @@ import type { Survey } from '../system.js'
 import { awaitsFile, pendingFile, runsFolder } from './places.js'
 import { readInhibitors, type SystemFacts } from './system-files.js'
 
-/** Deadline of a survey: many small programs, which an emulated guest starts slowly. */
+/** Deadline for a survey: many small programs, which an emulated guest starts slowly. */
 const surveyMs = 3 * 60_000
 
 /** Places that the look reads, as values of its script. */

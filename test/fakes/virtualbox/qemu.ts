@@ -135,7 +135,7 @@ async function forward(monitor: Monitor, nic: number, rule: Rule): Promise<boole
   return false
 }
 
-/** Waits until QEMU answers; a QEMU that ends earlier is a machine that ended during its start. */
+/** Waits until QEMU answers; reports a QEMU that ends earlier as a machine that ended during its start. */
 async function untilAnswering({ folder, machine }: Launch): Promise<void> {
   const end = Date.now() + startMs
   for (;;) {

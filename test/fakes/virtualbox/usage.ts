@@ -75,7 +75,7 @@ export interface Transcript extends Answer {
 const heads =
   /^# VBoxManage transcript: (.*)\n# driver: (.*)\n\$ (.*)\n# exit code: (\d+) .*\n----- stdout .*\n/
 
-/** Reads a file of transcripts. */
+/** Splits a text into its transcripts. */
 export function transcriptsIn(text: string): Transcript[] {
   return text.split(/^(?=# VBoxManage transcript: )/m).map((part) => {
     const head = part.match(heads)

@@ -17,7 +17,7 @@ import { sessionMachine } from '../session-machine.js'
 /** The recorded answers, of which the stand-in has its longest texts. */
 const recorded = join(import.meta.dirname, '..', '..', 'fixtures', 'virtualbox')
 
-/** A VirtualBox of its own with nothing in it, and resources that cost next to nothing. */
+/** A separate, empty VirtualBox, and resources that cost almost nothing. */
 export interface Session {
   readonly folder: string
   /** The state folder, in which machines have their files as in a real one. */

@@ -7,7 +7,7 @@ import { postgresqlTask } from '../../../src/setup/postgresql/task.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
 import { RootNamespace } from '../../fixtures/root-namespace.js'
 
-/** The run of tasks on Debian's own cluster with its shipped files, and with separate users for Hydra. */
+// Debian's own cluster has its shipped files here, and Hydra has separate users.
 const run = taskRun()
 const [version = ''] = readdirSync('/usr/lib/postgresql').sort((a, b) => Number(b) - Number(a))
 const conf = `/etc/postgresql/${version}/main`

@@ -55,7 +55,7 @@ describe('the state of an activation', () => {
     expect(read({ state: { ...ran, ActiveState: 'activating', SubState: 'start' } })).toEqual({
       kind: 'running',
     })
-    // systemctl had no answer while the manager re-executed itself.
+    // systemctl gives no answer while systemd re-executes itself.
     expect(read({})).toEqual({ kind: 'running' })
   })
 
