@@ -57,7 +57,9 @@ export class MorphNetwork {
     const nixpkgs = join(this.operator.folder, 'nixpkgs')
     writeNixpkgs(nixpkgs, (file) => placeBusybox('arm64', file))
     this.searchPath = { NIX_PATH: `nixpkgs=${nixpkgs}` }
-    this.shell = readerShell(this.operator, repository, this.searchPath)
+    // ssh itself looks for its configuration in the home of the tester.
+    const git = { GIT_SSH_COMMAND: `ssh -F '${parts.operator.write('ssh_config', parts.ssh)}'` }
+    this.shell = readerShell(this.operator, repository, { ...this.searchPath, ...git })
   }
 
   /** Starts the guests, and writes the network into an empty repository. */
@@ -76,10 +78,12 @@ export class MorphNetwork {
       await prepare(pi, ciEnd.address)
       const port = await freePort()
       open.unshift(await forward(ci, port))
-      const host = (name: string, { port, identityFile }: Guest) =>
-        `Host ${name}.example.org\n  HostName 127.0.0.1\n  Port ${port}\n  User root\n  IdentityFile ${identityFile}\n`
+      const host = (name: string, { port, identityFile }: Guest, more = '') =>
+        `Host ${name}.example.org\n  HostName 127.0.0.1\n  Port ${port}\n  User root\n  IdentityFile ${identityFile}\n${more}`
       operator.sshConfig(`${host('ci', ci)}${host('pi', pi.guest.guest)}`)
-      const network = new MorphNetwork({ operator, ci, pi, port, proxy, open })
+      const known = `  UserKnownHostsFile ${join(ci.identityFile, '..', 'known_hosts')}\n`
+      const ssh = host('ci', ci, known)
+      const network = new MorphNetwork({ ...{ operator, ci, pi, port, proxy }, open, ssh })
       await network.shell.run(
         'git init --quiet --initial-branch main && git add . && git commit --quiet -m Morph',
         minutes,
@@ -99,7 +103,7 @@ cd ../nixpkgs
 git init --quiet --initial-branch ${nixpkgsBranch}
 git add .
 git commit --quiet --message 'A stand-in'
-GIT_SSH_VARIANT=simple GIT_SSH_COMMAND='hydra-ops ssh -d home' git push --quiet ci:${nixpkgsOnCi} ${nixpkgsBranch}
+git push --quiet root@ci.example.org:${nixpkgsOnCi} ${nixpkgsBranch}
 cd ../network`,
       10 * minutes,
     )
@@ -164,6 +168,8 @@ interface Parts {
   /** The port of the operator host that leads to the web server of `ci`. */
   readonly port: number
   readonly proxy: number
+  /** The reader's configuration of ssh for git. */
+  readonly ssh: string
   readonly open: readonly { dispose(): unknown }[]
 }
 
