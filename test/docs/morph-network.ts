@@ -122,7 +122,7 @@ cd ../network`,
     const revision = (await this.shell.run('git rev-parse HEAD', minutes)).trim()
     const deadline = Date.now() + evaluationMs
     for (;;) {
-      const status = await this.shell.run('hydra-ops hydra status home:pi -d home --json', 5 * minutes)
+      const status = await this.operator.ok(['hydra', 'status', 'home:pi', '-d', 'home', '--json'])
       const [{ detail = undefined } = {}] = Status.parse(JSON.parse(status)).jobsets
       if (detail?.inputs.network === revision && detail.gate?.state === 'succeeded') return
       if (Date.now() > deadline) throw new Error(`Hydra never built ${revision}\n${status}`)
