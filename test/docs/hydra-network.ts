@@ -8,7 +8,8 @@ import { AptRelay } from '../fixtures/apt-relay.js'
 import { freePort } from '../fixtures/free-port.js'
 import { readDocument } from './documents.js'
 import { codeBlocks } from './markdown.js'
-import { type ShellSession, shellSession } from './shell-session.js'
+import { readerShell, replaced } from './reader-shell.js'
+import type { ShellSession } from './shell-session.js'
 
 export const document = readDocument('docs/hydra-source.md')
 export const heading = 'From an empty repository to a machine'
@@ -60,12 +61,6 @@ export class HydraNetwork {
     this.text = text
     this.url = url
     this.repository = join(host.folder, 'network')
-    const bin = join(host.folder, 'bin')
-    mkdirSync(bin)
-    const cli = join(packageRoot(), 'dist', 'src', 'cli.js')
-    writeFileSync(join(bin, 'hydra-ops'), `#!/bin/sh\nexec '${process.execPath}' '${cli}' "$@"\n`, {
-      mode: 0o755,
-    })
     mkdirSync(this.repository)
     cpSync(join(packageRoot(), 'test/fixtures/packages'), join(this.repository, 'packages'), {
       recursive: true,
@@ -75,12 +70,7 @@ export class HydraNetwork {
     const hydra = real === undefined ? '(import ./packages { }).hydra' : JSON.stringify(real)
     writeFileSync(join(this.repository, 'hydra.nix'), `${hydra}\n`)
     this.write(text)
-    const person = { NAME: 'Alice', EMAIL: 'alice@example.org' }
-    const names = Object.entries(person).flatMap(([what, value]) =>
-      ['AUTHOR', 'COMMITTER'].map((who) => [`GIT_${who}_${what}`, value]),
-    )
-    const env = { ...host.env, PATH: `${bin}:${host.env.PATH}`, ...Object.fromEntries(names) }
-    this.shell = shellSession({ cwd: this.repository, env })
+    this.shell = readerShell(host, this.repository)
   }
 
   /** Writes the network of the document into an empty repository. */
@@ -205,11 +195,4 @@ function networkText(port: number, proxy: number): string {
     ['aptPackages = [ "git" ];', 'aptPackages = [ "git" "python3-psycopg2" "python3-cryptography" ];'],
   ]
   return changes.reduce((text, [before, after]) => replaced(text, before, after), block?.text ?? '')
-}
-
-/** Replaces the only occurrence of a text. */
-function replaced(text: string, before: string, after: string): string {
-  const parts = text.split(before)
-  if (parts.length !== 2) throw new Error(`the network has '${before}' ${parts.length - 1} times`)
-  return parts.join(after)
 }

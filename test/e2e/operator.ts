@@ -15,6 +15,8 @@ export interface OperatorHost {
   readonly folder: string
   readonly state: string
   readonly env: Record<string, string>
+  /** The words that start hydra-ops, without arguments. */
+  readonly command: readonly string[]
   /** Runs `hydra-ops …`; a deadline ends it. */
   run(args: readonly string[], options?: RunOptions): Promise<Ended>
   /** Runs `hydra-ops …`, and fails the test with the whole output unless the exit code is 0. */
@@ -66,12 +68,13 @@ export function operatorHost({ home = homedir(), within = [] }: OperatorOptions 
   const cli = join(packageRoot(), 'dist', 'src', 'cli.js')
   const program = (argv: readonly string[], options: RunOptions = {}) =>
     execute([...within, ...argv], env, folder, options)
-  const run = (args: readonly string[], options: RunOptions = {}) =>
-    program([process.execPath, cli, ...args], options)
+  const command = [process.execPath, cli]
+  const run = (args: readonly string[], options: RunOptions = {}) => program([...command, ...args], options)
   return {
     folder,
     state,
     env,
+    command: [...within, ...command],
     program,
     run,
     async ok(args, options) {

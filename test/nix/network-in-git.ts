@@ -65,6 +65,10 @@ export interface HydraHost {
   drvPath(folder: string, job: string, options?: Evaluating): string
   /** Returns the error of such an evaluation. */
   refusal(folder: string, job: string, options?: Evaluating): string
+  /** The environment of a program of Nix on this machine. */
+  readonly env: NodeJS.ProcessEnv
+  /** Returns the file with the content of a store path. */
+  fileOf(path: string): string
   dispose(): Promise<void>
 }
 
@@ -76,7 +80,7 @@ export interface Evaluating {
   readonly nixpkgs?: boolean
 }
 
-export function hydraHost(): HydraHost {
+export function hydraHost(packages = fixtureNixpkgs): HydraHost {
   const place = mkdtempSync(join(tmpdir(), 'ho-hydra-host-'))
   const remote = join(place, 'nix')
   const realStoreDir = join(remote, 'nix/store')
@@ -84,7 +88,7 @@ export function hydraHost(): HydraHost {
   const env = { ...process.env, ...storeEnvironment(store, { NIX_CONFIG: 'substituters =' }) }
   // Hydra's nixpkgs lies elsewhere than the operator's.
   const nixpkgs = join(place, 'source')
-  cpSync(fixtureNixpkgs, nixpkgs, { recursive: true })
+  cpSync(packages, nixpkgs, { recursive: true })
   const run = (words: readonly string[], input = '') =>
     spawnSync('nix-instantiate', [...words], { encoding: 'utf8', env, input })
   const fetched = (folder: string): string => {
@@ -124,6 +128,8 @@ export function hydraHost(): HydraHost {
       if (ended.status === 0) throw new Error(`the evaluation gave ${ended.stdout}`)
       return ended.stderr
     },
+    env,
+    fileOf: (path) => join(realStoreDir, basename(path)),
     dispose: () => removeStore(place),
   }
 }

@@ -13,6 +13,7 @@ import type { ActivationOptions, Trial } from '../../../src/systems/system.js'
 import { fakeTarget, recordingRun } from '../../fakes/fake-target.js'
 import { type NixosSession, nixosSession } from '../../fakes/nixos-session.js'
 import { ConnectedGuest, slow } from '../../fixtures/connected-guest.js'
+import type { LanEnd } from '../../fixtures/guest-qemu.js'
 import { type MadeSystem, systemFiles } from '../../fixtures/nixos-system/nixos-system.js'
 
 /** Unit of the guest without which nobody can log in. */
@@ -47,8 +48,9 @@ export class NixosGuest {
     this.old = old
   }
 
-  static async start(): Promise<NixosGuest> {
-    const guest = await ConnectedGuest.start(undefined, 'debian-12-grub')
+  /** Starts the guest; `lan` is the end of a cable to another guest. */
+  static async start(lan?: LanEnd): Promise<NixosGuest> {
+    const guest = await ConnectedGuest.start(undefined, 'debian-12-grub', lan)
     // The image's GRUB has the parts for its own menu only, and the menu of NixOS needs more.
     await guest.sh(`cp -r /usr/lib/grub/i386-pc /boot/grub/
 echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet loglevel=4" > /etc/boot-words`)
