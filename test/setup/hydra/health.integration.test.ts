@@ -125,10 +125,12 @@ printf '\\tIs the server running locally and accepting connections on that socke
     ])
   })
 
-  it('is reported with the words of psql when it refuses the user', async () => {
-    psql('echo \'psql: error: FATAL:  Peer authentication failed for user "hydra"\' >&2; exit 2')
+  it('is reported with the words of psql when it refuses the user, and not with a warning', async () => {
+    psql(`echo 'WARNING:  database "hydra" has a collation version mismatch' >&2
+echo 'DETAIL:  The database was created using another version.' >&2
+echo 'psql: error: FATAL:  Peer authentication failed for user "hydra"' >&2; exit 2`)
     expect(await about()).toEqual([
-      'the database hydra cannot be queried: psql: error: FATAL:  Peer authentication failed for user "hydra"',
+      'the database hydra cannot be queried: psql: error: FATAL: Peer authentication failed for user "hydra"',
     ])
   })
 
