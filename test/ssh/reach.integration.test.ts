@@ -85,7 +85,8 @@ describe('waiting for ssh', () => {
 
   it('is not fooled by a port that accepts with nothing behind it', async () => {
     const silent = await serve(() => {})
-    const { error, states } = await seenAt(silent.port)
+    // The first short attempt ends after 1.2 s.
+    const { error, states } = await seenAt(silent.port, 5_000)
     expect(states).toEqual(['the server accepts the connection but sends nothing'])
     expect(error).toHaveProperty(
       'message',
@@ -97,7 +98,7 @@ describe('waiting for ssh', () => {
 
   it('reports an answer that is not ssh', async () => {
     const web = await serve((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
-    expect((await seenAt(web.port)).states).toEqual(['the server does not speak SSH'])
+    expect((await seenAt(web.port, 30_000)).states).toEqual(['the server does not speak SSH'])
     web.close()
     const shut = await serve((socket) => socket.destroy())
     expect((await seenAt(shut.port)).states).toEqual(['the server closes the connection at once'])

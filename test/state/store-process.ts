@@ -104,13 +104,17 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     say('done')
   },
 
-  /** Takes one lock many times, and loses the lock each time as a dying process does. */
+  /**
+   * Takes one lock for some time and at least so many times, and loses the lock each time as a dying process does. A
+   * busy host may have little of that time for this process.
+   */
   async takeOver() {
     const folder = join(root, 'lock')
     const inside = join(root, 'inside')
     let won = 0
     let together = 0
-    for (const end = Date.now() + Number(rest[0]); Date.now() < end; ) {
+    const [end, atLeast] = [Date.now() + Number(rest[0]), Number(rest[1])]
+    while (Date.now() < end || won < atLeast) {
       const attempt = await tryLock(folder, operator, new Date())
       if (attempt.kind === 'busy') {
         await sleep(Math.random())
