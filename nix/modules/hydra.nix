@@ -169,9 +169,12 @@ let
     } // (if has (harmoniaAt ++ [ "signKeyPaths" ]) then { signKeyPaths = weak [ secretKeyFile ]; } else { signKeyPath = weak secretKeyFile; })))
   ];
 
-  # `$http_host`: `$host` drops a published port, and Hydra then refuses the login.
+  # `$http_host`: `$host` drops a published port, and Hydra then refuses the login. nixpkgs checks the configuration with
+  # gixy since 19.09, and gixy refuses `Host $http_host` and expressions for `$http_origin` (tried). So both have names of
+  # their own.
   proxyLines = scheme: ''
-    proxy_set_header Host $http_host;
+    set $hydra_ops_host $http_host;
+    proxy_set_header Host $hydra_ops_host;
     proxy_set_header X-Real-IP $remote_addr;
     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     proxy_set_header X-Forwarded-Proto ${scheme};
@@ -198,6 +201,21 @@ let
     acme = { forceSSL = weak true; enableACME = weak true; };
   }.${cfg.nginx.tls};
   base = if encrypted then "https://$http_host" else if decryptedBefore then url else null;
+  toHydra = proxied cfg.listenHost cfg.port (if decryptedBefore then "https" else "$scheme");
+  linesToHydra = proxyLines (if decryptedBefore then "https" else "$scheme")
+    + (if base == null then "" else "proxy_set_header X-Request-Base ${base};\n");
+
+  # hydra-ws asks nobody for a login, and serves pages of every site. So nginx refuses pages of other sites, and asks
+  # Hydra about the visitor.
+  ownOrigins =
+    let
+      urlHost = builtins.head (orElse (match "https?://(\\[[^]]*]|[^/:]*).*" url) [ siteName ]);
+      names = [ siteName ] ++ cfg.nginx.serverAliases ++ [ urlHost "localhost" ];
+      escaped = builtins.replaceStrings [ "." "[" "]" ] [ "\\." "\\[" "\\]" ];
+    in
+    "^(https?://(${concatStringsSep "|" (map escaped names)})(:[0-9]+)?)?$";
+  hidesProjects = lib.any (project: project.private == true) (builtins.attrValues (orElse cfg.projects { }));
+  visitorPath = "/.hydra-ops-visitor";
   nginx = mkIf cfg.nginx.enable (mkMerge [
     {
       services.nginx.enable = weak true;
@@ -205,21 +223,29 @@ let
         serverAliases = weak (cfg.nginx.serverAliases ++ optional (siteName != "localhost") "localhost");
         extraConfig = weak "client_max_body_size 100m;\n";
         locations = {
-          "/" = proxied cfg.listenHost cfg.port (if decryptedBefore then "https" else "$scheme") // {
-            extraConfig = weak (proxyLines (if decryptedBefore then "https" else "$scheme")
-              + (if base == null then "" else "proxy_set_header X-Request-Base ${base};\n")
-              + "proxy_read_timeout 120s;\n");
-          };
+          "/" = toHydra // { extraConfig = weak (linesToHydra + "proxy_read_timeout 120s;\n"); };
         } // optionalAttrs hasLiveLogs {
           "= /hydra-ws" = {
             proxyPass = weak "http://${liveLogs.bind.address}:${toString liveLogs.bind.port}";
             extraConfig = weak ''
+              set $hydra_ops_origin $http_origin;
+              if ($hydra_ops_origin !~* "${ownOrigins}") { return 403; }
+              auth_request ${visitorPath};
               proxy_http_version 1.1;
               proxy_set_header Upgrade $http_upgrade;
               proxy_set_header Connection upgrade;
               proxy_read_timeout 1h;
             '';
           } // optionalAttrs (inLocation ? recommendedProxySettings) { recommendedProxySettings = weak false; };
+          "= ${visitorPath}" = toHydra // {
+            proxyPass = weak "http://${reachedAt cfg.listenHost}:${toString cfg.port}${if hidesProjects then "/current-user" else "/"}";
+            extraConfig = weak (linesToHydra + ''
+              internal;
+              proxy_set_header Accept application/json;
+              proxy_set_header Content-Length "";
+              proxy_pass_request_body off;
+            '');
+          };
         } // optionalAttrs cfg.cache.enable {
           "/static-cache/".extraConfig = weak (cacheFiles "alias ${cfg.cache.directory}/;");
         };

@@ -1,9 +1,13 @@
+import { spawn } from 'node:child_process'
 import { cpSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { Duplex } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { packageRoot } from '../../src/core/package-root.js'
 import { type Guest, startGuest } from '../fixtures/guest.js'
+import { plainSsh } from '../fixtures/guest-ssh.js'
+import { WebSocketClient } from '../fixtures/websocket.js'
 import { type SshOperator, sshOperator } from './ssh-operator.js'
 
 /**
@@ -67,6 +71,14 @@ async function notDone(): Promise<string[]> {
 /** Waits until every task is done, because the services start one after the other. */
 const doneInTheEnd = () => expect.poll(notDone, { timeout: 300_000, interval: 2_000 }).toEqual([])
 
+/** Opens a WebSocket of the guest's nginx. */
+async function liveLogs(headers: Record<string, string>) {
+  const way = [...plainSsh(guest.identityFile), '-p', String(guest.port), '-W', '127.0.0.1:80']
+  const ssh = spawn('ssh', [...way, `root@${guest.host}`], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const stream = Duplex.from({ readable: ssh.stdout, writable: ssh.stdin })
+  return { client: await WebSocketClient.open(stream, { path: '/hydra-ws', headers }), end: () => ssh.kill() }
+}
+
 describe('a Hydra with a queue runner that builders connect to', () => {
   it('builds and signs after one deploy: the machine is its own builder', async () => {
     await operator.ok(['deploy', '-d', 'ci'])
@@ -81,6 +93,34 @@ describe('a Hydra with a queue runner that builders connect to', () => {
     )
     expect(await guest.sh(`ss -Hltn 'sport = :50051'`)).toBe('')
     expect(await guest.sh(`ss -Hltn 'sport = :18080' | awk '{ print $4 }'`)).toBe('127.0.0.1:18080')
+  })
+
+  it('sends the log of a build to a page of its own, from the queue runner’s file through nginx', async () => {
+    expect(await guest.sh('systemctl is-active hydra-ws')).toBe('active')
+    expect(await guest.sh(`grep ws_endpoint /etc/hydra/hydra.conf`)).toBe(
+      'ws_endpoint = ws://hydra.example.org/hydra-ws',
+    )
+    const query = 'select id, drvpath from builds order by id limit 1'
+    const [build, derivation = ''] = (
+      await guest.sh(`runuser -u postgres -- psql -At hydra -c '${query}'`)
+    ).split('|')
+    const name = basename(derivation)
+    const log = `/var/lib/hydra/build-logs/${name.slice(0, 2)}/${name.slice(2)}`
+    // The queue runner writes such a file while it builds.
+    await guest.sh(`runuser -u hydra-queue-runner -- sh -c 'umask 022; echo half done > ${log}'`)
+    const own = await liveLogs({ Origin: 'http://hydra.example.org' })
+    const foreign = await liveLogs({ Origin: 'https://example.com' })
+    try {
+      if (!(own.client instanceof WebSocketClient)) throw new Error(`refused with ${own.client.refused}`)
+      own.client.send({ type: 'logsStart', buildId: Number(build) })
+      expect(await own.client.next()).toMatchObject({ type: 'logsStart', success: true })
+      expect(await own.client.next()).toMatchObject({ type: 'logLine', line: 'half done' })
+      expect(foreign.client).toEqual({ refused: 403 })
+    } finally {
+      own.end()
+      foreign.end()
+      await guest.sh(`rm ${log}`)
+    }
   })
 
   it('needs no second deploy', async () => {

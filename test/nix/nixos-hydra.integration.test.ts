@@ -96,13 +96,47 @@ describe('deployment.hydra on a NixOS machine', () => {
     const values = await valuesOf(
       wholeHydra,
       `config.services.nginx.virtualHosts."hydra.example.org".locations."= /hydra-ws".proxyPass
-       (builtins.match ".*ws_endpoint = ([^\n]*)\n.*" config.services.hydra.extraConfig)`,
+       (builtins.match ".*ws_endpoint = ([^\n]*)\n.*" config.services.hydra.extraConfig)
+       config.services.nginx.virtualHosts."hydra.example.org".locations."= /hydra-ws".extraConfig
+       config.services.nginx.virtualHosts."hydra.example.org".locations."= /.hydra-ops-visitor".proxyPass
+       config.services.nginx.virtualHosts."hydra.example.org".locations."= /.hydra-ops-visitor".extraConfig`,
     )
-    expect(values).toEqual(['http://[::1]:9283', ['ws://hydra.example.org/hydra-ws']])
+    const [address, endpoint, logs, hydra, visitor] = values
+    expect([address, endpoint, hydra]).toEqual([
+      'http://[::1]:9283',
+      ['ws://hydra.example.org/hydra-ws'],
+      'http://127.0.0.1:3000/',
+    ])
+    const names = 'hydra\\.example\\.org|hydra\\.example\\.org|localhost'
+    expect(logs).toContain(
+      `if ($hydra_ops_origin !~* "^(https?://(${names})(:[0-9]+)?)?$") { return 403; }\n`,
+    )
+    expect(logs).toContain('auth_request /.hydra-ops-visitor;\n')
+    expect(visitor).toContain('\ninternal;\n')
+    const hidden = `${wholeHydra} deployment.hydra.projects.p.private = true; deployment.hydra.url = "https://[2001:db8::1]:8443/";`
+    expect(
+      await valuesOf(
+        hidden,
+        `config.services.nginx.virtualHosts."hydra.example.org".locations."= /.hydra-ops-visitor".proxyPass
+         (builtins.match ".*localhost.*" config.services.nginx.virtualHosts."hydra.example.org".locations."= /hydra-ws".extraConfig != null)
+         (builtins.match ".*[|]..2001:db8::1.*" config.services.nginx.virtualHosts."hydra.example.org".locations."= /hydra-ws".extraConfig != null)`,
+      ),
+    ).toEqual(['http://127.0.0.1:3000/current-user', true, true])
     const off = `${wholeHydra} services.hydra.ws.enable = false;`
     expect(
       await valuesOf(off, '(builtins.match ".*ws_endpoint.*" config.services.hydra.extraConfig)'),
     ).toEqual([null])
+  })
+
+  it('passes the host on without the words that gixy refuses, with which nixpkgs checks nginx', async () => {
+    const [texts] = await valuesOf(
+      wholeHydra,
+      `(builtins.concatLists (map (site: map (place: place.extraConfig) (builtins.attrValues site.locations))
+         (builtins.attrValues config.services.nginx.virtualHosts)))`,
+    )
+    const said = JSON.stringify(texts)
+    expect(said).toContain('set $hydra_ops_host $http_host;\\nproxy_set_header Host $hydra_ops_host;')
+    expect(said).not.toMatch(/Host \$http_host|\(\$http_origin/)
   })
 
   it('serves the store by harmonia with its own module, and waits for the key', async () => {
@@ -170,7 +204,7 @@ describe('deployment.hydra on a NixOS machine', () => {
         locations: {
           '/': {
             proxyPass: 'http://127.0.0.1:3000',
-            extraConfig: expect.stringContaining('proxy_set_header Host $http_host;'),
+            extraConfig: expect.stringContaining('proxy_set_header Host $hydra_ops_host;'),
             ...(nixpkgs === oldNixpkgs ? {} : { recommendedProxySettings: false }),
           },
           '/static-cache/': { extraConfig: expect.stringContaining('alias /var/lib/hydra/cache/;') },

@@ -221,7 +221,7 @@ const sendStats: Daemon = {
 
 /**
  * The sender of logs of running builds. It runs as the web server's user, who may read the logs and enter the database;
- * nixpkgs' module has another user with the same rights. (Read in Hydra's source at 0d7df7bf, not tried.)
+ * nixpkgs' module has another user with the same rights. (Read in Hydra's source at 0d7df7bf, tried with a stand-in.)
  */
 const liveLogs: Daemon = {
   name: 'hydra-ws',

@@ -7,7 +7,8 @@ const mostConnections = 8
 
 /**
  * Writes the settings of hydra-ws, which shows the log of a running build. Its own data folder would be /tmp/hydra. The
- * program ends at an unknown setting. (Keys and defaults: read in Hydra's source at 0d7df7bf, 2026-08-07; not tried.)
+ * program ends at an unknown setting. (Keys and defaults: read in Hydra's source at 0d7df7bf, 2026-08-07, and at 0cc23330;
+ * tried with a stand-in.)
  */
 export function liveLogsSettings(database: Database): string {
   return toml({

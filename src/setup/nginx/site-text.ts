@@ -16,7 +16,12 @@ export interface SiteSettings extends Pick<HydraSettings, 'hostName' | 'url' | '
   readonly options: Pick<HydraOptions, 'listenHost' | 'port' | 'nginx'> & {
     readonly cache: Pick<HydraOptions['cache'], 'enable' | 'directory'>
     readonly nixServe: Pick<HydraOptions['nixServe'], 'enable' | 'bindAddress' | 'port'>
+    readonly projects?: Readonly<Record<string, HiddenProject>> | null | undefined
   }
+}
+
+interface HiddenProject {
+  readonly private?: boolean | null | undefined
 }
 
 /** Facts that the text depends on, besides the options. */
@@ -86,7 +91,7 @@ function unmarkedText(settings: SiteSettings, facts: SiteFacts): string {
   const hydra = [
     'client_max_body_size 100m;',
     ...hydraLocation(settings),
-    ...liveLogs,
+    ...liveLogs(settings),
     ...staticCache(settings),
   ]
   const cache = cacheServer(settings)
@@ -132,6 +137,11 @@ function acme(tls: string): string[] {
 }
 
 function hydraLocation(settings: SiteSettings): string[] {
+  return block('location /', [...toHydra(settings), 'proxy_read_timeout 120s;'])
+}
+
+/** Writes the lines that lead to Hydra, without a path. */
+function toHydra(settings: SiteSettings, path = ''): string[] {
   const { listenHost, port } = settings.options
   // Hydra takes this header unchanged as its base URL, and ignores the port of its own connection (recorded).
   const base = { nginx: 'https://$http_host', before: decryptedBase(settings), nowhere: undefined }[
@@ -139,21 +149,52 @@ function hydraLocation(settings: SiteSettings): string[] {
   ]
   // The user's own proxy decrypts, and its requests arrive here in plain HTTP.
   const scheme = settings.tlsEnds === 'before' ? 'https' : '$scheme'
-  return block('location /', [
-    ...proxyTo(reachedAt(listenHost), port, scheme),
+  return [
+    ...proxyTo(reachedAt(listenHost), `${port}${path}`, scheme),
     ...(base === undefined ? [] : [`proxy_set_header X-Request-Base ${base};`]),
-    'proxy_read_timeout 120s;',
-  ])
+  ]
 }
 
-/** The path of hydra-ws, which newer Hydras have. A log may say nothing for an hour. */
-const liveLogs = block(`location = ${liveLogsPath}`, [
-  `proxy_pass http://127.0.0.1:${liveLogsPort};`,
-  'proxy_http_version 1.1;',
-  'proxy_set_header Upgrade $http_upgrade;',
-  'proxy_set_header Connection upgrade;',
-  'proxy_read_timeout 1h;',
-])
+/** Path at which nginx itself asks Hydra whether a visitor may see logs. */
+const visitorPath = '/.hydra-ops-visitor'
+
+/**
+ * Writes the path of hydra-ws, which newer Hydras have. hydra-ws asks nobody for a login, and serves pages of every
+ * site (read in its source). So nginx refuses pages of other sites, and asks Hydra about the visitor: for the start page,
+ * which a Hydra with `private = 1` hides, or for the visitor's own account, where a project is private.
+ */
+function liveLogs(settings: SiteSettings): string[] {
+  const isPrivate = Object.values(settings.options.projects ?? {}).some((project) => project.private === true)
+  return [
+    ...block(`location = ${liveLogsPath}`, [
+      `if ($http_origin !~* "${ownOrigins(settings)}") {`,
+      '    return 403;',
+      '}',
+      `auth_request ${visitorPath};`,
+      `proxy_pass http://127.0.0.1:${liveLogsPort};`,
+      'proxy_http_version 1.1;',
+      'proxy_set_header Upgrade $http_upgrade;',
+      'proxy_set_header Connection upgrade;',
+      // A log may say nothing for an hour.
+      'proxy_read_timeout 1h;',
+    ]),
+    ...block(`location = ${visitorPath}`, [
+      'internal;',
+      ...toHydra(settings, isPrivate ? '/current-user' : '/'),
+      'proxy_set_header Accept application/json;',
+      'proxy_set_header Content-Length "";',
+      'proxy_pass_request_body off;',
+    ]),
+  ]
+}
+
+/** Writes the expression for pages of this site, on any port, and for programs, which send no origin. */
+function ownOrigins(settings: SiteSettings): string {
+  const names = serverNames(settings).map((name) =>
+    name.includes(':') ? `\\[${name}\\]` : name.replaceAll('.', '\\.'),
+  )
+  return `^(https?://(${names.join('|')})(:[0-9]+)?)?$`
+}
 
 /** Writes out the URL, because the proxy may not pass the original host; aliases use their host. */
 function decryptedBase({ url, options }: SiteSettings): string {
@@ -176,7 +217,7 @@ function mapKey(name: string): string {
 /**
  * Writes proxy lines with `$http_host`: `$host` drops a published port, and Hydra then refuses the login (measured).
  */
-function proxyTo(host: string, port: number, scheme = '$scheme'): string[] {
+function proxyTo(host: string, port: number | string, scheme = '$scheme'): string[] {
   return [
     `proxy_pass http://${host.includes(':') ? `[${host}]` : host}:${port};`,
     'proxy_set_header Host $http_host;',

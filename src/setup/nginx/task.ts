@@ -72,13 +72,15 @@ export const nginxTask: SetupTask<NginxOptions> = {
     const cache = { enable: options.cache.enable, directory: options.cache.directory }
     const { enable, bindAddress, port: nixServePort } = options.nixServe
     const nixServe = { enable, bindAddress, port: nixServePort }
+    const hidden = Object.entries(options.projects ?? {}).filter(([, project]) => project.private === true)
+    const projects = Object.fromEntries(hidden.map(([name]) => [name, { private: true }]))
     return {
       hostName,
       url,
       port,
       tlsEnds,
       openFirewall,
-      options: { listenHost, port: options.port, nginx, cache, nixServe },
+      options: { listenHost, port: options.port, nginx, cache, nixServe, projects },
     }
   },
   owns: ({ options }) => ownedByNginx(options.nginx.tls),

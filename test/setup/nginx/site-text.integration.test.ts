@@ -110,6 +110,23 @@ describe('the site of nginx', () => {
     )
   })
 
+  it('asks Hydra for the account of a visitor to logs where a project is private, and else for the start page', () => {
+    expect(text(all)).toContain('proxy_pass http://127.0.0.1:3000/;')
+    const hidden = text({ ...all, projects: { p: { private: true }, q: {} } })
+    expect(hidden).toContain('proxy_pass http://127.0.0.1:3000/current-user;')
+    expect(accepts(hidden)).toBe('accepted')
+    const encrypted = text({ ...all, nginx: { ...all.nginx, tls: 'self-signed' } })
+    expect(encrypted.match(/proxy_set_header X-Request-Base https:\/\/\$http_host;/g)).toHaveLength(2)
+  })
+
+  it('shows logs to pages of each of its own names', () => {
+    const names = 'hydra\\.example\\.org|ci\\.example\\.org|127\\.0\\.0\\.1|localhost'
+    expect(text(all)).toContain(`if ($http_origin !~* "^(https?://(${names})(:[0-9]+)?)?$") {`)
+    const inIPv6 = text({ ...all, url: 'http://[2001:db8::1]:8080' })
+    expect(inIPv6).toContain('|\\[2001:db8::1\\]|localhost)(:[0-9]+)?)?$"')
+    expect(accepts(inIPv6)).toBe('accepted')
+  })
+
   it('redirects everybody to the encrypted site, except for signed content', () => {
     const tls = text({ ...all, nginx: { ...all.nginx, tls: 'self-signed' } })
     expect(tls).toContain('return 301 https://127.0.0.1:28080$request_uri;')
