@@ -9,7 +9,7 @@
 { config, lib, options, pkgs, ... }:
 let
   inherit (builtins) concatStringsSep elem filter isString match split;
-  inherit (lib) hasAttrByPath mkDefault mkIf mkMerge optional optionalAttrs optionals setAttrByPath;
+  inherit (lib) hasAttrByPath mkAfter mkDefault mkIf mkMerge optional optionalAttrs optionals setAttrByPath;
   cfg = config.deployment.hydra;
   nix = config.deployment.nix;
   has = path: hasAttrByPath path options;
@@ -132,6 +132,10 @@ let
     (mkIf signs (keyed "hydra-queue-runner"))
     (mkIf cfg.cache.enable {
       systemd.tmpfiles.rules = [ "d ${cfg.cache.directory} 0755 hydra-queue-runner hydra -" ];
+    })
+    # hydra-init closes Hydra's folder to nginx at each start, and the cache lies in this folder by default.
+    (mkIf (cfg.cache.enable && cfg.nginx.enable && config.services.hydra.enable && match "/var/lib/hydra/.*" cfg.cache.directory != null) {
+      systemd.services.hydra-init.preStart = mkAfter "chmod 0751 /var/lib/hydra\n";
     })
     (mkIf cfg.nixServe.enable (
       if hasHarmonia then mkMerge [ (mkIf isHarmonia harmonia) (mkIf (! isHarmonia) nixServe) ]

@@ -20,14 +20,8 @@ export interface NixosBox {
 /** Starts the guest, and creates the deployment with its first system; `more` are further definitions. */
 export async function nixosBox(first: MadeSystem, more = ''): Promise<NixosBox> {
   const guest = await NixosGuest.start()
-  await guest.sh("sed -i 's/^ID=.*/ID=nixos/; s/^ID_LIKE=.*//' /etc/os-release")
-  const operator = sshOperator()
-  operator.sshConfig(`Host box.example
-  HostName 127.0.0.1
-  Port ${guest.guest.guest.port}
-  User root
-  IdentityFile ${guest.guest.guest.identityFile}
-`)
+  await guest.sh(countsAsNixos)
+  const operator = operatorOf(guest)
   let systems = 0
   const want = (made: MadeSystem, more = '') => {
     systems += 1
@@ -57,6 +51,21 @@ export async function nixosBox(first: MadeSystem, more = ''): Promise<NixosBox> 
       await guest.dispose()
     },
   }
+}
+
+/** A script after which a guest counts as a NixOS machine. */
+export const countsAsNixos = "sed -i 's/^ID=.*/ID=nixos/; s/^ID_LIKE=.*//' /etc/os-release; touch /etc/NIXOS"
+
+/** Returns a new operator, who knows the guest as `box.example`. */
+export function operatorOf({ guest: { guest } }: NixosGuest): SshOperator {
+  const operator = sshOperator()
+  operator.sshConfig(`Host box.example
+  HostName 127.0.0.1
+  Port ${guest.port}
+  User root
+  IdentityFile ${guest.identityFile}
+`)
+  return operator
 }
 
 function network(folder: string, hostKey: string, more: string): string {

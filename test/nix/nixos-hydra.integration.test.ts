@@ -193,6 +193,22 @@ describe('deployment.hydra on a NixOS machine', () => {
     })
   })
 
+  it.each(releases)(
+    'lets nginx pass to a cache in the folder of Hydra, with a nixpkgs %s',
+    async (_, nixpkgs) => {
+      const script = 'config.systemd.services.hydra-init.preStart'
+      const [started] = await valuesOf(wholeHydra, script, nixpkgs)
+      expect(started).toMatch(/chmod 0750 \/var\/lib\/hydra\n(?:.*\n)*chmod 0751 \/var\/lib\/hydra\n$/)
+      const elsewhere = 'deployment.hydra.cache.directory = "/srv/cache";'
+      const [asItIs] = await valuesOf(`${wholeHydra} ${elsewhere}`, script, nixpkgs)
+      expect(asItIs).not.toContain('0751')
+      const own = 'services.hydra.enable = false;'
+      expect(
+        await valuesOf(`${wholeHydra} ${own}`, '(config.systemd.services ? hydra-init)', nixpkgs),
+      ).toEqual([false])
+    },
+  )
+
   it.each(releases)('proxies with the host that users typed, with a nixpkgs %s', async (_, nixpkgs) => {
     const [hosts] = await valuesOf(
       wholeHydra,

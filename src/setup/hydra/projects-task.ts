@@ -26,6 +26,7 @@ import { ProjectsApi } from './projects-api.js'
 import { type ProjectsLogin, signIn } from './projects-login.js'
 import { type HydraSettings, oneShotSettings, reachedAt, webEntrance } from './settings.js'
 import { WebSession } from './web-session.js'
+import { untilServed } from './web-start.js'
 import { passwordOf, usersOf } from './web-users-task.js'
 
 export interface ProjectsTaskOptions extends ProjectsLogin {
@@ -142,6 +143,7 @@ async function applyProjects(
   options: ProjectsTaskOptions,
   run: TaskRun,
 ): Promise<Record<string, string>> {
+  await untilServed(host, options.entrance, run)
   const { port } = await requireCluster(host, options.database, run)
   const table = { database: options.database, port }
   const seen = await requireProjects(host, table, options.projects, run)
@@ -275,6 +277,7 @@ async function placeMade(host: Host, before: Made, after: Made, run: Run): Promi
 
 /** Compares what Hydra shows at the users' URL with the options. */
 async function verifyProjects(host: Host, options: ProjectsTaskOptions, run: TaskRun): Promise<void> {
+  await untilServed(host, options.entrance, run)
   const { port } = await requireCluster(host, options.database, run)
   const table = { database: options.database, port }
   const seen = await requireProjects(host, table, options.projects, run)

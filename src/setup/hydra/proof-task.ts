@@ -31,6 +31,7 @@ import {
 } from './proof-api.js'
 import { databaseValues, oneShotSettings, signs, type WebEntrance, webEntrance } from './settings.js'
 import { WebSession } from './web-session.js'
+import { untilServed } from './web-start.js'
 import { passwordOf, usersOf } from './web-users-task.js'
 
 export interface ProofOptions {
@@ -127,6 +128,7 @@ export async function proveByBuild(
   run: TaskRun,
   pace: ProofPace,
 ): Promise<void> {
+  await untilServed(host, options.entrance, run)
   const stamp = new Date().toISOString().replace(/\W/g, '')
   const { system, since } = await placeExpression(host, stamp, options.systems, run)
   const session = new WebSession(options.entrance, run)

@@ -52,6 +52,8 @@ export interface HydraSettings {
   readonly tlsEnds: 'nginx' | 'before' | 'nowhere'
   readonly secretKeyFile: string
   readonly publicKeyFile: string
+  /** The system that starts Hydra's services, where no set-up task does. */
+  readonly startedBy?: 'nixos'
 }
 
 /** Returns the settings of a Hydra that tasks set up; `undefined` if the machine has none. NixOS sets up its own. */
@@ -90,6 +92,7 @@ function settingsOf(machine: TaskMachine): HydraSettings | undefined {
     tlsEnds: encrypted ? 'nginx' : url.startsWith('https:') ? 'before' : 'nowhere',
     secretKeyFile: options.cache.secretKeyFile ?? `/etc/nix/${name}/secret`,
     publicKeyFile: options.cache.publicKeyFile ?? `/etc/nix/${name}/public`,
+    ...(machine.definition.os === 'nixos' ? { startedBy: 'nixos' } : {}),
   }
 }
 
@@ -149,6 +152,8 @@ export interface WebEntrance {
   readonly encrypted: boolean
   /** Headers that the user's own proxy must add if our nginx does not. */
   readonly headers: Readonly<Record<string, string>>
+  /** The system that starts Hydra, so that no task has waited for its first answer. */
+  readonly startedBy?: 'nixos'
 }
 
 /** Describes how to ask for the web interface on the machine. */
@@ -156,12 +161,14 @@ export function webEntrance({
   url,
   port,
   tlsEnds,
+  startedBy,
   options: { nginx },
-}: Pick<HydraSettings, 'url' | 'port' | 'tlsEnds'> & {
+}: Pick<HydraSettings, 'url' | 'port' | 'tlsEnds' | 'startedBy'> & {
   readonly options: { readonly nginx: Pick<HydraOptions['nginx'], 'enable'> }
 }): WebEntrance {
   const proto = !nginx.enable && tlsEnds === 'before' ? { 'x-forwarded-proto': 'https' } : {}
-  return { url, port, encrypted: tlsEnds === 'nginx', headers: proto }
+  const started = startedBy === undefined ? {} : { startedBy }
+  return { url, port, encrypted: tlsEnds === 'nginx', headers: proto, ...started }
 }
 
 function urlOf(

@@ -53,12 +53,8 @@ import {
   spaceFile,
 } from './settings.js'
 import { allHydraUnits, hydraUnits, initUnit, spaceScript } from './units.js'
+import { firstAnswerHint, firstAnswerMs } from './web-start.js'
 
-/**
- * Deadline for the first answer. Perl starts in half a minute on an emulated guest, and in 255 s on a busy one
- * (measured).
- */
-const firstAnswerMs = 900_000
 const workMs = 300_000
 const requestMs = 60_000
 /** Default pace; an ended service restarts after 5 s, and Perl needs half a minute on an emulated guest (measured). */
@@ -268,14 +264,13 @@ export async function waitForWeb(
   pace: VerifyPace,
 ): Promise<void> {
   const { port } = settings.options
-  const hint = 'journalctl -u hydra-server -u hydra-init on the machine shows more'
   const first = [initUnit, 'hydra-server.service']
   const since = await machineTime(host, run)
   const serverJournal = new JournalWatch(host, { units: first }, since, pace)
   await waitUntil(host.machine, run, {
     what: `Hydra's web server answers on port ${port}`,
     deadlineMs: firstAnswerMs,
-    hint,
+    hint: firstAnswerHint,
     pauseMs: pace.pauseMs,
     evidence: () => newestLines(host, first, since, run),
     wrong: () => webProblem(settings, run),

@@ -7,6 +7,7 @@ import type { Host } from '../../core/ssh.js'
 import { findClusters, requireCluster } from '../postgresql/cluster.js'
 import { type HydraSettings, noPackage, oneShotSettings, type WebEntrance, webEntrance } from './settings.js'
 import { WebSession } from './web-session.js'
+import { untilServed } from './web-start.js'
 import { changeUser, lookAtUsers, requireUsers, userProgram } from './web-users.js'
 
 export interface HydraUser extends Omit<UserOptions, 'roles'> {
@@ -92,6 +93,7 @@ function differs(user: HydraUser, found: HydraUserSeen): boolean {
 
 async function applyUsers(host: Host, options: UsersOptions, run: TaskRun): Promise<Record<string, string>> {
   if (options.package === undefined) throw noPackage(host, 'Hydra', 'package')
+  await untilServed(host, options.entrance, run)
   const { port } = await requireCluster(host, options.database, run)
   const table = { database: options.database, port }
   const program = await userProgram(host, options.package, table, run)
@@ -112,6 +114,7 @@ async function applyUsers(host: Host, options: UsersOptions, run: TaskRun): Prom
 
 /** Logs in at the users' URL, and compares each user's name and roles there. */
 async function verifyUsers(host: Host, options: UsersOptions, run: TaskRun): Promise<void> {
+  await untilServed(host, options.entrance, run)
   for (const user of options.users) {
     // A person typed this password earlier, and must not type it again only for a check.
     if (user.password.prompt && !run.secretChanged(userSecretName(user.name))) continue
