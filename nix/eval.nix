@@ -300,17 +300,14 @@ let
       names;
   };
 
-  # --- the result --------------------------------------------------------------------------------------------
+  # --- the result (without closures where it is cheap) --------------------------------------------------------
 
-  # The closures of machines stay unevaluated.
   isCheap = elem input.mode [ "shape" "tasks" ];
   result = name:
     let
-      each = machines.${name};
-      inherit (each) os;
-      isWanted = input.only == null || elem name input.only;
-      wanted = ! isCheap && isWanted;
-      forTasks = input.mode != "shape" && isWanted;
+      each = machines.${name}; inherit (each) os;
+      forTasks = input.mode != "shape" && (input.only == null || elem name input.only);
+      wanted = forTasks && ! isCheap;
       data =
         if os == "debian" then debian.describe each wanted
         else if os == "nixos" && each.nixos != null then nixosMachines.describe name each.nixos { inherit forTasks wanted; inherit (each) files; nixpkgs = each.source.path; }
@@ -388,9 +385,7 @@ let
     );
 in
 if input.jobs or false then listToAttrs (map (name: { inherit name; value = derivationOf name; }) names)
-else if wantedImages != null then {
-  images = listToAttrs (map (name: { inherit name; value = imageOf name; }) wantedImages);
-}
+else if wantedImages != null then { images = listToAttrs (map (name: { inherit name; value = imageOf name; }) wantedImages); }
 else if wantedOption != null then {
   inherit names;
   shown = listToAttrs (map
