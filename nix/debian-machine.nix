@@ -7,8 +7,8 @@
   system,
   # The "file" of the definitions that come from hydra-ops itself.
   ours,
-  # The mode "shape" does not look at expensive values (a text that names packages).
-  mode,
+  # Whether to look at no expensive value (a text that names packages).
+  cheap,
 }:
 let
   inherit (builtins)
@@ -16,7 +16,6 @@ let
     toJSON unsafeDiscardStringContext;
   inherit (merge) described isDerivation isSet present sources withoutConflicts;
 
-  cheap = mode == "shape";
   checks = import ./debian-checks.nix;
 
   # Options that become the closure instead of data.

@@ -248,7 +248,7 @@ let
 
   # Facts that nobody knows. A file may name an address before its allocation; nothing of that evaluation is deployed.
   unknown =
-    if input.mode == "shape" then { privateIPv4 = "0.0.0.0"; publicIPv4 = "0.0.0.0"; hostKey = "unknown"; }
+    if isCheap then { privateIPv4 = "0.0.0.0"; publicIPv4 = "0.0.0.0"; hostKey = "unknown"; }
     else { privateIPv4 = null; publicIPv4 = null; hostKey = null; };
 
   # Defaults of a machine that its definitions can override.
@@ -291,7 +291,7 @@ let
     if elem name input.exclude || machines.${name}.os == "nixos" then input.physical.${name}.privateIPv4 or null
     else (merge.present machines.${name}.tree.children.networking).privateIPv4.plain or null;
 
-  debian = import ./debian-machine.nix { inherit merge hosts system ours; inherit (input) mode; };
+  debian = import ./debian-machine.nix { inherit merge hosts system ours; cheap = isCheap; };
   nixosMachines = import ./nixos-machine.nix {
     inherit args input network merge system;
     # Allocated addresses alone: addresses of the definitions would cost the evaluation of every machine.
@@ -300,16 +300,17 @@ let
       names;
   };
 
-  # --- the result --------------------------------------------------------------------------------------------
+  # --- the result (without closures where it is cheap) --------------------------------------------------------
 
+  isCheap = elem input.mode [ "shape" "tasks" ];
   result = name:
     let
-      each = machines.${name};
-      inherit (each) os;
-      wanted = input.mode != "shape" && (input.only == null || elem name input.only);
+      each = machines.${name}; inherit (each) os;
+      forTasks = input.mode != "shape" && (input.only == null || elem name input.only);
+      wanted = forTasks && ! isCheap;
       data =
         if os == "debian" then debian.describe each wanted
-        else if os == "nixos" && each.nixos != null then nixosMachines.describe name each.nixos { inherit wanted; inherit (each) files; nixpkgs = each.source.path; }
+        else if os == "nixos" && each.nixos != null then nixosMachines.describe name each.nixos { inherit forTasks wanted; inherit (each) files; nixpkgs = each.source.path; }
         else { inherit os; inherit (each) files; };
     in
     within { machine = name; inherit (each) files; } (deepSeq data data);
@@ -384,9 +385,7 @@ let
     );
 in
 if input.jobs or false then listToAttrs (map (name: { inherit name; value = derivationOf name; }) names)
-else if wantedImages != null then {
-  images = listToAttrs (map (name: { inherit name; value = imageOf name; }) wantedImages);
-}
+else if wantedImages != null then { images = listToAttrs (map (name: { inherit name; value = imageOf name; }) wantedImages); }
 else if wantedOption != null then {
   inherit names;
   shown = listToAttrs (map

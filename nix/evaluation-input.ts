@@ -7,7 +7,7 @@ export interface EvaluationInput {
   readonly files: readonly string[]
   readonly physical: Readonly<Record<string, object>>
   readonly deployment: { readonly uuid: string; readonly name: string }
-  readonly mode: 'shape' | 'read' | 'write'
+  readonly mode: 'shape' | 'tasks' | 'read' | 'write'
   /** Machines whose closures are wanted; null = all machines. */
   readonly only: readonly string[] | null
   /** Machines that failed to evaluate. */

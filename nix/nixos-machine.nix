@@ -157,7 +157,7 @@ let
   init = list: genList (builtins.elemAt list) (length list - 1);
   getIn = path: set: foldl' (inner: part: inner.${part}) set path;
   unique = foldl' (seen: each: if elem each seen then seen else seen ++ [ each ]) [ ];
-  describe = name: evaluated: { wanted, files, nixpkgs }:
+  describe = name: evaluated: { forTasks, wanted, files, nixpkgs }:
     let
       all = optionsIn [ "deployment" ] evaluated.options.deployment;
       described = map
@@ -185,7 +185,7 @@ let
         inherit located;
         isUsers = file: ! isOurs file && ! startsWith "${toString nixpkgs}/" file && ! startsWith "<" file;
       } else [ ];
-      hydra = if wanted && assertions == [ ] && evaluated.config.deployment.hydra.enable then ofHydra else null;
+      hydra = if forTasks && assertions == [ ] && evaluated.config.deployment.hydra.enable then ofHydra else null;
       closure =
         if ! wanted || assertions != [ ] then null
         else { derivation = unsafeDiscardStringContext toplevel.drvPath; output = unsafeDiscardStringContext toplevel.outPath; };

@@ -79,10 +79,11 @@ export interface EvaluationRequest {
    * The depth of the evaluation.
    *
    * - `shape`: names, provider options and tags, without closures.
+   * - `tasks`: also what the services of a NixOS machine decide about its set-up tasks.
    * - `read`: paths of the closures too, without writing anything.
    * - `write`: .drv files too.
    */
-  readonly mode: 'shape' | 'read' | 'write'
+  readonly mode: 'shape' | 'tasks' | 'read' | 'write'
   /** The machines whose closures are evaluated; undefined means all. */
   readonly only?: readonly MachineName[] | undefined
   /**

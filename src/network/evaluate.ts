@@ -86,8 +86,29 @@ export async function evaluateNames(
     (name) => deployment.record.machines[name] !== undefined,
   )
   await allocateMachines(ops, deployment, network)
+  const chosen = select?.(network) ?? [...network.machines.keys()]
   // An option may name an address that was allocated only now.
-  return allKnown ? network : evaluate()
+  return withTaskFacts(ops, deployment.record, options, chosen, allKnown ? network : await evaluate(), run)
+}
+
+/**
+ * Completes names and options by what set-up tasks depend on: a service of a NixOS machine may do the work of some.
+ * Machines without such a service need no further evaluation.
+ */
+export async function withTaskFacts(
+  ops: Ops,
+  record: DeploymentRecord,
+  options: EvaluateOptions,
+  selected: readonly MachineName[],
+  network: NetworkDefinition,
+  run: Run,
+): Promise<NetworkDefinition> {
+  const only = selected.filter((name) => {
+    const machine = network.machines.get(name)
+    return machine?.os === 'nixos' && machine.options.hydra.enable
+  })
+  if (only.length === 0) return network
+  return ops.nix.evaluate(evaluationRequest(ops, record, options, 'tasks', { only }), run)
 }
 
 /** Evaluates the network without closures, and selects machines; an error of a selected machine is thrown. */

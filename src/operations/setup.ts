@@ -20,7 +20,7 @@ import { connect, hostOf } from '../machine/connect.js'
 import { closeJob } from '../machine/machine.js'
 import { ensureBuilderKey } from '../machine/operator-builders.js'
 import { dryRunSession } from '../machine/session.js'
-import { definitionIn, evaluateShape } from '../network/evaluate.js'
+import { definitionIn, evaluateShape, withTaskFacts } from '../network/evaluate.js'
 import { machinesIn, type Selection, selectMachines } from '../network/selection.js'
 import { leftOverNote, type TaskStatus, verifyTasks } from '../tasks/engine.js'
 import { onMachines } from './on-machines.js'
@@ -40,7 +40,8 @@ export async function setupStatus(
   const deployment = dryRunSession(ops.files, await ops.store.resolve(request.deployment))
   const run: Run = { signal: ops.signal, log: () => {} }
   const select = (network: NetworkDefinition) => selectMachines(machinesIn(network), request.selection)
-  const { network, selected } = await evaluateShape(ops, deployment.record, deployRequest, select, run)
+  const { network: shape, selected } = await evaluateShape(ops, deployment.record, deployRequest, select, run)
+  const network = await withTaskFacts(ops, deployment.record, deployRequest, selected, shape, run)
   const slots = pLimit(request.maxConcurrent ?? deployRequest.maxConcurrent)
   const rows = await settleAll(
     selected.map((name) => slots(() => rowsOf(ops, deployment, network, definitionIn(network, name)))),

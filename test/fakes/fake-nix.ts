@@ -153,7 +153,8 @@ function withoutInvalid(nix: FakeNix, request: EvaluationRequest): NetworkDefini
 /** Adds closures: a cheap evaluation has none, and an evaluation of some machines has only theirs. */
 function withClosures(network: NetworkDefinition, { mode, only }: EvaluationRequest): NetworkDefinition {
   const machines = [...network.machines].map(([name, machine]) => {
-    if (mode !== 'shape' && (only === undefined || only.includes(name))) return [name, machine] as const
+    if (mode !== 'shape' && mode !== 'tasks' && (only === undefined || only.includes(name)))
+      return [name, machine] as const
     const { drvPath: _, outPath: __, ...shape } = machine
     return [name, shape] as const
   })

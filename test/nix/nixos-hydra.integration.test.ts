@@ -275,6 +275,18 @@ describe('deployment.hydra on a NixOS machine', () => {
     ])
   })
 
+  it('leaves the same tasks alone without an evaluation of the closure', async () => {
+    const service = `systemd.services.own.script = "nix-store --generate-binary-cache-key ci /etc/nix/ci/secret /etc/nix/ci/public";`
+    nix.write(
+      'hydra.nix',
+      `{ network.nixpkgs = ${fixtureNixpkgs}; ci = { ${bootable} ${wholeHydra} ${service} system.build.toplevel = throw "expensive"; }; other = { ${bootable} services.hydra = throw "expensive"; }; }`,
+    )
+    const only = { only: ['ci'], mode: 'tasks' } as const
+    const machine = machineOf(await nix.evaluate('hydra.nix', only), 'ci')
+    expect(machine).toMatchObject({ leftAlone: { 'cache-key': 'own' } })
+    expect(tasksOf(machine)).toEqual(['binary-cache', 'admin-user', 'hydra-proof'])
+  })
+
   it('names a key of the user in another file, which nothing of hydra-ops would use', async () => {
     const elsewhere = `systemd.services.own-key.serviceConfig.ExecStart = "/bin/nix-store --generate-binary-cache-key ci /srv/secret /srv/public";`
     await evaluated(`${wholeHydra} ${elsewhere}`)
