@@ -44,7 +44,8 @@ describe('the walkthrough', () => {
 describe('the systems of the walkthrough', () => {
   it('were built for ARM by the Hydra alone, with a program for ARM', async () => {
     const said = await network.ci.sh('journalctl -u hydra-queue-runner -o cat --no-pager')
-    for (const name of ['built-on', 'nixos-system-pi']) expect(said).toContain(`-${name}.drv’`)
+    // The stand-in for Hydra tells only the last step of a build on its own machine.
+    expect(said).toMatch(/performing step ‘[^’]*-nixos-system-pi\.drv’ 1 times on ‘localhost’/)
     expect(await network.pi.sh('cat /etc/built-on')).toBe('aarch64\nchanged')
     const [deriver = ''] = (await network.ci.sh('ls -d /nix/store/*-built-on.drv')).split('\n')
     expect(await network.ci.sh(`cat ${deriver}`)).toContain('"aarch64-linux"')
