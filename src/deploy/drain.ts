@@ -131,6 +131,12 @@ export async function giveJobsBack(session: MachineSession): Promise<boolean> {
   return rows.length > 0
 }
 
+/** Gives a builder its jobs back, or names the machines whose deploy gives them back. */
+export async function resumeOrSay(session: MachineSession): Promise<boolean> {
+  if (lacksOffer(session)) sayStaysDrained(session)
+  return giveJobsBack(session)
+}
+
 /** Says whether a drained builder has a record without its offer: a restored snapshot may be older than the offer. */
 export function lacksOffer(session: MachineSession): boolean {
   return isAwaited(session) && !isBuilder(session)

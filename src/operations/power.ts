@@ -10,9 +10,8 @@ import {
   giveJobsBack,
   inUseAfterFailure,
   isAwaited,
-  lacksOffer,
   resumeBuildersOf,
-  sayStaysDrained,
+  resumeOrSay,
 } from '../deploy/drain.js'
 import { bootMs, connect, waitAndConnect } from '../machine/connect.js'
 import { startResource } from '../machine/lifecycle.js'
@@ -41,22 +40,16 @@ export function startMachines(ops: Ops, request: PowerRequest): Promise<MachineR
   return onMachines(ops, { ...request, verb: 'start' }, async (deployment, machine, run) => {
     const session = madeMachine(ops, deployment, machine, run)
     const observation = await session.provider.inspect(await resourceFor(session), run)
-    if (observation.kind === 'running') return isAwaited(session) && (await comeBack(session))
+    if (observation.kind === 'running') return isAwaited(session) && (await resumeOrSay(session))
     await startResource(session)
     await withLink(session, async () => {
       await waitAndConnect(session, bootMs)
       await resendVolatileKeys(session, network)
-      await comeBack(session)
+      await resumeOrSay(session)
       await resumeBuildersOf(session)
     })
     return true
   })
-}
-
-/** Gives a builder its jobs back, or tells the user which deploy does so. */
-async function comeBack(session: MachineSession): Promise<boolean> {
-  if (lacksOffer(session)) sayStaysDrained(session)
-  return giveJobsBack(session)
 }
 
 /** Asks machines to shut down, waits `graceMs`, then cuts their power. */

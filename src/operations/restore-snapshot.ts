@@ -12,11 +12,9 @@ import { noSnapshot } from '../core/snapshot-errors.js'
 import {
   type DrainChoice,
   drainIfRunning,
-  giveJobsBack,
   inUseAfterFailure,
-  lacksOffer,
   resumeBuildersOf,
-  sayStaysDrained,
+  resumeOrSay,
 } from '../deploy/drain.js'
 import { bootMs, hostOf, waitAndConnect } from '../machine/connect.js'
 import { sayMoved, startResource, takenPortsFor } from '../machine/lifecycle.js'
@@ -180,8 +178,7 @@ async function comeUp(
     await readTruth(session, run)
     // A boot removes keys in /run; memory brings its own back.
     if (!hadMemory) await resendVolatileKeys(session, network)
-    if (lacksOffer(session)) sayStaysDrained(session)
-    await giveJobsBack(session)
+    await resumeOrSay(session)
     await resumeBuildersOf(session)
   })
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { z } from 'zod'
 import { packageRoot } from '../../src/core/package-root.js'
-import { type SshOperator, sshOperator } from '../e2e/ssh-operator.js'
+import { rootLogin, type SshOperator, sshOperator } from '../e2e/ssh-operator.js'
 import { type Guest, startGuest } from '../fixtures/guest.js'
 import { readDocument } from './documents.js'
 import { codeBlocks } from './markdown.js'
@@ -18,12 +18,7 @@ let operator: SshOperator
 beforeAll(async () => {
   guest = await startGuest({ name: 'ci' })
   operator = sshOperator()
-  operator.sshConfig(`Host ci.example
-  HostName 127.0.0.1
-  Port ${guest.port}
-  User root
-  IdentityFile ${guest.identityFile}
-`)
+  operator.sshConfig(rootLogin('ci.example', guest))
   const packages = join(packageRoot(), 'test/fixtures/packages')
   cpSync(packages, join(operator.folder, 'packages'), { recursive: true })
   operator.write(

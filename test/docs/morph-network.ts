@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import * as z from 'zod'
 import type { Ended } from '../e2e/operator.js'
-import { type SshOperator, sshOperator } from '../e2e/ssh-operator.js'
+import { rootLogin, type SshOperator, sshOperator } from '../e2e/ssh-operator.js'
 import { AptRelay } from '../fixtures/apt-relay.js'
 import { placeBusybox } from '../fixtures/foreign-program.js'
 import { freePort } from '../fixtures/free-port.js'
@@ -78,8 +78,8 @@ export class MorphNetwork {
       await prepare(pi, ciEnd.address)
       const port = await freePort()
       open.unshift(await forward(ci, port))
-      const host = (name: string, { port, identityFile }: Guest, more = '') =>
-        `Host ${name}.example.org\n  HostName 127.0.0.1\n  Port ${port}\n  User root\n  IdentityFile ${identityFile}\n${more}`
+      const host = (name: string, guest: Guest, more = '') =>
+        `${rootLogin(`${name}.example.org`, guest)}${more}`
       operator.sshConfig(`${host('ci', ci)}${host('pi', pi.guest.guest)}`)
       const known = `  UserKnownHostsFile ${join(ci.identityFile, '..', 'known_hosts')}\n`
       const ssh = host('ci', ci, known)

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { type Guest, startGuest } from '../fixtures/guest.js'
 import type { Ended } from './operator.js'
-import { type SshOperator, sshOperator } from './ssh-operator.js'
+import { rootLogin, type SshOperator, sshOperator } from './ssh-operator.js'
 
 /** The wanted configuration of the machine `box`. */
 export interface Wish {
@@ -32,12 +32,7 @@ export interface BegunDeploy {
 export async function deployedGuest(): Promise<DeployedGuest> {
   const guest = await startGuest({ name: 'box' })
   const operator = sshOperator()
-  operator.sshConfig(`Host box.example
-  HostName 127.0.0.1
-  Port ${guest.port}
-  User root
-  IdentityFile ${guest.identityFile}
-`)
+  operator.sshConfig(rootLogin('box.example', guest))
   const want = (wish: Wish) => operator.write('network.nix', network(wish, guest.hostKey))
   const deploy = (...flags: string[]) => operator.run(['deploy', '-d', 'box', ...flags])
   want({})

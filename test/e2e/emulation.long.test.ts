@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { AptRelay } from '../fixtures/apt-relay.js'
 import { placeBusybox } from '../fixtures/foreign-program.js'
 import { type Guest, startGuest } from '../fixtures/guest.js'
-import { type SshOperator, sshOperator } from './ssh-operator.js'
+import { rootLogin, type SshOperator, sshOperator } from './ssh-operator.js'
 
 /** The time for emulators that an emulated processor unpacks. */
 const deployMs = 30 * 60_000
@@ -48,12 +48,7 @@ beforeAll(async () => {
   const proxy = await relay.listen()
   guest = await startGuest({ name: 'b1' })
   operator = sshOperator()
-  operator.sshConfig(`Host b1.example
-  HostName 127.0.0.1
-  Port ${guest.port}
-  User root
-  IdentityFile ${guest.identityFile}
-`)
+  operator.sshConfig(rootLogin('b1.example', guest))
   mkdirSync(join(operator.folder, 'arm'))
   placeBusybox('arm64', join(operator.folder, 'arm', 'busybox'))
   operator.write('network.nix', network(proxy, '"aarch64-linux" "armv7l-linux"'))

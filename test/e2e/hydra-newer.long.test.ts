@@ -8,7 +8,7 @@ import { packageRoot } from '../../src/core/package-root.js'
 import { type Guest, startGuest } from '../fixtures/guest.js'
 import { plainSsh } from '../fixtures/guest-ssh.js'
 import { WebSocketClient } from '../fixtures/websocket.js'
-import { type SshOperator, sshOperator } from './ssh-operator.js'
+import { rootLogin, type SshOperator, sshOperator } from './ssh-operator.js'
 
 /**
  * A guest with Hydra since August 2026, whose database setting is a URL, and whose builders call the queue runner.
@@ -41,12 +41,7 @@ const expression = () => `{
 beforeAll(async () => {
   guest = await startGuest({ name: 'ci' })
   operator = sshOperator()
-  operator.sshConfig(`Host ci.example
-  HostName 127.0.0.1
-  Port ${guest.port}
-  User root
-  IdentityFile ${guest.identityFile}
-`)
+  operator.sshConfig(rootLogin('ci.example', guest))
   cpSync(join(packageRoot(), 'test/fixtures/packages'), join(operator.folder, 'packages'), {
     recursive: true,
   })

@@ -2,7 +2,7 @@ import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import { packageRoot } from '../../src/core/package-root.js'
 import type { Guest } from '../fixtures/guest.js'
-import { type SshOperator, sshOperator } from './ssh-operator.js'
+import { rootLogin, type SshOperator, sshOperator } from './ssh-operator.js'
 
 const real = process.env.HYDRA_OPS_HYDRA_PACKAGE
 
@@ -17,12 +17,7 @@ export async function hydraOperator(
   options: { readonly machine?: string } = {},
 ): Promise<SshOperator> {
   const operator = sshOperator()
-  operator.sshConfig(`Host ci.example
-  HostName 127.0.0.1
-  Port ${guest.port}
-  User root
-  IdentityFile ${guest.identityFile}
-`)
+  operator.sshConfig(rootLogin('ci.example', guest))
   cpSync(join(packageRoot(), 'test/fixtures/packages'), join(operator.folder, 'packages'), {
     recursive: true,
   })

@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 import { type MadeSystem, systemFiles } from '../fixtures/nixos-system/nixos-system.js'
 import { NixosGuest } from '../systems/nixos/guest.js'
 import type { Ended, RunOptions } from './operator.js'
-import { type SshOperator, sshOperator } from './ssh-operator.js'
+import { rootLogin, type SshOperator, sshOperator } from './ssh-operator.js'
 
 /** A deployment `box` with one guest, which has a known address and counts as a NixOS machine. */
 export interface NixosBox {
@@ -59,12 +59,7 @@ export const countsAsNixos = "sed -i 's/^ID=.*/ID=nixos/; s/^ID_LIKE=.*//' /etc/
 /** Returns a new operator, who knows the guest as `box.example`. */
 export function operatorOf({ guest: { guest } }: NixosGuest): SshOperator {
   const operator = sshOperator()
-  operator.sshConfig(`Host box.example
-  HostName 127.0.0.1
-  Port ${guest.port}
-  User root
-  IdentityFile ${guest.identityFile}
-`)
+  operator.sshConfig(rootLogin('box.example', guest))
   return operator
 }
 

@@ -3,6 +3,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { packageRoot } from '../../src/core/package-root.js'
+import type { Guest } from '../fixtures/guest.js'
 import { type Ended, type OperatorHost, operatorHost, type RunOptions } from './operator.js'
 
 /** The text to wait for on the screen, and the text to type then. */
@@ -41,6 +42,19 @@ export function sshOperator(): SshOperator {
       rmSync(home, { recursive: true, force: true })
     },
   }
+}
+
+/** Returns the part of an ssh configuration by which an operator logs in to a guest as root. */
+export function rootLogin(
+  host: string,
+  { port, identityFile }: Pick<Guest, 'port' | 'identityFile'>,
+): string {
+  return `Host ${host}
+  HostName 127.0.0.1
+  Port ${port}
+  User root
+  IdentityFile ${identityFile}
+`
 }
 
 /** Returns a passwd with another home for the user: ssh reads the home from passwd, not from $HOME. */
