@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { calendarOf } from '../src/core/calendar.js'
 import { looksLikeCron } from '../src/core/cron-line.js'
+import { StoreServer } from '../src/core/definition.js'
 import type { NixosOptions } from '../src/core/nixos-options.js'
 import type { FiledIssue } from './machine-issues.js'
 
@@ -17,6 +18,8 @@ export const HydraOfNixos = z.object({
   userMakers: z.array(z.string()),
   /** Settings that hydra.conf would have twice. */
   doubled: z.array(z.string()),
+  /** Service that serves the store; `ours` tells whether the service signs with the file of the options. */
+  storeServer: StoreServer.extend({ ours: z.boolean() }).nullable(),
 })
 export type HydraOfNixos = z.infer<typeof HydraOfNixos>
 
@@ -33,6 +36,14 @@ export function effectiveHydra(
     package: made.package,
     url: URL.canParse(made.url) ? made.url : hydra.url,
   }
+}
+
+/** Returns the service whose answers a set-up task proves: their key must be in the file of the options. */
+export function provenStoreServer(made: HydraOfNixos | null): StoreServer | undefined {
+  const foreignKey = made?.keyMakers.some(({ ours }) => !ours) ?? false
+  if (made === null || made.storeServer === null || foreignKey) return undefined
+  const { ours, ...server } = made.storeServer
+  return ours ? server : undefined
 }
 
 /** Names the set-up tasks whose work a service of the user does, with that service. */

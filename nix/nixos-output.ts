@@ -8,7 +8,13 @@ import { optionName } from '../src/core/option-name.js'
 import { check, type Issue } from './definition-errors.js'
 import { isSecret, keyIssues, withModernKeys } from './key-options.js'
 import { type FiledIssue, issuesError } from './machine-issues.js'
-import { effectiveHydra, HydraOfNixos, hydraIssues, tasksLeftAlone } from './nixos-hydra.js'
+import {
+  effectiveHydra,
+  HydraOfNixos,
+  hydraIssues,
+  provenStoreServer,
+  tasksLeftAlone,
+} from './nixos-hydra.js'
 import { Trap } from './nixos-traps.js'
 import { missingPowers } from './peer-options.js'
 import { betterSuggestion, commonPart, type DefinitionRules, providerPart } from './provider-part.js'
@@ -64,11 +70,13 @@ export function readNixos(
   const provider = providerPart({ ...raw.deployment, ...options }, rules)
   const known = 'issues' in parsed ? soundPart(common, parsed.issues) : parsed.value
   const { closure } = raw
+  const storeServer = provenStoreServer(raw.hydra)
   const definition: NixosMachine = {
     os: raw.os,
     name,
     options: { ...known, hydra: effectiveHydra(known.hydra, raw.hydra) },
     leftAlone: tasksLeftAlone(raw.hydra),
+    ...(storeServer === undefined ? {} : { storeServer }),
     providerName: provider.name,
     provider: provider.options,
     ...(closure === null ? {} : { drvPath: closure.derivation, outPath: closure.output }),

@@ -18,6 +18,30 @@ let
   using = word: filter (each: mentions word each.text) texts;
   secretKeyFile = let given = config.deployment.hydra.cache.secretKeyFile; in
     toString (if given == null then "/etc/nix/${config.deployment.machine}/secret" else given);
+
+  # The enabled service that serves the store. Old releases have neither harmonia nor a package option of nix-serve.
+  nixServe = config.services.nix-serve;
+  harmonia = config.services.harmonia or { };
+  harmoniaCache = harmonia.cache or harmonia;
+  bind = match "(.*):([0-9]+)" (harmoniaCache.settings.bind or "[::]:5000");
+  bare = address: let inner = match "\\[(.*)]" address; in if inner == null then address else builtins.head inner;
+  storeServer =
+    if ! config.deployment.hydra.nixServe.enable then null
+    else if harmoniaCache.enable or false then if bind == null then null else {
+      unit = "harmonia.service";
+      package = plain harmonia.package;
+      address = bare (builtins.head bind);
+      port = builtins.fromJSON (builtins.elemAt bind 1);
+      ours = map toString (harmoniaCache.signKeyPaths or [ (harmoniaCache.signKeyPath or "") ]) == [ secretKeyFile ];
+    }
+    else if nixServe.enable then {
+      unit = "nix-serve.service";
+      package = if nixServe ? package then plain nixServe.package else null;
+      address = nixServe.bindAddress;
+      inherit (nixServe) port;
+      ours = toString nixServe.secretKeyFile == secretKeyFile;
+    }
+    else null;
 in
 {
   inherit (cfg) enable port;
@@ -31,5 +55,6 @@ in
   doubled = filter
     (name: builtins.length (filter (line: match "[ \t]*${name}[ \t=].*" line != null) (lines cfg.extraConfig)) > 1)
     [ "store_uri" "binary_cache_secret_key_file" ];
-  inherit secretKeyFile;
+  # `ours` tells whether the service signs with the file of the options.
+  inherit secretKeyFile storeServer;
 }

@@ -41,12 +41,26 @@ export const DebianMachine = AnyMachine.extend({
 })
 export type DebianMachine = z.infer<typeof DebianMachine>
 
+/** A service of a NixOS machine that serves the store as a binary cache. */
+export const StoreServer = z.object({
+  /** Unit of the service: `nix-serve.service`. */
+  unit: z.string(),
+  /** Store path of the package; null if the machine's nixpkgs has no option for the package. */
+  package: z.string().nullable(),
+  address: z.string(),
+  /** TCP port. */
+  port: z.number(),
+})
+export type StoreServer = z.infer<typeof StoreServer>
+
 /** A NixOS machine, whose closure is `config.system.build.toplevel`. */
 export const NixosMachine = AnyMachine.extend({
   os: z.literal('nixos'),
   options: NixosOptions,
   /** Set-up tasks that hydra-ops leaves to a service of the machine, by their names, with the service. */
   leftAlone: z.record(z.string(), z.string()).optional(),
+  /** Service that serves the store of the Hydra's machine, and signs with the key of the options. */
+  storeServer: StoreServer.optional(),
 })
 export type NixosMachine = z.infer<typeof NixosMachine>
 

@@ -89,7 +89,10 @@ interface SeenKeys {
   readonly modes: readonly string[]
 }
 
-async function look(host: Host, options: CacheKeyOptions, run: Run): Promise<SeenKeys> {
+/** Places of a key pair. */
+type KeyPlaces = Pick<CacheKeyOptions, 'secretFile' | 'publicFile'> & Partial<CacheKeyOptions>
+
+async function look(host: Host, options: KeyPlaces, run: Run): Promise<SeenKeys> {
   const question = {
     what: 'look at the signing key',
     script: 'tasks/cache-key/look',
@@ -113,12 +116,12 @@ export async function probeCacheKey(host: Host, options: CacheKeyOptions, run: R
   return stateOf(await look(host, options, run), options)
 }
 
-/** Reads the public key that belongs to the secret key of the machine. */
-export async function publicKeyOf(host: Host, options: CacheKeyOptions, run: Run): Promise<string> {
+/** Reads the public key that belongs to the secret key of the machine; an empty text means that there is no key. */
+export async function publicKeyOf(host: Host, options: KeyPlaces, run: Run): Promise<string> {
   return (await look(host, options, run)).derived
 }
 
-function placesOf({ secretFile, publicFile, directory = '' }: CacheKeyOptions) {
+function placesOf({ secretFile, publicFile, directory = '' }: KeyPlaces) {
   return { secret: secretFile, public: publicFile, directory }
 }
 

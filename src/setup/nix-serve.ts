@@ -1,14 +1,10 @@
 import { requireSuccess } from '../core/command-result.js'
-import { httpAnswer } from '../core/http-request.js'
 import { ownedService } from '../core/owned-places.js'
 import type { SetupTask, TaskRun, TaskState } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
-import { askMachine, fact } from '../remote/run-script.js'
-import { convergeServices, lookAtServices, unsteadyUnits } from '../remote/services.js'
+import { convergeServices, lookAtServices } from '../remote/services.js'
 import { portPackages, refuseTakenPort } from '../remote/taken-port.js'
-import { waitUntil } from '../remote/wait-until.js'
-import { hydraSettings, noPackage, reachedAt } from './hydra/settings.js'
-import { machineTime, newestLines } from './journal.js'
+import { hydraSettings, noPackage } from './hydra/settings.js'
 import {
   cacheServices,
   findCacheProgram,
@@ -20,7 +16,7 @@ import {
   requireCacheProgram,
   serveUnit,
 } from './nix-serve-program.js'
-import { hashPart, servedProblem } from './served-path.js'
+import { proveStoreServer } from './nix-serve-proof.js'
 
 export interface NixServeOptions {
   /** Store path of the package. */
@@ -31,11 +27,7 @@ export interface NixServeOptions {
   readonly publicKeyFile: string
 }
 
-const answerMs = 120_000
 const requestMs = 30_000
-
-/** Number of consecutive empty NARs after which the task gives up. */
-const emptyAnswers = 3
 
 /** The machine's whole store as a binary cache that signs its answers. */
 export const nixServeTask: SetupTask<NixServeOptions> = {
@@ -85,7 +77,7 @@ export const nixServeTask: SetupTask<NixServeOptions> = {
   verify: verifyNixServe,
 }
 
-/** Proves nix-serve with a small store path: signature and NAR. `GET /` is a 404 (measured). */
+/** Proves nix-serve, and the unit that holds the store for it. */
 async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun): Promise<void> {
   if (options.package === undefined) throw noPackage(host, 'nix-serve', 'nixServe.package')
   const program = await requireCacheProgram(host, options.package, run)
@@ -97,37 +89,5 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
     what,
   })
   const publicKey = requireSuccess(read, { machine: host.machine, what }).stdout.trim()
-  const get = (path: string) =>
-    httpAnswer({
-      url: `http://127.0.0.1:${options.port}${path}`,
-      checkCertificate: false,
-      connect: (bounds) => run.connect(options.port, bounds, reachedAt(options.address)),
-      signal: run.signal,
-      timeoutMs: requestMs,
-    })
-  const since = await machineTime(host, run)
-  let empty = 0
-  await waitUntil(host.machine, run, {
-    what: 'nix-serve serves a signed path and its NAR',
-    deadlineMs: answerMs,
-    hint: `journalctl ${units.map((unit) => `-u ${unit}`).join(' ')} on the machine shows more`,
-    evidence: () => newestLines(host, units, since, run),
-    // The signed narinfo shows that nix-serve is up, so the program that it calls fails.
-    hopeless: async () =>
-      empty < emptyAnswers
-        ? undefined
-        : `${program.kind === 'nix-serve' ? '`nix dump-path`' : program.kind} fails on the machine; the journal below shows the cause`,
-    wrong: async () => {
-      const info = await get('/nix-cache-info')
-      if (info.status !== 200) return `/nix-cache-info answers with status ${info.status}`
-      // The package of nix-serve itself may have hundreds of MiB.
-      const question = { what: 'put a small file into the Nix store', script: 'tasks/nix-serve/small-path' }
-      const hash = hashPart(fact(await askMachine(host, question, run), 'path'))
-      const problem = await servedProblem(host, { hash, folder: '/', publicKey, get }, run)
-      empty = problem?.emptyNar === true ? empty + 1 : 0
-      if (problem !== undefined) return problem.text
-      const [unsteady] = await unsteadyUnits(host, units, run)
-      return unsteady
-    },
-  })
+  await proveStoreServer(host, { ...options, kind: program.kind, publicKey, units }, run)
 }

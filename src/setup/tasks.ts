@@ -16,6 +16,7 @@ import { adminUserTask } from './hydra/web-users-task.js'
 import { nginxTask } from './nginx/task.js'
 import { nixTask } from './nix.js'
 import { nixServeTask } from './nix-serve.js'
+import { nixServeProofTask } from './nix-serve-proof.js'
 import { postfixTask } from './postfix.js'
 import { postgresqlTask } from './postgresql/task.js'
 
@@ -27,6 +28,7 @@ export const setupTasks: readonly ((machine: TaskMachine) => WantedTask | undefi
   bindTask(cacheKeyTask),
   bindTask(binaryCacheTask),
   bindTask(nixServeTask),
+  bindTask(nixServeProofTask),
   bindTask(hydraTask),
   bindTask(nginxTask),
   bindTask(postfixTask),

@@ -10,6 +10,7 @@ import { postgresqlTask } from '../../src/setup/postgresql/task.js'
 import { setupTasks } from '../../src/setup/tasks.js'
 import { peersOffering } from '../fakes/builder-peers.js'
 import { debianMachine } from '../fakes/debian-machine.js'
+import { nixosMachine } from '../fakes/nixos-machine.js'
 import { readDocument } from './documents.js'
 import { codeBlocks, headings } from './markdown.js'
 
@@ -57,9 +58,15 @@ describe('the list of set-up tasks', () => {
     },
   }
   const peers = peersOffering(definition.name)
-  const tasks = setupTasks.map((bind) => bind({ ...machine, peers, definition: all }))
+  const nixos = {
+    ...nixosMachine({ hydra: { enable: true, nixServe: { enable: true } } }),
+    storeServer: { unit: 'nix-serve.service', package: null, address: '127.0.0.1', port: 5000 },
+  }
+  const tasks = setupTasks.map(
+    (bind) => bind({ ...machine, peers, definition: all }) ?? bind({ ...machine, definition: nixos }),
+  )
 
-  it('is complete on this machine', () => {
+  it('is complete on this machine and a NixOS machine', () => {
     expect(tasks.filter((task) => task === undefined)).toEqual([])
   })
 

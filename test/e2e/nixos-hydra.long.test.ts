@@ -81,6 +81,7 @@ describe('a Hydra of a NixOS machine', () => {
     expect(await status()).toEqual({
       'cache-key': 'done',
       'binary-cache': 'done',
+      'nix-serve-proof': 'done',
       'admin-user': 'done',
       'hydra-proof': 'done',
     })
@@ -107,11 +108,12 @@ describe('a Hydra of a NixOS machine', () => {
   })
 
   it('works after a boot, which begins with PostgreSQL and Hydra down', async () => {
-    await succeed(['reboot'], ['--yes'])
+    await succeed(['reboot'])
     expect(await succeed(['setup', 'verify'])).toContain('hydra-proof: verified')
     expect(await status()).toEqual({
       'cache-key': 'done',
       'binary-cache': 'done',
+      'nix-serve-proof': 'done',
       'admin-user': 'done',
       'hydra-proof': 'done',
     })
@@ -160,7 +162,7 @@ describe('a Hydra whose user has a service that makes key and user', () => {
     expect(said).toContain(
       "set-up task 'admin-user' does not run, because the machine's own service 'hydra-manual-setup' makes users",
     )
-    expect(await status()).toEqual({ 'binary-cache': 'done' })
+    expect(await status()).toEqual({ 'binary-cache': 'done', 'nix-serve-proof': 'done' })
     const before = await made()
     expect(before).toContain('alice|Alice A. Own|own@example.org|')
     expect(before).toContain('/etc/nix/hydra.example.org/secret hydra:hydra 440')

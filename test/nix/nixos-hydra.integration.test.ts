@@ -256,6 +256,7 @@ describe('deployment.hydra on a NixOS machine', () => {
     expect(tasksOf(await evaluated(wholeHydra))).toEqual([
       'cache-key',
       'binary-cache',
+      'nix-serve-proof',
       'admin-user',
       'hydra-proof',
     ])
@@ -268,7 +269,7 @@ describe('deployment.hydra on a NixOS machine', () => {
       nix-store --generate-binary-cache-key ci /etc/nix/ci/secret /etc/nix/ci/public
       hydra-create-user admin --role admin
     '';`
-    expect(tasksOf(await evaluated(`${wholeHydra} ${service}`))).toEqual(['binary-cache'])
+    expect(tasksOf(await evaluated(`${wholeHydra} ${service}`))).toEqual(['binary-cache', 'nix-serve-proof'])
     expect(nix.logged.filter((line) => line.startsWith('note: '))).toEqual([
       "note: machine 'ci': set-up task 'cache-key' does not run, because the machine's own service 'hydra-manual-setup' makes the key",
       "note: machine 'ci': set-up task 'admin-user' does not run, because the machine's own service 'hydra-manual-setup' makes users; 'hydra-proof' does not run either, because it would need their password",
@@ -284,7 +285,35 @@ describe('deployment.hydra on a NixOS machine', () => {
     const only = { only: ['ci'], mode: 'tasks' } as const
     const machine = machineOf(await nix.evaluate('hydra.nix', only), 'ci')
     expect(machine).toMatchObject({ leftAlone: { 'cache-key': 'own' } })
-    expect(tasksOf(machine)).toEqual(['binary-cache', 'admin-user', 'hydra-proof'])
+    expect(tasksOf(machine)).toEqual(['binary-cache', 'nix-serve-proof', 'admin-user', 'hydra-proof'])
+  })
+
+  it.each(releases)('has the server of the store proved, with a nixpkgs %s', async (_, nixpkgs) => {
+    const machine = await evaluated(`${wholeHydra} services.nix-serve.port = 5555;`, nixpkgs)
+    expect(machine).toMatchObject({
+      storeServer: {
+        unit: 'nix-serve.service',
+        address: '127.0.0.1',
+        port: 5555,
+        package: nixpkgs === oldNixpkgs ? null : expect.stringMatching(/^\/nix\/store\/.*-nix-serve$/),
+      },
+    })
+    const elsewhere = 'services.nix-serve.secretKeyFile = "/srv/other";'
+    expect(tasksOf(await evaluated(`${wholeHydra} ${elsewhere}`, nixpkgs))).not.toContain('nix-serve-proof')
+    const off = 'services.nix-serve.enable = false;'
+    expect(tasksOf(await evaluated(`${wholeHydra} ${off}`, nixpkgs))).not.toContain('nix-serve-proof')
+  })
+
+  it('has harmonia proved at the address of its own settings', async () => {
+    const serving = `deployment.hydra = { enable = true; nixServe = { enable = true; package = pkgs.harmonia; }; };
+      services.harmonia.cache.settings.bind = "[::1]:5003";`
+    expect(await evaluated(serving)).toMatchObject({
+      storeServer: { unit: 'harmonia.service', address: '::1', port: 5003 },
+    })
+    const otherKey = 'services.harmonia.cache.signKeyPaths = [ "/srv/other" ];'
+    expect(tasksOf(await evaluated(`${serving} ${otherKey}`))).toEqual(['cache-key'])
+    const unixSocket = serving.replace('[::1]:5003', 'unix:/run/harmonia')
+    expect(tasksOf(await evaluated(unixSocket))).toEqual(['cache-key'])
   })
 
   it('names a key of the user in another file, which nothing of hydra-ops would use', async () => {

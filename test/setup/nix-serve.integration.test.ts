@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -11,6 +11,7 @@ import {
   findCacheProgram,
   harmoniaFile,
 } from '../../src/setup/nix-serve-program.js'
+import { nixServeProofTask } from '../../src/setup/nix-serve-proof.js'
 import { hashPart } from '../../src/setup/served-path.js'
 import { LocalShellHost } from '../fakes/local-shell-host.js'
 import { standInSystemctl } from '../fakes/stand-in-systemctl.js'
@@ -296,5 +297,64 @@ describe('the proof of nix-serve', () => {
     writeFileSync(join(bin, 'nix'), '#!/bin/sh\n/usr/bin/nix "$@" | tr h H\n', { mode: 0o755 })
     const task = await started('nix-serve', { PATH: `${bin}:${env.PATH}` })
     expect(await firstComplaint(task)).toMatch(/its NAR has the hash sha256:\w{52} instead of sha256:\w{52}/)
+  })
+})
+
+describe('the proof of a server that NixOS starts', () => {
+  const ofNixos = ({ options: { address, port } }: Started, secretKeyFile = secret) => ({
+    unit: 'nix-serve.service',
+    package: null,
+    address,
+    port,
+    secretKeyFile,
+    // The service of the user made no public file.
+    publicKeyFile: `${secretKeyFile}.absent`,
+  })
+
+  it('holds with the secret key alone, from which the public key follows', async () => {
+    const task = await started('nix-serve')
+    expect(await nixServeProofTask.apply(host, ofNixos(task), taskRun())).toEqual({})
+  })
+
+  it('does not hold when the service signs with another key', async () => {
+    const other = join(standIns.nix.folder, 'of-service')
+    await standIns.nix.nix('nix-store', ['--generate-binary-cache-key', 'ci-1', other, `${other}.pub`])
+    const options = ofNixos(await started('nix-serve'), other)
+    const stop = new AbortController()
+    const lines: string[] = []
+    const log = (line: string) => {
+      lines.push(line)
+      stop.abort()
+    }
+    await expect(
+      nixServeProofTask.verify(host, options, { ...taskRun(), signal: stop.signal, log }),
+    ).rejects.toThrow()
+    expect(lines.join()).toContain('is not signed by the key of this machine')
+  })
+
+  it('names the file and the unit when nobody has made the key', async () => {
+    const options = ofNixos(await started('nix-serve'), join(root, 'no-key'))
+    await expect(nixServeProofTask.verify(host, options, taskRun())).rejects.toMatchObject({
+      code: 'CACHE_KEY',
+      message: expect.stringContaining('no-key is not a Nix signing key'),
+      hint: expect.stringContaining('journalctl -u nix-serve.service'),
+    })
+  })
+
+  it('is due again while the service is restarted again and again', async () => {
+    const shown = join(root, 'shown')
+    const before = readFileSync(shown, 'utf8')
+    const options = ofNixos(await started('nix-serve'))
+    expect(await nixServeProofTask.probe(host, options, taskRun())).toBe('done')
+    try {
+      const uptime = Number(readFileSync('/proc/uptime', 'utf8').split('.')[0])
+      const facts = `ActiveState=active\nNRestarts=16\nActiveEnterTimestampMonotonic=${uptime * 1e6}\n`
+      writeFileSync(shown, `Id=nix-serve.service\n${facts}`)
+      expect(await nixServeProofTask.probe(host, options, taskRun())).toEqual({
+        drifted: 'nix-serve.service was restarted 16 times so far',
+      })
+    } finally {
+      writeFileSync(shown, before)
+    }
   })
 })
