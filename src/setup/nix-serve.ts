@@ -85,7 +85,7 @@ export const nixServeTask: SetupTask<NixServeOptions> = {
   verify: verifyNixServe,
 }
 
-/** Proves nix-serve with a small store path: signature and NAR. `GET /` is a 404 (measured). */
+/** Tests nix-serve with a small store path: its signature and its NAR. `GET /` returns 404 (measured). */
 async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun): Promise<void> {
   if (options.package === undefined) throw noPackage(host, 'nix-serve', 'nixServe.package')
   const program = await requireCacheProgram(host, options.package, run)
@@ -112,7 +112,7 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
     deadlineMs: answerMs,
     hint: `journalctl ${units.map((unit) => `-u ${unit}`).join(' ')} on the machine shows more`,
     evidence: () => newestLines(host, units, since, run),
-    // The signed narinfo shows that nix-serve is up, so the program that it calls fails.
+    // The signed narinfo shows that nix-serve runs, so an empty NAR means that the program behind it fails.
     hopeless: async () =>
       empty < emptyAnswers
         ? undefined
@@ -120,7 +120,7 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
     wrong: async () => {
       const info = await get('/nix-cache-info')
       if (info.status !== 200) return `/nix-cache-info answers with status ${info.status}`
-      // The package of nix-serve itself may have hundreds of MiB.
+      // The package of nix-serve itself may have hundreds of MiB, so the test uses a small path.
       const question = { what: 'put a small file into the Nix store', script: 'tasks/nix-serve/small-path' }
       const hash = hashPart(fact(await askMachine(host, question, run), 'path'))
       const problem = await servedProblem(host, { hash, folder: '/', publicKey, get }, run)
