@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 const layers = ['integration', 'nixpkgs', 'virtualbox', 'crash', 'guest', 'e2e', 'long'] as const
 
-/** Deadlines per layer, for two busy cores: they end what hangs and measure nothing. */
+/** Deadlines of each layer in minutes, for two busy cores. Deadlines end tests that hang, and do not measure speed. */
 const minutes = {
   unit: 0.5,
   integration: 3,
@@ -27,7 +27,7 @@ function layer(
       exclude: name === 'unit' ? layers.map((other) => `test/**/*.${other}.test.ts`) : [],
       testTimeout: deadline,
       hookTimeout: deadline,
-      // No test may use a VirtualBox of this host; a test names the VirtualBox that the test has made.
+      // No test may use this host's VirtualBox; a test names the VirtualBox that it has started.
       env: { HYDRA_OPS_VBOXMANAGE: '/nonexistent/VBoxManage' },
       ...more,
       sequence: { groupOrder },
@@ -42,7 +42,8 @@ export default defineConfig({
     passWithNoTests: false,
     teardownTimeout: 60_000,
     projects: [
-      // A process for each file took two thirds of the unit tests' time. Each file still loads our modules anew.
+      // A process for each file took two thirds of the unit tests' time. Each file still loads hydra-ops's modules
+      // anew.
       layer('unit', 0, { maxWorkers: 2, isolate: false, setupFiles: ['test/fresh-modules.ts'] }),
       // Integration tests wait for other programs for a third of their time. Three at a time keep two cores busy.
       layer('integration', 1, { maxWorkers: 3 }),

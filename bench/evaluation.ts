@@ -10,7 +10,7 @@ import { operatorHost } from './operator-host.js'
 
 type RunCommand = Parameters<LocalCommands['run']>
 
-/** Compares evaluation and validation of a network with the very same `nix-instantiate` alone. */
+/** Compares evaluation and validation of a network with a bare run of the same `nix-instantiate` command. */
 export async function evaluation(): Promise<Comparison[]> {
   const rows: Comparison[] = []
   for (const [machines, turns] of [

@@ -5,9 +5,9 @@ import type { StorePath } from '../src/core/names.js'
 import { type Sshd, startSshd } from '../test/fixtures/sshd.js'
 
 /**
- * A stand-in for a deployed machine: a real sshd of this host, whose sessions find two stand-in programs first. `id`
- * reports root, and `readlink` names the closure that counts as deployed for some links. This host answers all other questions of a
- * deploy. Nothing is deployed to the stand-in, which must look unchanged.
+ * A stand-in for a deployed machine: a real sshd on this host, whose sessions find two stand-in programs first.
+ * `id` reports root, and `readlink` prints the deployed closure for the given links. This host itself answers all
+ * other questions of a deploy. A deploy must find nothing to change on the stand-in.
  */
 export interface FarSide {
   readonly sshd: Sshd
@@ -40,7 +40,10 @@ export async function startFarSide(links: readonly string[]): Promise<FarSide> {
   }
 }
 
-/** Sets the place of Nix's state. The own place of an ordinary user keeps Nix from starting. */
+/**
+ * Returns the setting for the folder of Nix's state. Nix does not start for an ordinary user with the default
+ * folder.
+ */
 export function nixState(folder: string): `NIX_STATE_DIR=${string}` {
   return `NIX_STATE_DIR=${folder}`
 }

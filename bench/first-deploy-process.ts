@@ -1,6 +1,6 @@
 /**
- * Deploys machines for the first time, and prints the costs as JSON. A process of its own has no memory of other
- * measurements, and is in one file like the command.
+ * Deploys machines for the first time, and prints the costs as JSON. A separate process starts without the memory
+ * of other measurements. The script is bundled into one file, as the command is.
  */
 import { z } from 'zod'
 import { firstDeploy } from './first-deploy.js'

@@ -8,14 +8,14 @@ import { createFakeOps } from '../test/fakes/fake-ops.js'
 import { createFakeSsh } from '../test/fakes/fake-ssh.js'
 import { standardRequest } from '../test/fakes/standard-request.js'
 
-/** The costs of a first deploy of many machines on the operator host. */
+/** Costs on the operator host of a first deploy of many machines. */
 export const FirstDeploy = z.object({
   seconds: z.number(),
-  /** The longest time for which one piece of work held the event loop, without the time of other processes. */
+  /** Longest time for which the event loop was blocked, without the time of other processes. */
   blockedMs: z.number(),
-  /** The longest processor time of one piece of work; the rest is a wait for the disk or the host. */
+  /** Longest processor time of one piece of work. The rest of `blockedMs` is a wait for the disk or the host. */
   workedMs: z.number(),
-  /** Number of simultaneous connections. */
+  /** Highest number of simultaneous connections. */
   connections: z.number(),
   rssMiB: z.number(),
 })
@@ -75,7 +75,7 @@ function countConnections(ssh: Ssh): { ssh: Ssh; most(): number } {
 
 const tickMs = 2
 
-/** Measures repeatedly how late a timer is, minus the time in which other processes had the processor. */
+/** Measures repeatedly how late a timer fires, minus the time in which other processes had the processor. */
 function watchLoop(): { end(): void; most(): Pick<FirstDeploy, 'blockedMs' | 'workedMs'> } {
   let most = { blockedMs: 0, workedMs: 0 }
   let last = { at: performance.now(), ...threadTimes() }
@@ -91,7 +91,7 @@ function watchLoop(): { end(): void; most(): Pick<FirstDeploy, 'blockedMs' | 'wo
   return { end: () => clearInterval(timer), most: () => most }
 }
 
-/** Reads the times in which this process's first thread ran, and was ready without running (man 5 proc, schedstat). */
+/** Reads how long this process's main thread has run and has waited for a processor (man 5 proc, schedstat). */
 function threadTimes(): { workedMs: number; waitedMs: number } {
   const [worked, waited] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')
   return { workedMs: Number(worked) / 1e6, waitedMs: Number(waited) / 1e6 }

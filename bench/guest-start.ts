@@ -11,7 +11,7 @@ import { type Comparison, median, timed } from './measure.js'
 import { type OperatorHost, operatorHost } from './operator-host.js'
 
 const bootMs = 300_000
-/** Limit of the time until a ready sshd is noticed. */
+/** Maximum time until hydra-ops notices a ready sshd. */
 const noticedWithinMs = 250
 
 const network = `{
@@ -25,13 +25,13 @@ const network = `{
 `
 
 /**
- * Compares the time until a started guest is known to be reachable with a floor. The floor is the sum of two times: the
- * time until the console reports a ready sshd, and sshd's time for an answer. The floor reads the console alone, because
- * each attempt to connect costs the guest.
+ * Compares the time until a started guest is known to be reachable with a floor. The floor is the sum of two
+ * times: the time until the console reports a ready sshd, and the time that sshd takes to answer. The floor reads
+ * only the console, because each connection attempt takes processor time from the guest.
  */
 export async function guestStart(): Promise<Comparison[]> {
   const host = operatorHost()
-  // All tests and benchmarks share the image, which is not part of the measurement.
+  // All tests and benchmarks share the images: the build of an image is not measured.
   const images = join(homedir(), '.cache', 'hydra-ops-test', 'images')
   mkdirSync(images, { recursive: true })
   mkdirSync(host.state, { mode: 0o700 })
@@ -54,7 +54,7 @@ export async function guestStart(): Promise<Comparison[]> {
       since(untilSshdIsReady(console, size)),
       since(untilReachable(host, port)),
     ] as const
-    // All waits must settle: `start` holds the deployment, which must be destroyed at the end.
+    // All waits must settle first: `start` holds the lock of the deployment, which must be destroyed at the end.
     await Promise.allSettled(waits)
     const [, readyMs, ms] = await Promise.all(waits)
     const floorMs = readyMs + (await answerTime(port))
@@ -82,7 +82,7 @@ async function sshPort(host: OperatorHost): Promise<number> {
   return Number(port)
 }
 
-/** Waits as the engine waits for a machine. */
+/** Waits for sshd's banner, as the engine does for every machine. */
 function untilReachable(host: OperatorHost, port: number): Promise<void> {
   const ssh = createSsh({ local: localCommands, env: host.env, homeDir: host.folder })
   const target: SshTarget = {
@@ -101,14 +101,14 @@ function untilReachable(host: OperatorHost, port: number): Promise<void> {
   return ssh.waitForBanner(target, { signal: new AbortController().signal, timeoutMs: bootMs })
 }
 
-/** Returns the only guest's console output since its creation. */
+/** Returns the path of the console log of the only guest. */
 function consoleOf(host: OperatorHost): string {
   const deployments = join(host.state, 'deployments')
   const [uuid = ''] = readdirSync(deployments)
   return join(deployments, uuid, 'console', 'guest.log')
 }
 
-/** Waits for systemd's message on the console, after the first `from` bytes. */
+/** Waits until the console reports that systemd started sshd; the first `from` bytes of the log are skipped. */
 async function untilSshdIsReady(console: string, from: number): Promise<void> {
   const deadline = performance.now() + bootMs
   while (!/Started \S*ssh\.service/.test(readFileSync(console).subarray(from).toString('latin1'))) {
@@ -117,7 +117,7 @@ async function untilSshdIsReady(console: string, from: number): Promise<void> {
   }
 }
 
-/** Measures from a connection to the first word of an idle sshd. */
+/** Measures the median time from a connection to the first data of an idle sshd. */
 async function answerTime(port: number): Promise<number> {
   const times: number[] = []
   for (let turn = 0; turn < 5; turn += 1) times.push(await timed(() => firstWord(port)))

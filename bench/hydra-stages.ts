@@ -8,8 +8,8 @@ import { type Line, type Span, spans, spanTable } from './stage-spans.js'
 const deployMs = 60 * 60_000
 
 /**
- * Measures a Hydra's deploy on booted guests, stage by stage. One guest has all packages in its image, another has
- * none. Each deploy is repeated without changes.
+ * Measures a Hydra's deploy on booted guests, stage by stage. One guest has all packages in its image, the other
+ * has none. Each deploy is repeated without changes.
  */
 export async function hydraStages(): Promise<string> {
   const relay = new AptRelay()

@@ -5,7 +5,7 @@ import { cli, operatorHost } from './operator-host.js'
 const turns = 3
 
 /**
- * Compares the status of a jobset with many jobs with a bare start of Node that reads the same pages. A tenth of the
+ * Compares `hydra status` for a jobset with many jobs to a bare Node that reads the same pages. A tenth of the
  * jobs failed.
  */
 export async function hydraStatusCost(count = 500): Promise<Comparison[]> {

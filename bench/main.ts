@@ -12,7 +12,7 @@ const benchmarks: Readonly<Record<string, () => Promise<() => Promise<Comparison
   guest: async () => (await import('./guest-start.js')).guestStart,
 }
 
-/** Tables without a floor for a comparison; each takes long and runs only when named. */
+/** Benchmarks that format their own tables. Each takes a long time, and runs only when named. */
 const tables: Readonly<Record<string, () => Promise<() => Promise<string>>>> = {
   state: async () => (await import('./state.js')).stateCosts,
   hydra: async () => (await import('./hydra-stages.js')).hydraStages,

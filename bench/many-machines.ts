@@ -3,7 +3,7 @@ import { type DeploymentName, type DeploymentUuid, MachineName, StorePath } from
 import { settleAll } from '../src/core/settle.js'
 import type { DeploymentStore } from '../src/core/store.js'
 
-/** Remembers a deployment of that many machines, named `m1` and so on. */
+/** Stores a deployment of `count` machines, named `m1`, `m2` and so on. */
 export async function rememberMachines(
   store: DeploymentStore,
   name: DeploymentName,
@@ -20,7 +20,7 @@ export async function rememberMachines(
   return uuid
 }
 
-/** Returns a record in the state after a deploy. */
+/** Returns a machine's record as a deploy leaves it. */
 function machine(index: number): MachineRecord {
   const path = `/nix/store/${String(index).padStart(32, '0')}-hydra-ops-profile`
   return {

@@ -1,23 +1,26 @@
-/** A comparison of our action with its least possible cost, both measured in this run. */
+/**
+ * Comparison of an action of hydra-ops with its least possible cost (the floor), both measured in the same run.
+ */
 export interface Comparison {
   readonly what: string
   readonly ms: number
   readonly floor: string
   readonly floorMs: number
-  /** The limit of the design, and whether it was kept. */
+  /** Limit that the design sets; `kept` says whether the action stayed within the limit. */
   readonly budget: string
   readonly kept: boolean
 }
 
-/** Medians of our action and its floor, in milliseconds. */
+/** Median times of hydra-ops's action and its floor, in milliseconds. */
 interface Medians {
   readonly ms: number
   readonly floorMs: number
 }
 
 /**
- * Measures the medians of two actions in turns, so that other work of the host affects both alike. The first turn warms
- * caches and is not counted. `spent` reads a counter in milliseconds, whose growth is measured too.
+ * Measures the median times of two actions. The actions alternate, so that other load on the host affects both
+ * alike. The first turn warms caches and is not counted. `spent` reads a counter in milliseconds, whose growth is
+ * measured too.
  */
 export async function inTurns(
   turns: number,

@@ -2,8 +2,8 @@ import { join } from 'node:path'
 import { packageRoot } from '../src/core/package-root.js'
 
 /**
- * Writes a network of Debian machines as a user might. Defaults are shared, and each machine has a few files and a
- * unit.
+ * Returns a network of Debian machines as a user might write it. The machines share defaults, and each has a few
+ * files and a unit.
  */
 export function debianNetwork(machines: number, deployment: (index: number) => string): string {
   const each = Array.from({ length: machines }, (_, index) => machine(index + 1, deployment(index + 1)))
@@ -31,10 +31,10 @@ ${deployment}
   };`
 }
 
-/** The stand-in of nixpkgs from the tests; a machine of a real nixpkgs takes seconds. */
+/** Stand-in for nixpkgs from the tests; a real nixpkgs takes seconds for each machine. */
 export const standInNixpkgs = join(packageRoot(), 'test', 'fixtures', 'nixpkgs')
 
-/** Writes a network of NixOS machines as a user might. */
+/** Returns a network of NixOS machines as a user might write it. */
 export function nixosNetwork(machines: number, deployment: (index: number) => string): string {
   const each = Array.from({ length: machines }, (_, index) => nixosMachine(index + 1, deployment(index + 1)))
   return `{\n  network.nixpkgs = ${standInNixpkgs};\n${each.join('\n')}\n}\n`

@@ -12,7 +12,10 @@ import { operatorHost } from './operator-host.js'
 const unlimited = 1024 ** 4
 const gib = 1024 ** 3
 
-/** Measures evaluations of NixOS machines against a plain `nix-instantiate`: seconds, evaluations, peak memory of Nix. */
+/**
+ * Measures evaluations of NixOS machines against a plain `nix-instantiate`: times, number of evaluations, peak
+ * memory.
+ */
 export async function nixosEvaluation(): Promise<string> {
   const rows = [
     '| NixOS machines | memory | ms | `nix-instantiate` of the toplevels | ratio | evaluations | peak MiB |',
@@ -92,7 +95,7 @@ async function measure(machines: number, limit: number): Promise<string> {
   }
 }
 
-/** Writes what a user without hydra-ops would evaluate: the toplevel of each machine. */
+/** Returns the expression that a user without hydra-ops would evaluate: the toplevel of each machine. */
 function plainly(network: string): string {
   return `let
   machines = removeAttrs (import ${network}) [ "network" ];
@@ -105,7 +108,7 @@ in builtins.mapAttrs toplevel machines
 `
 }
 
-/** Watches the greatest resident memory of the programs of Nix that this process starts. */
+/** Watches the peak resident memory of the `nix-instantiate` processes that this process starts. */
 function peakMemory() {
   let most = 0
   const look = () => {
@@ -116,7 +119,7 @@ function peakMemory() {
           continue
         most = Math.max(most, Number(/^VmHWM:\s+(\d+)/m.exec(status)?.[1] ?? 0))
       } catch {
-        // The process has ended meanwhile.
+        // The process has ended in the meantime.
       }
     }
   }

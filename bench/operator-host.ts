@@ -7,7 +7,7 @@ import { packageRoot } from '../src/core/package-root.js'
 
 const execute = promisify(execFile)
 
-/** A state folder of its own, with the built command line. */
+/** A temporary operator host: a separate state folder, and the built command line. */
 export interface OperatorHost {
   readonly folder: string
   readonly state: string

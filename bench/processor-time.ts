@@ -2,15 +2,18 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /**
- * Returns a function that reads the processor time of this process' control group, in milliseconds; undefined without a
- * group of its own. The group counts our programs and both ends of each connection. A busy host changes this time far less
- * than the time of a clock.
+ * Returns a function that reads the processor time of this process's control group, in milliseconds. Returns
+ * undefined where the process has no control group of its own. The group counts hydra-ops's programs and both
+ * ends of each connection. Other load on the host affects this time far less than wall-clock time.
  */
 export function processorTime(): (() => number) | undefined {
   return readFileSync('/proc/self/cgroup', 'utf8').split('\n').flatMap(counterOf)[0]
 }
 
-/** Finds the counter of a line `ID:controllers:/path` (cgroups(7)); version 2 has no controllers there. */
+/**
+ * Finds the counter for a line `ID:controllers:/path` of /proc/self/cgroup (cgroups(7)). Version 2 leaves the
+ * controllers empty.
+ */
 function counterOf(line: string): (() => number)[] {
   const [, controllers = '', path = '/'] = line.split(':')
   if (path === '/') return []

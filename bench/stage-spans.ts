@@ -1,11 +1,11 @@
-/** The owner of the time: Debian's packages, our own work, or the machine's answers. */
+/** Use of the time: Debian's packages, hydra-ops's own work, or a wait for the machine. */
 type Whose = 'Debian' | 'ours' | 'waiting'
 
 export interface Span {
   readonly what: string
   readonly whose: Whose | ''
   readonly seconds: number
-  /** Membership in the stage above. */
+  /** Whether the time is already counted in the stage above. */
   readonly within?: boolean
 }
 
@@ -19,8 +19,9 @@ const stageLine =
 const taskLine = /^ci> ([a-z-]+): (.*)$/
 
 /**
- * Computes the time from one stage's line to the next one's. The parts of apt and of each task, which run in parallel,
- * follow below the stage. The last rows sum the time by owner: a proof is the last of its stage, and runs alone.
+ * Computes the time of each stage, from its line to the next stage's line. apt has a separate row. The tasks,
+ * which run in parallel, follow below their stage. The last rows sum the time by use. A proof does not count in
+ * its stage: it is the last task, and runs alone.
  */
 export function spans(lines: readonly Line[], begin: number, end: number): Span[] {
   const marks = lines.flatMap(({ at, text }) => {

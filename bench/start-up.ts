@@ -7,7 +7,7 @@ import { cli, operatorHost } from './operator-host.js'
 
 const turns = 15
 
-/** Compares the start of our command, until any work begins, with a Node that does nothing. */
+/** Compares two quick commands, `--version` and `info` of many machines, with a Node that does nothing. */
 export async function startUp(): Promise<Comparison[]> {
   const host = operatorHost()
   try {

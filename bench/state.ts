@@ -16,7 +16,10 @@ const counts = [20, 500, 5_000]
 const deployed = 500
 const maxConcurrent = 10
 
-/** Measures the costs of the state, as a table: one update of a machine among many, and a first deploy. */
+/**
+ * Measures the costs of the state, and returns them as a table: one update of a machine among many, and a first
+ * deploy.
+ */
 export async function stateCosts(): Promise<string> {
   const rows = [['what', 'measured', 'budget']]
   const medians: number[] = []
@@ -43,7 +46,7 @@ export async function stateCosts(): Promise<string> {
   return [head, head.map(() => '---'), ...body].map((row) => `| ${row.join(' | ')} |`).join('\n')
 }
 
-/** Measures a first deploy in a process of its own. */
+/** Measures a first deploy in a separate process. */
 async function firstDeployAlone(): Promise<FirstDeploy> {
   const script = await killableScript(join(import.meta.dirname, 'first-deploy-process.ts'))
   try {
@@ -57,7 +60,10 @@ function verdict(kept: boolean, budget: string): string {
   return `${kept ? 'kept' : 'MISSED'}: ${budget}`
 }
 
-/** Measures updates of deployments of each size in turns, so that other work of the host affects all alike. */
+/**
+ * Measures updates of deployments of each size. The sizes alternate, so that other load on the host affects
+ * all sizes alike.
+ */
 async function updateTimes(): Promise<Map<number, number[]>> {
   const root = mkdtempSync(join(tmpdir(), 'hydra-ops-bench-'))
   try {

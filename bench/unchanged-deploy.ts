@@ -38,12 +38,12 @@ import { processorTime } from './processor-time.js'
 /** Default number of machines that `deploy` works on at once, and number of raw connections at once. */
 const atOnce = 10
 const turns = 3
-/** Time of a deploy in relation to as many raw `ssh` with OpenSSH's default key exchange. */
+/** Maximum ratio of a deploy to as many raw `ssh` connections with OpenSSH's default key exchange. */
 const defaultGoal = 0.7
-/** Time of a deploy in relation to raw `ssh` with our own key exchange, or with the whole look. */
+/** Maximum ratio of a deploy to raw `ssh` connections with hydra-ops's key exchange, or with the whole look. */
 const floorGoal = 2.5
 
-/** Compares a deploy without any change with as many raw `ssh` of the same parallelism. */
+/** Compares a deploy without changes with as many raw `ssh` connections at the same parallelism. */
 export async function unchangedDeploy(): Promise<Comparison[]> {
   return [
     ...(await measureTargets(10, debian)),
@@ -53,21 +53,21 @@ export async function unchangedDeploy(): Promise<Comparison[]> {
 }
 
 /**
- * Compares a deploy without any change for NixOS machines. A second floor runs the look at the machine too, because
- * this very host is the far side of all 50.
+ * Compares a deploy without changes to NixOS machines with raw `ssh`. A second floor also runs the look at the
+ * machine, because this host does the work of all 50 machines.
  */
 export async function unchangedNixos(): Promise<Comparison[]> {
   return [...(await measureTargets(50, nixos)), ...(await measureTargets(50, nixos, { withLook: true }))]
 }
 
-/** A kind of machine, as far as a far side and its network differ. */
+/** Properties of a kind of machine that its far side and its network need. */
 interface Kind {
   readonly name: string
   /** Links that lead to the deployed closure on a machine. */
   readonly links: readonly string[]
   network(machines: number, deployment: (index: number) => string): string
   readonly tasks: Awaited<ReturnType<Ops['tasks']>>
-  /** ID of os-release, where this host has another one. */
+  /** ID in os-release, if the far side must report an ID other than this host's. */
   readonly system?: string
 }
 
@@ -89,19 +89,19 @@ const nixos: Kind = {
 }
 
 interface Variant {
-  /** One more option for ssh in the raw connections. */
+  /** Additional ssh option of the raw connections. */
   readonly sshOption?: string | undefined
   /** Whether the raw connections run the look at a NixOS machine. */
   readonly withLook?: boolean
 }
 
 /**
- * Key exchange of our own connections. OpenSSH's default, sntrup761x25519, takes most of the time of a raw connection,
- * so the default floor flatters us.
+ * Key exchange of hydra-ops's own connections. OpenSSH's default, sntrup761x25519, takes most of the time of a
+ * raw connection. A floor with the default therefore makes hydra-ops look better.
  */
 const quickExchange = 'KexAlgorithms=curve25519-sha256'
 
-/** Measures deploys and raw connections, by the clock and by the processor time of both sides. */
+/** Measures deploys and raw connections, by wall-clock time and by the processor time of both sides. */
 async function measureTargets(count: number, kind: Kind, variant: Variant = {}): Promise<Comparison[]> {
   const { sshOption, withLook = false } = variant
   const goal = sshOption === undefined && !withLook ? defaultGoal : floorGoal
@@ -146,8 +146,8 @@ async function measureTargets(count: number, kind: Kind, variant: Variant = {}):
 }
 
 /**
- * Compares a deploy of what a Hydra built with a deploy that evaluates the same machines. Both find nothing to do: the
- * difference is the evaluation of the closures against the questions to the Hydra.
+ * Compares a deploy of a Hydra's builds with a deploy that evaluates the same machines. Both find nothing to do.
+ * Their difference is the evaluation of the closures against the queries to the Hydra.
  */
 export async function unchangedFromHydra(count = 50): Promise<Comparison[]> {
   const hosts = [operatorHost(), operatorHost()] as const
@@ -235,7 +235,7 @@ const request: DeployRequest = {
   onPlan: refuseWork,
 }
 
-/** Ends the benchmark for a plan with any work but recording the task: the far side is this very host. */
+/** Fails for a plan with any work other than set-up tasks: the work would change this host. */
 function refuseWork(plan: Plan): void {
   const work = plan.machines.flatMap(({ machine, items, unknown }) => [
     ...(unknown === undefined ? [] : [`${machine}: ${unknown}`]),
@@ -247,8 +247,8 @@ function refuseWork(plan: Plan): void {
 }
 
 /**
- * Combines the real engine with the real store, Nix and ssh. The far sides learn their closures from the evaluation,
- * unless closures are given.
+ * Combines the real engine with the real store, Nix and ssh. The far sides report the closures of the evaluation,
+ * unless `closures` are given.
  */
 async function opsOver(
   host: OperatorHost,
@@ -289,7 +289,7 @@ async function opsOver(
     providers: { all: () => [provider], named: () => provider },
     nix: {
       ...nix,
-      // The store of this host does not have what a made-up Hydra built. Only the first deploy asks, and is not measured.
+      // This host lacks the closures of a made-up Hydra. Only the first deploy asks for them, and is not measured.
       fetchable: closures === undefined ? nix.fetchable : async () => ({ kind: 'valid' }),
       evaluate: async (...asked) => {
         const begin = performance.now()
@@ -333,9 +333,8 @@ async function opsOver(
 }
 
 /**
- * Answers for the lock of a set-up, which lies in /run and belongs to root on this host. Only the first deploy takes
- * the lock and is not measured: an unchanged machine needs none. A script may find another os-release,
- * and finds the record of this host's Nix.
+ * Simulates the lock of a set-up, which lies in /run and belongs to root on this host. Only the first deploy
+ * takes the lock, and is not measured. Scripts read the given os-release, and the record of this host's Nix.
  */
 function madeUp(
   host: Host,
@@ -362,7 +361,7 @@ async function recordNix(host: OperatorHost): Promise<string> {
   return record
 }
 
-/** Task that asks the far side the usual questions. Every answer of this host counts as the answer of a set-up Nix. */
+/** The Nix task, which asks its usual questions. Every answer counts as the answer of a set-up Nix. */
 const unchangedNix = bindTask({
   ...nixTask,
   debianPackages: () => ['base-files'],

@@ -12,7 +12,10 @@ const buildMs = 24 * 60 * 60_000
 const logMs = 60_000
 const evidenceLines = 20
 
-/** Warnings of every `nix-store --realise` that do not concern the user: our roots are made afterwards. */
+/**
+ * Warnings that every `nix-store --realise` prints and users can ignore: hydra-ops registers its roots
+ * afterwards.
+ */
 const noise = /did not specify '--add-root'|group 'nixbld' specified in/
 
 export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<Nix, 'build'> {
@@ -32,8 +35,8 @@ export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<
   }
 
   /**
-   * Realises all derivations in one call, so that Nix shares common dependencies. `--keep-going` finishes all that can
-   * be finished.
+   * Realises all derivations in one call, so that Nix shares common dependencies. `--keep-going` builds
+   * everything that does not depend on a failed build.
    */
   function realise(drvs: readonly StorePath[], flags: NixFlags, run: Run): Promise<CommandResult> {
     return command.run('nix-store', ['--realise', '--keep-going', ...drvs], {
@@ -93,7 +96,7 @@ export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<
     })
   }
 
-  /** Returns the log, or undefined where no build began (a wrong platform) or a `builtin:` builder failed early. */
+  /** Returns the log; undefined if no build began (a wrong platform) or a `builtin:` builder failed early. */
   async function logOf(drv: string, run: Run): Promise<string | undefined> {
     const what = 'read a build log'
     const options = { signal: run.signal, timeoutMs: logMs, what }
@@ -105,9 +108,10 @@ export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<
 }
 
 /**
- * Finds the derivations that an error of Nix names, with their reasons. Derivations that only lack a dependency are
- * left out. Nix 2.8: `error: builder for '….drv' failed with exit code 1;`. Newer ones: `error: Cannot build '….drv'.`
- * and on the next line `Reason: builder failed with exit code 1.` (as in nix-community/nix4vscode#365).
+ * Finds the derivations that an error of Nix names, with their reasons. Derivations that only lack a dependency
+ * are left out. Nix 2.8: `error: builder for '….drv' failed with exit code 1;`. Newer versions: `error: Cannot
+ * build '….drv'.` and on the next line `Reason: builder failed with exit code 1.` (as in
+ * nix-community/nix4vscode#365).
  */
 export function failedDerivations(stderr: string): Map<string, string> {
   const failed = new Map<string, string>()

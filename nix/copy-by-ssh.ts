@@ -22,7 +22,7 @@ export interface SshCopy {
   readonly remoteProgram: readonly string[]
 }
 
-/** Copies with Nix's own program through the system's ssh. */
+/** Copies a closure with `nix-copy-closure`, through the system's ssh. */
 export async function copyBySsh(
   { command }: { readonly command: NixCommand },
   host: Host,

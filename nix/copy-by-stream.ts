@@ -20,14 +20,15 @@ export interface StreamParts {
 }
 
 export interface StreamCopy {
-  /** Missing paths, dependencies first. */
+  /** Paths that the machine lacks, dependencies first. */
   readonly missing: readonly StorePath[]
   /** Absolute path of nix-store on the machine. */
   readonly nixStore: string
 }
 
 /**
- * Streams `nix-store --export` on this host into `nix-store --import` as root on the machine, over our own connection.
+ * Streams `nix-store --export` on this host into `nix-store --import` as root on the machine, over hydra-ops's
+ * own connection.
  */
 export async function copyByStream(
   parts: StreamParts,
@@ -55,7 +56,7 @@ export async function copyByStream(
     stdout.destroy()
   }
   const exported = await done
-  // The end that exited by itself is the cause; the other end only saw the stream break.
+  // The side that failed by itself is the cause; the other side only saw the stream break.
   if (exported.kind === 'exited' && exported.code !== 0)
     throw broken(host, `the export failed: ${howItEnded(exported)}`, exported)
   if (imported.kind !== 'exited' || imported.code !== 0)

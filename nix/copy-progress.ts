@@ -1,9 +1,9 @@
 import type { Run } from '../src/core/run.js'
 
-/** Least time between two lines of progress; the last line is always shown. */
+/** Minimum time between two lines of progress; the last line is always shown. */
 const everyMs = 1_000
 
-/** Makes a function that reports progress at intervals. */
+/** Creates a function that reports progress at intervals. */
 export function reporter(run: Run, now: () => number = Date.now): (line: string, isLast: boolean) => void {
   let saidAt = Number.NEGATIVE_INFINITY
   let said = ''
@@ -16,7 +16,8 @@ export function reporter(run: Run, now: () => number = Date.now): (line: string,
 }
 
 /**
- * Reads the output of nix-copy-closure: `copying 3 paths...`, then one line for each path. Other lines are passed on.
+ * Reads the output of nix-copy-closure: `copying 3 paths...`, then one line for each path. Other lines are logged
+ * unchanged.
  */
 export function copyProgress(run: Run, count: number, now?: () => number): { line(line: string): void } {
   const report = reporter(run, now)
@@ -39,7 +40,7 @@ export function copyProgress(run: Run, count: number, now?: () => number): { lin
   }
 }
 
-/** Suggests remedies for the common reasons. */
+/** Suggests a remedy for common causes of a failed copy. */
 export function hintFor(stderr: string): { hint?: string } {
   if (/lacks a (?:valid )?signature/.test(stderr)) {
     return {

@@ -35,8 +35,8 @@ else exec cat
 fi`
 
 /**
- * Script that says where nix-store is and makes a root for the coming closure. The root protects the closure from a
- * collection until the activation has moved the profile and removes the root.
+ * Script that prints the path of nix-store and creates a GC root for the closure to be copied. The root protects
+ * the closure from garbage collection until the activation has moved the profile and removes the root.
  */
 const prepareScript = `${findNix}
 command -v nix-store || exit 127
@@ -86,11 +86,11 @@ async function missingOn(host: Host, paths: readonly StorePath[], run: Run): Pro
   const stdin = linesOf(paths)
   const result = await host.script(missingScript, [], { signal: run.signal, timeoutMs: askMs, what, stdin })
   const missing = new Set(pathsIn(requireSuccess(result, { machine: host.machine, what }).stdout))
-  // The order of `paths` stays: dependencies first.
+  // The order of `paths` is kept: dependencies first.
   return paths.filter((path) => missing.has(path))
 }
 
-/** Makes the root and returns the absolute path of nix-store on the machine. */
+/** Creates the GC root and returns the absolute path of nix-store on the machine. */
 async function prepare(host: Host, path: StorePath, run: Run): Promise<string> {
   const what = 'prepare the copy'
   const result = await host.script(prepareScript, [path], { signal: run.signal, timeoutMs: askMs, what })
@@ -104,8 +104,8 @@ async function prepare(host: Host, path: StorePath, run: Run): Promise<string> {
 }
 
 /**
- * Flushes the files to the disk. Nix's database can reach the disk before the files. Paths would otherwise be valid
- * and empty after a power cut (measured).
+ * Flushes the files to the disk. Nix's database can reach the disk before the files. Paths could otherwise be
+ * valid but empty after a power cut (measured).
  */
 export async function flush(host: Host, run: Run): Promise<void> {
   const what = 'write the closure to the disk'
@@ -114,13 +114,13 @@ export async function flush(host: Host, run: Run): Promise<void> {
 }
 
 type Method =
-  /** `prefix` stands before nix-store on the machine. */
+  /** `prefix` precedes nix-store in the command on the machine. */
   | { readonly kind: 'ssh'; readonly prefix: readonly string[]; readonly description: string }
   | { readonly kind: 'stream'; readonly description: string }
 
 /**
- * Chooses nix-copy-closure where it becomes root without a question and no other text appears on the line. All other
- * machines get an export that is streamed into an import over our own connection.
+ * Chooses nix-copy-closure where it can become root without a password and the login shell prints nothing. All
+ * other machines get an export, streamed into an import over hydra-ops's own connection.
  */
 export function methodOf(host: Host): Method {
   if (host.noisyShell) return { kind: 'stream', description: 'streamed, because the login shell prints text' }

@@ -7,7 +7,7 @@ let
 
   # --- files -------------------------------------------------------------------------------------------------
 
-  # Changes below these paths would break the machine or this program's own record.
+  # Changes below these paths would break the machine or hydra-ops's own record.
   reserved = [ "/dev" "/nix" "/proc" "/run/hydra-ops" "/sys" "/var/lib/hydra-ops" "/var/run/hydra-ops" ];
   isBelow = folder: path: path == folder || substring 0 (stringLength folder + 1) path == "${folder}/";
 
@@ -21,12 +21,12 @@ let
   isMode = mode: isString mode && match "[0-7]{3,4}" mode != null;
   shown = value: if isString value then quoted value else "a value of type ${typeOf value}";
 
-  # The store copies a path of the operator host, under a name that the store allows.
+  # A path of the operator host must be a file, which the store can copy.
   sourceProblems = source:
     if typeOf source == "path" then
       if ! pathExists source then [ "${toString source} does not exist" ]
       else if kindOf source == "directory" then [ "${toString source} is a folder; name its files one by one" ]
-      # The store would otherwise get the link, and the machine would not have its target.
+      # The store would otherwise get only the link, without its target.
       else if kindOf source == "symlink" then [ "${toString source} is a symbolic link; name the file itself" ]
       else [ ]
     else if builtins.isFunction source then [ "expected a path, a derivation or a store path, got a function" ]
@@ -43,8 +43,8 @@ let
   at = option: map (say: { inherit option say; });
 in
 {
-  # `costly` tells whether the source may be looked at. Problems are { option; say; }, with the option below the file or
-  # unit.
+  # `costly` allows checks of text and source, which may evaluate packages. A problem is { option; say; }, with the
+  # option relative to the file or unit.
   fileProblems = costly: path: file:
     let
       text = file.text or null;

@@ -5,9 +5,9 @@
   # Entries that every machine writes to /etc/hosts: [ { address; names; } ].
   hosts,
   system,
-  # The "file" of the definitions that come from hydra-ops itself.
+  # Name that stands for the file of definitions by hydra-ops itself.
   ours,
-  # Whether to look at no expensive value (a text that names packages).
+  # Whether to avoid the evaluation of expensive values (such as texts that name packages).
   cheap,
 }:
 let
@@ -18,7 +18,7 @@ let
 
   checks = import ./debian-checks.nix;
 
-  # Options that become the closure instead of data.
+  # Options that go into the closure, and are not returned as data.
   closureOptions = [ "activate" "files" "packages" "units" ];
 
   examine = machine:
@@ -34,7 +34,8 @@ let
       sound = problems == [ ] && machine.refused == [ ] && isListOf isString (theirs.aptPackages.view or [ ]);
     };
 
-  # A definition with a problem has no closure. An evaluation for a deploy tells all problems, with places and hints.
+  # A definition with a problem has no closure. An evaluation for a deploy reports all problems, with places and
+  # hints.
   systemOf = machine:
     let
       inherit (examine machine) theirs problems sound;
@@ -94,8 +95,8 @@ let
       profile = profileOf name options;
     in
     {
-      # JSON is made in the order of names, so the profile's refusals appear before a file is hashed. (An attribute
-      # called outPath would become the JSON of the whole set.)
+      # toJSON evaluates attributes in the order of their names, so the profile's refusals appear before a file is
+      # hashed. (An attribute called outPath would replace the JSON of the whole set.)
       derivation = unsafeDiscardStringContext profile.drvPath;
       files = mapAttrs (_: managedFile) (view "files" { });
       hasActivate = view "activate" null != null;
@@ -104,8 +105,8 @@ let
       units = mapAttrs (_: managedUnit) (view "units" { });
     };
 
-  # Packages of which the set-up tasks make units. The machine gets the packages with its closure, whose profile keeps
-  # them there.
+  # Packages for which the set-up tasks write units. The machine gets the packages with its closure, whose profile
+  # protects them from garbage collection.
   hydraPackages = options:
     let
       hydra = inner options "hydra";
@@ -133,11 +134,11 @@ let
     enable = unit.enable or true;
   };
 
-  # --- options of NixOS, which a Debian machine does not know ------------------------------------------------
+  # --- options of NixOS, which a Debian machine does not have ------------------------------------------------
 
   foreign = tree: concatMap (name: foreignIn name tree.children.${name}) (attrNames tree.children);
 
-  # A set without definitions (all of it under false conditions, say) asks for nothing.
+  # A set without definitions (for example, with false conditions only) requests nothing.
   asks = node: ! node ? children || any (name: asks node.children.${name}) (attrNames (present node));
 
   foreignIn = name: node:

@@ -1,4 +1,4 @@
-# Makes the closure of a Debian machine: ONE derivation, without nixpkgs and without any program but a shell.
+# Builds the closure of a Debian machine: ONE derivation, without nixpkgs and without any program except a shell.
 #
 #   <out>/bin, /share, …   the packages, merged as a profile merges them
 #   <out>/manifest.nix     the wanted state of the machine; the name is buildenv's, the format is described below
@@ -15,9 +15,9 @@
 {
   name,
   system ? builtins.currentSystem,
-  # Derivations or store paths; their `bin` and `sbin` get onto everybody's PATH.
+  # Derivations or store paths; their `bin` and `sbin` are on every user's PATH.
   packages ? [ ],
-  # Derivations or store paths that units run: on the PATH too, but weaker than `packages`.
+  # Derivations or store paths that units run: also on the PATH, but with a lower priority than `packages`.
   services ? [ ],
   # path -> { text or source; mode, user, group }
   files ? { },
@@ -25,7 +25,7 @@
   units ? { },
   # A derivation with bin/activate.
   activate ? null,
-  # Texts that name packages which the machine must have, though no other option mentions them.
+  # Texts that refer to packages that the machine needs, even if no other option mentions the packages.
   keep ? [ ],
   aptPackages ? [ ],
   # [ { address; names; } ]
@@ -45,7 +45,7 @@ let
       let first = builtins.head problems; in
       throw "${concatStringsSep "." ([ option ] ++ first.option)}: ${first.say}";
 
-  # The store copies a path of the operator host, under a name that the store allows.
+  # Copies a path of the operator host to the store, under a name that the store always accepts.
   sourcePath = source: if typeOf source == "path" then builtins.path { path = source; name = "file"; } else "${source}";
 
   fileRecord = path:
@@ -81,7 +81,7 @@ let
   # buildenv's format: active, priority, number of paths, paths. A smaller priority wins.
   entry = priority: path: [ "true" priority 1 "${path}" ];
 
-  # A path given as text has no context that would bring the path along.
+  # A path given as text has no string context, and the closure would otherwise lack the path.
   storePath = service:
     if isString service && ! builtins.hasContext service
     then builtins.appendContext service { ${service} = { path = true; }; }
@@ -89,7 +89,7 @@ let
 
   # --- the closure -------------------------------------------------------------------------------------------
 
-  # The user's own /etc/hosts takes the place of the block with the LAN's names.
+  # The user's own /etc/hosts replaces the block with the LAN's names.
   wantedHosts = if files ? "/etc/hosts" then [ ] else hosts;
 
   records =
@@ -102,10 +102,9 @@ let
   lines = concatStringsSep "" (map (record: "${toJSON record}\n") records);
   text = "${lines}${toJSON [ "end" (toString (stringLength lines)) ]}\n";
 
-  # `toFile` refuses text that mentions a package, because the closure of the package would otherwise not be copied. A
-  # derivation keeps the closure. The derivation's shell uses builtins alone, because a sandbox may have no other
-  # programs. `read -r` of dash 0.5.12, bash 5.2 and busybox 1.35 keeps every byte but NUL, which no Nix string has
-  # (measured).
+  # `toFile` refuses a text that refers to packages, because `toFile` keeps no references. A derivation keeps them. The
+  # derivation's shell uses only builtins, because a sandbox may have no other programs. `read -r` of dash 0.5.12,
+  # bash 5.2 and busybox 1.35 keeps every byte except NUL (measured). No Nix string has NUL.
   manifest =
     if ! builtins.hasContext text then builtins.toFile "hydra-ops-manifest" text
     else derivation {
@@ -131,7 +130,7 @@ derivation {
   derivations =
     [ (entry 0 program) ]
     ++ concatMap (package: map (entry (priorityOf package)) (outputsOf package)) packages
-    # Each service has a priority of its own: two services that hold the same program do not clash.
+    # Each service has its own priority, so two services that contain the same program do not clash.
     ++ builtins.genList (index: entry (1000 + index) (storePath (builtins.elemAt services index))) (builtins.length services);
   preferLocalBuild = true;
   allowSubstitutes = false;

@@ -13,8 +13,8 @@ type Path = readonly PropertyKey[]
 type SchemaIssue = z.core.$ZodIssue
 
 /**
- * Checks `value`, which stands at `base` of a machine's definition, and lists every issue. `hides` names the options
- * whose values are never shown.
+ * Checks `value`, which is at `base` in a machine's definition, and lists every issue. `hides` selects the
+ * options whose values are never shown.
  */
 export function check<T>(
   schema: z.ZodType<T>,
@@ -48,7 +48,7 @@ function describeIssue(issue: SchemaIssue, subject: Subject): Issue[] {
       }
     })
   }
-  // A rule of the schema's own has its own words.
+  // A custom rule of the schema has its own message.
   if (issue.code === 'custom') return [{ path, say: issue.message }]
   if (issue.code === 'invalid_key') {
     const [inner] = issue.issues
@@ -79,9 +79,9 @@ const typeNames: Readonly<Record<string, string>> = {
   null: 'null',
 }
 
-/** Describes the type that the schema expects, to follow `expected`. */
+/** Describes the type that the schema expects; the text follows the word `expected`. */
 function expectation(issue: SchemaIssue): string {
-  // A schema's own words (`an octal mode such as "0600"`) say more than a sentence made from its rules.
+  // The schema's own message (`an octal mode such as "0600"`) says more than a sentence made from its rules.
   if (!/^(?:Invalid|Too|Unrecognized) /.test(issue.message)) return issue.message
   switch (issue.code) {
     case 'invalid_type':
@@ -112,7 +112,7 @@ function bound(origin: string, how: string, limit: number | bigint): string {
 
 const longestShown = 60
 
-/** Shows a value almost as the user wrote it; sets and lists only by kind. */
+/** Shows a value almost as the user wrote it; sets and lists appear only by kind. */
 function shown(value: unknown): string {
   if (typeof value === 'string') {
     const text = JSON.stringify(value)
@@ -141,7 +141,7 @@ function part(key: PropertyKey): string | number {
   return typeof key === 'number' ? key : String(key)
 }
 
-/** Lists the names that a schema knows at a path, for suggestions. */
+/** Lists the names that a schema allows at a path, for suggestions. */
 export function knownKeys(schema: z.ZodType<unknown>, path: Path): string[] {
   const inner = unwrap(schema)
   const [first, ...rest] = path

@@ -1,9 +1,9 @@
-# Evaluates network expressions to data. Only nix/evaluate.ts uses this file: it writes on standard input
+# Evaluates network expressions to data. jobs.nix imports this file; nix/evaluation-input.ts gives Nix the expression
 #
 #   import …/eval.nix { input = { files; physical; deployment; mode; only; exclude; optionKeys; providerModules; refused; batch; }; args = { … }; }
 #
-# and takes the JSON of the result. A fault of a definition is thrown as `hydra-ops:fail:{…}`, or carries
-# `hydra-ops:at:{…}` in its trace; nix/evaluation-errors.ts makes a sentence of either.
+# nix/evaluate.ts reads the JSON of the result. A mistake in a definition is thrown as `hydra-ops:fail:{…}`, or has
+# `hydra-ops:at:{…}` in its trace; nix/evaluation-errors.ts turns both into sentences.
 {
   input,
   # Function arguments of the network's files.
@@ -84,8 +84,8 @@ let
 
   names = filter (name: ! elem name reserved) (attrNames (foldl' (known: file: known // file.value) { } files));
 
-  # These attributes are for other tools or for NixOS machines. Attributes that would change a deploy and are not
-  # supported yet are not in the list.
+  # Supported attributes, some of them for other tools or for NixOS machines only. Unsupported attributes that would
+  # change a deploy are not in the list.
   known = [
     "buildShell" "description" "enableRollback" "evalConfig" "hydra" "lib" "lock" "name" "nixpkgs" "nodeNixpkgs"
     "nodeSpecialArgs" "ordering" "pkgs" "runCommand" "specialArgs" "storage"
@@ -106,22 +106,22 @@ let
       (file: map (name: { files = [ file.file ]; say = resourceText name; }) (attrNames (resourcesIn file)))
       files;
   };
-  # The program for which the files were written, as far as their form tells.
+  # The tool for which the files were written, as far as their form shows.
   layout = if any (file: file.value ? meta) files then "colmena" else if network ? pkgs then "morph" else "nixops";
   resourcesIn = file: removeAttrs (file.value.resources or { }) [ "machines" ];
 
-  # Resources of NixOps, with what to write instead.
+  # Resources of NixOps, each with the alternative.
   resourceText = name: "resources.${name}: ${ {
     sshKeyPairs = "hydra-ops makes no key pairs; make one with ssh-keygen, deliver it by deployment.keys.NAME.keyFile, and read its public half with builtins.readFile";
     commandOutput = "hydra-ops runs no command for an expression; use deployment.keys.NAME.keyCommand, or builtins.readFile";
   }.${name} or "hydra-ops makes machines and no other resources" }";
-  # A definition that reads a resource of NixOps fails with the sentence of that resource.
+  # A definition that reads a resource of NixOps fails with the alternative to that resource.
   absentResources = foldl'
     (all: file: all // mapAttrs (name: _: fail { files = [ file.file ]; say = resourceText name; }) (resourcesIn file))
     { }
     files;
 
-  # --- nixpkgs, where there is one ---------------------------------------------------------------------------
+  # --- nixpkgs, if any ---------------------------------------------------------------------------------------
 
   # Returns { path; set; fixed; }. `path` is the folder of nixpkgs, `set` the set of packages that was given in its
   # place, or null. `fixed` tells whether the packages of a NixOS machine are exactly that set.
@@ -156,14 +156,14 @@ let
     else networkSource;
   pkgsOf = name: let source = namedSource name; in if source == null then null else packagesIn source;
 
-  # NixOS machines also take <nixpkgs>. A folder without the NixOS modules does not count. A definition that needs
-  # nothing of <nixpkgs> never makes Nix look there, because the search path may name a download.
+  # NixOS machines also take <nixpkgs>. A folder without the NixOS modules does not count. Nix evaluates <nixpkgs>
+  # only for a definition that needs it, because the search path may name a download.
   searched = builtins.tryEval (toString <nixpkgs>);
   searchedSource =
     if searched.success && pathExists "${searched.value}/nixos/lib/eval-config.nix" then sourceOf <nixpkgs> else null;
   nixosSource = name: let source = namedSource name; in if source != null then source else searchedSource;
 
-  # The files define these attributes under one name: Colmena's is `meta`.
+  # Name of the set in which the files define these attributes, for messages; Colmena's files use `meta`.
   networkName = if any (file: file.value ? meta && ! (file.value ? network)) files then "meta" else "network";
   usable = option: given:
     let
@@ -209,7 +209,7 @@ let
         uuid = input.deployment.uuid;
         deploymentName = input.deployment.name;
       } // (network.specialArgs or { }) // (network.nodeSpecialArgs.${name} or { });
-      # NixOS modules may ask for more than a Debian machine has.
+      # NixOS modules may use arguments that a Debian machine does not have.
       ofNixos = argument: value: if nixos != null then value else modules.absent ownFiles argument;
       arguments = {
         inherit config;
@@ -232,8 +232,8 @@ let
       tree = within { machine = name; files = ownFiles; } (merge.merge name [ ] (collected.defs ++ given name pkgs));
       config = tree.view // { deployment = tree.view.deployment // { keys = mapAttrs keyView (tree.view.deployment.keys or { }); }; };
 
-      # The definitions alone decide the kind, read as those of a Debian machine. A definition that cannot be read in
-      # that way may need more of NixOS, and belongs to a NixOS machine. Its own evaluation then reports the mistakes.
+      # The definitions are first read as those of a Debian machine, and decide the kind. Definitions that cannot be
+      # read may need more of NixOS, so their machine counts as NixOS. Its own evaluation then reports the mistakes.
       wantedOs = tree.children.deployment.children.os.plain;
       attempt = builtins.tryEval wantedOs;
       os = if attempt.success || source == null then wantedOs else "nixos";
@@ -246,7 +246,7 @@ let
     in
     { inherit name tree config os nixos source; files = ownFiles; inherit (collected) refused; };
 
-  # Facts that nobody knows. A file may name an address before its allocation; nothing of that evaluation is deployed.
+  # Facts that are not known yet. A file may use an address before its allocation; that evaluation is never deployed.
   unknown =
     if isCheap then { privateIPv4 = "0.0.0.0"; publicIPv4 = "0.0.0.0"; hostKey = "unknown"; }
     else { privateIPv4 = null; publicIPv4 = null; hostKey = null; };
@@ -265,7 +265,7 @@ let
     ];
 
   # nixpkgs' own Hydra, under the names of different releases. Its programs are in several packages since 2026. These
-  # packages are joined to one package, in which the first package's file wins.
+  # packages are joined into one package, in which the first package's file wins.
   hydraOf = pkgs:
     if pkgs == null then null
     else if pkgs ? hydra-queue-runner && pkgs ? hydra-builder then pkgs.symlinkJoin {
@@ -280,21 +280,21 @@ let
     let full = { inherit name; destDir = "/run/keys"; user = "root"; group = "root"; permissions = "0600"; } // key; in
     { path = "${full.destDir}/${full.name}"; } // full;
 
-  # Machines find each other by name.
+  # Machines reach each other by name.
   hosts = concatMap
     (name:
       let address = addressOf name; in
       if address == null then [ ] else [ { inherit address; names = [ name ]; } ])
     names;
   addressOf = name:
-    # The definitions of a NixOS machine mean something only to its nixpkgs.
+    # Only a NixOS machine's own nixpkgs can evaluate its definitions.
     if elem name input.exclude || machines.${name}.os == "nixos" then input.physical.${name}.privateIPv4 or null
     else (merge.present machines.${name}.tree.children.networking).privateIPv4.plain or null;
 
   debian = import ./debian-machine.nix { inherit merge hosts system ours; cheap = isCheap; };
   nixosMachines = import ./nixos-machine.nix {
     inherit args input network merge system;
-    # Allocated addresses alone: addresses of the definitions would cost the evaluation of every machine.
+    # Only allocated addresses: addresses in definitions would require the evaluation of every machine.
     hosts = concatMap
       (name: if input.physical.${name}.privateIPv4 or null == null then [ ] else [ { address = input.physical.${name}.privateIPv4; names = [ name ]; } ])
       names;
@@ -327,7 +327,7 @@ let
   later = if batch ? first then builtins.genList (index: builtins.elemAt ofNixos (batch.first + index)) (max 0 (length ofNixos - batch.first)) else [ ];
   max = left: right: if left < right then right else left;
 
-  # The derivations of all machines, and no other data. The derivations are the jobs of a Hydra (see jobs.nix).
+  # The derivation of a machine, without other data. Each derivation is a job of a Hydra (see jobs.nix).
   derivationOf = name:
     let each = machines.${name}; inherit (each) os files; in
     within { machine = name; inherit files; } (
@@ -350,13 +350,13 @@ let
       else import ./show-option.nix {
         inherit merge;
         inherit (nixosMachines) located;
-        # Every option has at least the priority of its default.
+        # An option with this priority number or a greater number has only its default.
         optionDefault = (lib.mkOptionDefault null).priority;
       } each.nixos path
     );
   wantedOption = input.option or null;
 
-  # The images `nixos` of some machines. Machines of one nixpkgs, with the same disk, share an image.
+  # The `nixos` images of some machines. Machines with the same nixpkgs and disk share an image.
   wantedImages = input.images or null;
   imageKey = name:
     let each = machines.${name}; inherit (each.nixos) pkgs; in {

@@ -31,38 +31,40 @@ export interface EvaluatorParts {
   readonly providers: readonly KnownProvider[]
   /** Loads the set-up tasks, whose files are reserved, when an evaluation needs them. */
   readonly tasks?: () => Promise<readonly TaskBinder[]>
-  /** Folder to which shown paths below it are relative. */
+  /** Current folder; errors show paths below this folder as relative paths. */
   readonly cwd?: string
   readonly deadlineMs?: number
-  /** Memory in bytes that an evaluation can have now. */
+  /** Returns the memory in bytes that an evaluation can use now. */
   readonly available?: () => number
 }
 
 const tenMinutes = 600_000
 const what = 'evaluate the network expression'
 
-/** Number of broken machines after which the others are not examined: each costs an evaluation of all. */
+/**
+ * Number of broken machines after which the search stops: each broken machine costs another evaluation of all.
+ */
 const mostBroken = 10
 const mostBrokenBesides = 50
 
-/** A place where an evaluation may write: nowhere, or the store. */
+/** The store of an evaluation, and whether Nix may write to the store. */
 type Store = { readonly write: boolean; readonly remote?: string }
 
 type Batch = NonNullable<EvaluationInput['batch']>
 
 type Attempt =
   | { readonly kind: 'data'; readonly output: EvaluationOutput; readonly bytesForOne: number | undefined }
-  /** The kernel ended Nix, most likely for want of memory. */
+  /** The kernel killed Nix, most likely for lack of memory. */
   | { readonly kind: 'killed'; readonly how: string }
   | { readonly kind: 'error'; readonly nix: NixError; readonly shown: OpsError }
 
 interface Evaluated {
   readonly output: EvaluationOutput
-  /** Broken machines, without which the network evaluates. */
+  /** Errors of the broken machines; the network evaluates without these machines. */
   readonly broken: ReadonlyMap<string, OpsError>
 }
 
-/** A signal, within this file alone, that the expression needs a writable store. */
+/** Internal signal that the expression needs a writable store. */
 class StoreNeeded extends Error {
   readonly shown: OpsError
   constructor(shown: OpsError) {
@@ -92,8 +94,9 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
   }
 
   /**
-   * Evaluates without writing, as a deploy does first too: a wrong expression must leave nothing behind. An unchanged
-   * expression finds every derivation in the store. Returns undefined where a deploy of the expression must write.
+   * Evaluates without writing. A deploy begins in this way too, so that a wrong expression leaves nothing behind.
+   * An unchanged expression finds every derivation in the store. Returns undefined where a deploy must write to
+   * the store.
    */
   async function evaluateWithoutWriting(
     request: EvaluationRequest,
@@ -116,9 +119,9 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
   }
 
   /**
-   * Evaluates, and evaluates again without each broken machine, so that no machine hides another. One evaluation is
-   * enough while the memory suffices. Further NixOS machines have evaluations of their own, sized by the memory of the
-   * last evaluation.
+   * Evaluates, and evaluates again without each broken machine, so that one error does not hide another
+   * machine's. One evaluation is enough while the memory suffices. Further NixOS machines are evaluated
+   * separately, as many at once as the memory use of the last evaluation allows.
    */
   async function evaluateIsolating(request: EvaluationRequest, store: Store, run: Run): Promise<Evaluated> {
     const broken = new Map<string, OpsError>()
@@ -137,7 +140,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
         run.log(`${attempt.how}: the evaluation is tried again with at most ${most} NixOS machines at once`)
         const all: readonly string[] = [...('names' in batch ? batch.names : []), ...waiting]
         waiting = all.slice(most)
-        // An evaluation without any NixOS machine lists the NixOS machines.
+        // An evaluation without any NixOS machine still lists the names of NixOS machines.
         batch = 'names' in batch ? { names: all.slice(0, most) } : { first: 0 }
         continue
       }
@@ -268,7 +271,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
   }
 }
 
-/** Completes options of a machine by those of the network. */
+/** Fills in missing options of a machine from those of the network. */
 function withNetworkOptions(
   machine: MachineDefinition | OpsError,
   facts: Pick<NetworkDefinition, 'hydra'> | OpsError,
@@ -279,7 +282,7 @@ function withNetworkOptions(
   const autoUpdate = withNetworkHydra(own, hydraSource, facts.hydra)
   const missing = missingPart(autoUpdate)
   if (missing === undefined) {
-    // Each branch is another kind of definition, which the compiler cannot tell apart otherwise.
+    // The branches are equal, because TypeScript would otherwise lose the kind of the definition.
     return machine.os === 'nixos'
       ? { ...machine, options: { ...machine.options, autoUpdate } }
       : { ...machine, options: { ...machine.options, autoUpdate } }
@@ -297,7 +300,7 @@ function sizeOf(batch: Batch): number {
   return 'names' in batch ? batch.names.length : batch.first
 }
 
-/** Returns the memory that one of the NixOS machines of an evaluation took, if the evaluation had some. */
+/** Returns the memory that an evaluation took for each NixOS machine; undefined without a NixOS machine. */
 function needOfOne({ machines }: EvaluationOutput, bytes: number | undefined): number | undefined {
   const count = Object.values(machines).filter(({ os }) => os === 'nixos').length
   return bytes === undefined || count === 0 ? undefined : bytes / count
@@ -343,7 +346,7 @@ function notAll(error: OpsError): OpsError {
 function readOutput(stdout: string): EvaluationOutput {
   const result = EvaluationOutput.safeParse(JSON.parse(stdout))
   if (result.success) return result.data
-  // An invalid result is a bug of hydra-ops; its values may be secret, but not their paths.
+  // An invalid result is a bug in hydra-ops. Its values may be secret, but the paths of the values are not.
   throw new Error(
     `eval.nix returned unexpected values at ${result.error.issues.map((issue) => issue.path.join('.')).join(', ')}`,
   )

@@ -31,12 +31,15 @@ export interface NixError {
   readonly fail: Fail | undefined
 }
 
-/** Data for the sentence to the user. */
+/** Data for an error message to the user. */
 export interface ErrorView {
   readonly cwd: string
   readonly showTrace: boolean
   readonly input: NixText
-  /** The network's files: named when Nix tells no place (2.8 names none when its stack overflows). */
+  /**
+   * The network's files, which an error names when Nix reports no place (for example, 2.8 after a stack
+   * overflow).
+   */
   readonly files: readonly string[]
 }
 
@@ -60,14 +63,14 @@ export function parseNixError(stderr: string, ownFolder: string): NixError {
   const above = lines.slice(0, Math.max(start, 0)).reverse()
   const frames = [...lines.slice(Math.max(start, 0)), ...above]
   const positions = frames.flatMap((line) => positionOf(line))
-  // Nix has internal files of its own: `<nix/derivation-internal.nix>`, `«nix-internal»/…`. nixpkgs' files say nothing
-  // about a mistake in the user's.
+  // Positions in Nix's internal files (`<nix/derivation-internal.nix>`, `«nix-internal»/…`) and in nixpkgs say
+  // nothing about a mistake in the user's files.
   const nixpkgs = new Set(positions.flatMap(({ file }) => nixpkgsFolder(file) ?? []))
   const isOurs = ({ file }: Position) =>
     file.startsWith(`${ownFolder}/`) ||
     /^(?:<|«nix)/.test(file) ||
     [...nixpkgs].some((folder) => file.startsWith(`${folder}/`))
-  // A line of the user's own says more than a line of nixpkgs.
+  // A position in a user's file says more than a position in the store.
   const isTheirs = (position: Position) => !isOurs(position) && !position.file.startsWith('/nix/store/')
   const places = frames.flatMap((line) => jsonAfter('hydra-ops:at:', line, Place))
   return {
@@ -91,7 +94,7 @@ function messageAt(lines: readonly string[], start: number): string {
   return parts.map((part) => part.trim()).join(' ')
 }
 
-/** Returns the folder of nixpkgs if the file is one that every nixpkgs has. */
+/** Returns the folder of nixpkgs for a file that every nixpkgs has. */
 function nixpkgsFolder(file: string): string | undefined {
   return /^(.+)\/(?:lib\/(?:modules|types|options)\.nix|nixos\/lib\/eval-config\.nix)$/.exec(file)?.[1]
 }
@@ -117,14 +120,17 @@ export function machinesOf(error: NixError): string[] {
   return [...new Set([...inner, ...error.places.flatMap((place) => place.machine ?? [])])]
 }
 
-/** Tells whether the expression needs a store that can fetch, or build during the evaluation. */
+/** Tells whether the evaluation needs a store to which it can write, for a fetch or a build. */
 export function needsWritableStore(error: NixError): boolean {
   return (
     /is not supported by store 'dummy/.test(error.message) || /^path '.*' is not valid$/.test(error.message)
   )
 }
 
-/** Makes one sentence with machine, file and line as far as they are known; the trace follows only on request. */
+/**
+ * Creates an error of one sentence, with machine, file and line as far as they are known. The trace follows only
+ * on request.
+ */
 export function evaluationError(error: NixError, stderr: string, view: ErrorView): OpsError {
   const detail = view.showTrace ? { detail: withoutArguments(stderr) } : {}
   if (error.fail !== undefined) return failError(error.fail, view.cwd, detail)
@@ -153,7 +159,7 @@ export function evaluationError(error: NixError, stderr: string, view: ErrorView
   })
 }
 
-/** Returns a hint for a null that the expression takes for the address of a machine. */
+/** Returns a hint for an expression that uses a machine's address while the address is still null. */
 function hintForAddress({ message, position }: NixError, stderr: string): string | undefined {
   if (position === undefined || !/\bnull\b/.test(message)) return undefined
   const source = new RegExp(`^\\s*${position.line}\\|.*\\b(privateIPv4|publicIPv4)\\b`, 'm')
@@ -162,11 +168,11 @@ function hintForAddress({ message, position }: NixError, stderr: string): string
   return `nobody knows this address before the machine runs; define networking.${option} of that machine, or take its name from DNS`
 }
 
-/** The first words of messages of nixpkgs' module system. */
+/** Beginnings of the error messages of nixpkgs' module system. */
 const moduleError =
   /^(?:The option |A definition for option |Cannot merge definitions of |You're trying to declare a value of type |The unique option |Module `|Module imports )/
 
-/** Returns the files of the innermost place that has some. */
+/** Returns the files of the innermost place that names files. */
 function filesOf(error: NixError, view: ErrorView): readonly string[] {
   return error.places.find(({ files }) => files.length > 0)?.files ?? view.files
 }
@@ -199,7 +205,7 @@ function positionText({ file, line, column }: Position): string {
   return `${file}:${line}:${column}`
 }
 
-/** Shortens a sentence's paths below the current folder to the form that the user types. */
+/** Shortens paths below the current folder in a sentence, as the user would type them. */
 export function shorten(text: string, cwd: string): string {
   return cwd === '/' ? text : text.replaceAll(`${cwd}/`, '')
 }
@@ -214,7 +220,7 @@ interface Explained {
   readonly code?: 'host'
 }
 
-/** Explains errors whose original words do not help; a shown value could be a secret and is cut off. */
+/** Explains errors whose original words do not help. Values are cut off, because a value could be a secret. */
 function explain(raw: string): Explained {
   const message = withoutSecrets(raw)
     .replace(/^(expected .+ but found .+?): .*$/, '$1')
@@ -255,7 +261,9 @@ function explain(raw: string): Explained {
   return { say: message === '' ? 'Nix failed without an error message' : message }
 }
 
-/** Cuts the values off a message of the module system about an option that may hold a secret. The files stay. */
+/**
+ * Removes the values from a message of the module system about an option that may hold a secret. The files stay.
+ */
 function withoutSecrets(message: string): string {
   const option = /^[^`]*option `([^']+)'/.exec(message)?.[1]
   if (option === undefined || !/^deployment\.(?:keys|secrets|hydra)\b/.test(option)) return message
@@ -264,7 +272,9 @@ function withoutSecrets(message: string): string {
   return files.length === 0 ? start : `${start} (in ${[...new Set(files)].join(', ')})`
 }
 
-/** Returns ` 'foo'` for a position in an argument's text, or a general remark for a later position. */
+/**
+ * Returns ` 'foo'` for a position in an argument's text, or a general phrase for another position in the input.
+ */
 function argumentAt(position: Position | undefined, input: NixText): string | undefined {
   if (position?.file !== '«stdin»' && position?.file !== '(stdin)') return undefined
   const found = input.arguments.find(({ from, to }) => from <= position.line && position.line <= to)
@@ -272,7 +282,7 @@ function argumentAt(position: Position | undefined, input: NixText): string | un
   return input.arguments.length === 0 ? undefined : 's (--arg)'
 }
 
-/** Removes function arguments: Nix shows lines of its input, which contain them. */
+/** Removes lines of Nix's input from a trace, because the input contains the function arguments. */
 function withoutArguments(stderr: string): string {
   let inInput = false
   const kept = stderr.split('\n').filter((line) => {

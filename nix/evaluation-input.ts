@@ -18,16 +18,18 @@ export interface EvaluationInput {
   readonly providerModules: readonly string[]
   /** Options that a NixOS machine declares only to refuse them. */
   readonly refused: readonly string[]
-  /** The NixOS machines of this evaluation: the first ones besides all other machines, or these alone; null = all. */
+  /**
+   * NixOS machines of this evaluation: the first `first` beside all other machines, or only `names`; null = all.
+   */
   readonly batch: { readonly first: number } | { readonly names: readonly string[] } | null
-  /** Machines whose image `nixos` is evaluated in place of everything else. */
+  /** Machines whose `nixos` image is evaluated instead of the network. */
   readonly images?: readonly string[]
-  /** The option to show in place of everything else. */
+  /** Option to show instead of the network. */
   readonly option?: {
     readonly path: readonly string[]
-    /** The only machine; null = all. */
+    /** The only machine to show; null = all. */
     readonly machine: string | null
-    /** Whether to show the facts of the provider instead. */
+    /** Whether to show the provider's facts instead of the option. */
     readonly physical: boolean
   }
 }
@@ -38,14 +40,14 @@ export interface NixText {
   readonly arguments: readonly { readonly name: string; readonly from: number; readonly to: number }[]
 }
 
-/** Returns the folder whose `.nix` files are ours: positions in them mean nothing to a user. */
+/** Returns the folder of hydra-ops's own `.nix` files; positions in these files mean nothing to a user. */
 export function ownNixFolder(): string {
   return join(packageRoot(), 'nix')
 }
 
 /**
- * Makes the expression for Nix's standard input: function arguments then appear in no process list and no file.
- * Relative paths in arguments start at the current folder, as those of `nix-build --arg` do.
+ * Creates the expression for Nix's standard input, so that function arguments appear in no process list and no
+ * file. Relative paths in arguments start at the current folder, as with `nix-build --arg`.
  */
 export function evaluationText(input: EvaluationInput, args: Readonly<Record<string, string>>): NixText {
   const lines = [
@@ -55,7 +57,7 @@ export function evaluationText(input: EvaluationInput, args: Readonly<Record<str
   ]
   const places = Object.entries(args).map(([name, text]) => {
     const from = lines.length + 1
-    // The closing parenthesis has a line of its own, because the argument may end with a comment.
+    // The closing parenthesis is on a separate line, because the argument may end with a comment.
     lines.push(`${nixString(name)} = (`, ...text.split('\n'), ');')
     return { name, from, to: lines.length }
   })

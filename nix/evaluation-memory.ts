@@ -2,13 +2,13 @@ import { readFileSync } from 'node:fs'
 import { freemem } from 'node:os'
 import * as z from 'zod'
 
-/** The memory for the first machine, of which no evaluation has told its need yet: a NixOS machine takes less. */
+/** Memory that is planned for a NixOS machine before the first measurement; a machine takes less. */
 const unmeasured = 1024 ** 3
 
-/** The part of the free memory that an evaluation may take; other programs may want the rest meanwhile. */
+/** Share of the free memory that an evaluation may use; other programs may need the rest. */
 const share = 0.7
 
-/** Returns the memory in bytes that programs can have now: free memory, and caches that the kernel gives back. */
+/** Returns the memory in bytes that is available now: free memory, and caches that the kernel can release. */
 export function availableMemory(meminfo = '/proc/meminfo'): number {
   const limit = process.constrainedMemory() ?? 0
   const known = limit > 0 && limit < Number.MAX_SAFE_INTEGER ? limit : Number.POSITIVE_INFINITY
@@ -21,7 +21,7 @@ export function availableMemory(meminfo = '/proc/meminfo'): number {
   }
 }
 
-/** Returns the number of NixOS machines that one evaluation may have. `measured` is the need of a machine in bytes. */
+/** Returns the number of NixOS machines for one evaluation. `measured` is the memory for one machine in bytes. */
 export function batchSize(available: number, measured: number | undefined): number {
   return Math.max(1, Math.floor((available * share) / Math.max(1, measured ?? unmeasured)))
 }
@@ -32,8 +32,8 @@ const Statistics = z.object({ gc: z.object({ heapSize: z.number(), totalBytes: z
 export const statistics = { NIX_SHOW_STATS: '1', NIX_SHOW_STATS_PATH: '-' }
 
 /**
- * Reads the need in bytes from stderr: the heap begins large, and a small evaluation never fills it. A Nix without a
- * collector tells none.
+ * Reads the memory use in bytes from stderr. The heap begins large, so the allocated bytes count if they
+ * are fewer. Returns undefined for a Nix without a garbage collector.
  */
 export function needIn(stderr: string): number | undefined {
   try {

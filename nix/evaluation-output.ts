@@ -45,7 +45,7 @@ const DebianOutput = z.object({
   files: Files,
   /** Names of the requested files and units. */
   placed: z.object({ files: z.array(z.string()), units: z.array(z.string()) }),
-  /** Files that declare `options`. */
+  /** Files that declare `options`, which is not allowed for a Debian machine. */
   refused: Files,
   deployment: z.record(z.string(), jsonSchema),
   origins: z.array(z.object({ path: Option, files: Files })),
@@ -73,20 +73,20 @@ export const EvaluationOutput = z.object({
     ordering: jsonSchema,
     hydra: jsonSchema.default(null),
     layout: z.enum(networkLayouts).default('nixops'),
-    /** Whether the network names its nixpkgs; machines of NixOS use `<nixpkgs>` elsewhere. */
+    /** Whether the network names its nixpkgs. NixOS machines of other networks use `<nixpkgs>`. */
     namesNixpkgs: z.boolean().default(false),
     system: z.string().default(''),
     unknown: z.array(z.object({ name: z.string(), files: Files })),
     known: z.array(z.string()),
     resources: z.array(z.object({ say: z.string(), files: Files })),
   }),
-  /** NixOS machines of later evaluations. */
+  /** NixOS machines that are left to later evaluations. */
   later: z.array(z.string()).default([]),
   machines: z.record(z.string(), z.union([DebianOutput, NixosOutput, OtherMachine])),
 })
 export type EvaluationOutput = z.infer<typeof EvaluationOutput>
 
-/** Names of files that a user may have written as a machine's name. */
+/** Reserved attributes of a network; a machine with a similar name may be a typing mistake. */
 const reservedNames = ['network', 'meta', 'defaults', 'resources', 'require']
 
 /** Reads one machine's definition, or lists all its problems. */
@@ -158,7 +158,7 @@ function readDebian(name: MachineName, raw: DebianOutput, rules: DefinitionRules
   return { definition: issues.length > 0 ? undefined : definition, issues }
 }
 
-/** Returns the options without the wrong ones, so that one error reports the problems of both. */
+/** Returns only the valid options, so that one error reports the wrong options and all further problems. */
 function soundPart(common: Readonly<Record<string, Json>>, issues: readonly Issue[]): DebianOptions {
   const wrong = new Set(issues.map(({ path }) => String(path[1])))
   const sound = Object.entries(common).filter(([name]) => !wrong.has(name))

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { usageError } from '../src/core/errors.js'
 import { shortPath } from './evaluation-errors.js'
 
-/** Refuses files of a network expression that Nix could not open, before it is started. */
+/** Refuses files of a network expression that Nix could not open, before Nix is started. */
 export function checkExpressionFiles(files: readonly string[], cwd: string): void {
   if (files.length === 0) throw usageError('this deployment has no network expression')
   for (const file of files) {

@@ -7,13 +7,13 @@ import type { Run } from '../src/core/run.js'
 import { shortPath } from './evaluation-errors.js'
 import { expectSuccess, type NixCommand } from './nix-command.js'
 
-/** A request whose files lie where Nix reads them, with the way back to the paths that the user knows. */
+/** A request for the fetched files, with functions that restore the user's paths in Nix's output. */
 export interface SourcedRequest extends EvaluationRequest {
-  /** The files as the user knows them. */
+  /** The files by the paths that the user gave. */
   readonly written: readonly string[]
-  /** Puts the checkout in the place of its fetched source, in a text for people. */
+  /** Replaces the path of the fetched source with the checkout's path, in text for people. */
   restore(text: string): string
-  /** Puts the checkout in the place of its fetched source, in a text of JSON. */
+  /** Replaces the path of the fetched source with the checkout's path, in JSON text. */
   restoreJson(text: string): string
 }
 
@@ -21,8 +21,9 @@ const tenMinutes = 600_000
 const same = (text: string) => text
 
 /**
- * Fetches the source of a network that is evaluated from git, as the git input of a Hydra does. The name and the content
- * of the folder are then the same on both sides, so every derivation is. `remote` is the store of this evaluation.
+ * Fetches the source of a network that is evaluated from git, as the git input of a Hydra does. The name and
+ * content of the folder are then the same as on the Hydra, and so are all derivations. `remote` is the store of
+ * this evaluation.
  */
 export async function withSource(
   command: NixCommand,
@@ -48,7 +49,7 @@ export async function withSource(
   }
 }
 
-/** Returns the folder on this host that has the fetched source. */
+/** Fetches the source, and returns its folder on this host. */
 async function fetched(
   command: NixCommand,
   checkout: string,
@@ -70,7 +71,7 @@ async function fetched(
   return join(store, basename(path))
 }
 
-/** Returns the text as it stands inside a JSON string. */
+/** Returns the text as it appears inside a JSON string. */
 function quoted(text: string): string {
   return JSON.stringify(text).slice(1, -1)
 }

@@ -1,8 +1,8 @@
-# Makes the jobs of a Hydra of a network. `hydra-ops hydra jobs init` copies this folder into the network's repository.
-# It also writes hydra/default.nix, which is the only user of this file.
+# Creates a Hydra's jobs for a network. `hydra-ops hydra jobs init` copies this folder into the network's repository.
+# The command also writes hydra/default.nix, which is the only user of this file.
 #
-# An evaluation by Hydra reads nothing but its inputs, and knows nothing of the state of a deployment. The facts of the
-# state that a system depends on come from machines.json.
+# An evaluation by Hydra reads only its inputs, and has no access to the state of a deployment. The facts of the state
+# that a system depends on come from machines.json.
 {
   # The files of the network, as paths.
   files,
@@ -34,7 +34,7 @@ let
       inherit files;
       inherit (facts) deployment system;
       inherit (settings) optionKeys;
-      # The evaluation for a deploy refuses options.
+      # Only the evaluation for a deploy refuses options.
       refused = [ ];
       physical = facts.machines;
       providerModules = map (name: toString (folder + "/hydra-ops/providers/${name}/options.nix")) settings.providerModules;
@@ -62,15 +62,15 @@ let
     else throw "the input evaluator is \"hydra-ops\" or \"morph\", not \"${toString evaluator}\"";
   names = if machine == null then attrNames all else filter (name: name == machine) (attrNames all);
 
-  # A dot in the name of a job divides the names of sets.
+  # A dot in the name of a job separates the names of nested sets.
   partsOf = name: filter isString (split "[.]" name);
   put = parts: value: set:
     let name = head parts; in
     set // { ${name} = if length parts == 1 then value else put (tail parts) value (set.${name} or { }); };
   jobs = foldl' (set: name: put (partsOf name) all.${name} set) { } names;
 
-  # The aggregate, which succeeds when each machine's system is built. Names as constituents keep the evaluation of one
-  # machine apart from those of the others.
+  # The aggregate job, which succeeds when every machine's system is built. Constituents by name keep the evaluation
+  # of each machine separate.
   release = derivation {
     name = "release";
     inherit (facts) system;

@@ -1,6 +1,6 @@
 import { type OpsError, usageError } from '../src/core/errors.js'
 
-/** Maximum number of machines that are named for the same fault. */
+/** Maximum number of machines that an error names for one fault. */
 const mostNamed = 3
 
 /** Tells whether two machines have the same fault, which most likely lies in a shared definition. */
@@ -8,7 +8,7 @@ export function hasCommonCause(errors: readonly OpsError[]): boolean {
   return new Set(errors.map((error) => faultOf(error.message))).size < errors.length
 }
 
-/** Joins all errors, a line for each; a fault of several machines appears once. */
+/** Joins all errors, with one line for each; a fault of several machines appears once. */
 export function together(errors: readonly OpsError[]): OpsError {
   const [first, ...others] = errors
   if (first === undefined) return usageError('the network expression is not valid')

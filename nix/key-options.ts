@@ -6,12 +6,12 @@ import type { KeyDefinition } from '../src/core/key-definition.js'
 import { shownAs } from '../src/core/option-docs.js'
 import { check, type Issue } from './definition-errors.js'
 
-/** Options of a key with public values; the values of all others are never shown. */
+/** Options of a key with public values; the values of all other options are never shown. */
 const publicOptions = ['destDir', 'group', 'name', 'permissions', 'uploadAt', 'user']
 
 /**
- * Recognises `deployment.keys.db.text`, NixOps' old form `deployment.keys.db`, and a Hydra password in the place of its
- * source.
+ * Recognises secret options: `deployment.keys.db.text`, NixOps' old form `deployment.keys.db`, and a Hydra
+ * password where a source of the password is expected.
  */
 export function isSecret(path: readonly (string | number)[]): boolean {
   const [deployment, keys, , option] = path
@@ -34,7 +34,10 @@ export const MorphSecret = z.strictObject({
 
 type Options = Readonly<Record<string, Json>>
 
-/** Rewrites the options with `keys` in our form: NixOps' old `keys.x = "text"`, and Morph's `secrets` as keys. */
+/**
+ * Rewrites the options with `keys` in hydra-ops's form: NixOps' old `keys.x = "text"`, and Morph's `secrets` as
+ * keys.
+ */
 export function withModernKeys(options: Options): { options: Options; issues: readonly Issue[] } {
   const { secrets, ...others } = options
   const keys = isRecord(others.keys)

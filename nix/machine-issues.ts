@@ -3,10 +3,10 @@ import { optionName } from '../src/core/option-name.js'
 import type { Issue } from './definition-errors.js'
 import { shorten, subject } from './evaluation-errors.js'
 
-/** A problem with its files where they are known: otherwise those that define the option. */
+/** A problem with its files. An error names the files that define the option if `files` is missing. */
 export type FiledIssue = Issue & { readonly files?: readonly string[]; readonly hint?: string }
 
-/** The part of a machine's evaluation that tells where options are defined. */
+/** The part of a machine's evaluation that shows where options are defined. */
 export interface DefinedOptions {
   readonly files: readonly string[]
   readonly origins: readonly {
@@ -15,7 +15,7 @@ export interface DefinedOptions {
   }[]
 }
 
-/** Makes one error of all problems of a machine, a line for each. */
+/** Combines all problems of a machine into one error, with one line for each. */
 export function issuesError(
   name: string,
   raw: DefinedOptions,

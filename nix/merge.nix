@@ -10,7 +10,7 @@
 #   conflict  the contradiction between an option's definitions, in the form for `fail`; the option's view throws it
 {
   # Paths of the sets of options, such as `deployment.nix`. The wrappers `mkIf` and `mkForce` move down to the options
-  # of such a set. A condition at the set could only be decided with the very `config` that is being made. Every other
+  # of such a set. A decision about the whole set would need the very `config` that is being computed. Every other
   # path is an option. Its conditions are decided first, so the content under a false condition is never evaluated.
   optionSets,
 }:
@@ -21,7 +21,7 @@ let
 
   fail = fields: throw "hydra-ops:fail:${toJSON fields}";
 
-  # Marks the current place in the trace of an error. The text is made only when an error occurs.
+  # Marks the current place in the trace of an error. The text is computed only when an error occurs.
   within = place: addErrorContext "hydra-ops:at:${toJSON place}";
 
   typeName = value: if isAttrs value then value._type or null else null;
@@ -31,7 +31,7 @@ let
   filesOf = defs: unique (map (def: def.file) defs);
   active = def: all (condition: condition) def.conditions;
 
-  # Takes the wrappers off. Conditions stay on the definition (`discharge = false`) or are decided before their content
+  # Removes the wrappers. Conditions stay on the definition (`discharge = false`) or are decided before their content
   # is evaluated (`discharge = true`).
   unwrap = discharge: def:
     let value = def.value; type = typeName value; in
@@ -43,8 +43,8 @@ let
     else if type == "order" then unwrap discharge (def // { value = value.content; order = value.priority; })
     else [ def ];
 
-  # Returns a strength, of which the smaller wins. The machine's own definition beats the network's `defaults` at equal
-  # priority.
+  # Returns the strength of a definition; the smaller number wins. The machine's own definition beats the network's
+  # `defaults` at equal priority.
   strength = def: def.priority * 2 + (if def.defaults then 1 else 0);
   strongest = defs:
     let best = foldl' (least: def: if strength def < least then strength def else least) (strength (head defs)) defs;
@@ -129,7 +129,7 @@ let
     else if node ? children then let there = present node; in concatMap (name: conflicts there.${name}) (attrNames there)
     else [ ];
 
-  # Joins lists of one priority, the network's `defaults` first.
+  # Joins lists of equal priority, the network's `defaults` first.
   sameList = first: defs:
     let joined = filter (def: isList def.value && def.priority == first.priority) defs; in
     sort (a: b: a.order < b.order) joined;
@@ -157,7 +157,7 @@ let
   listNode = place: defs:
     let
       raw = concatMap (def: map (value: def // { inherit value; }) def.value) defs;
-      # An element that is a set can carry wrappers, and contain others.
+      # An element that is a set can have wrappers, and can contain wrapped values.
       elements = if any (element: isSet element.value) raw then concatMap (unwrap true) raw else raw;
       node = index:
         let element = elemAt elements index; at = place // { option = place.option ++ [ index ]; }; in
@@ -171,8 +171,8 @@ let
       origins = [ { path = place.option; files = filesOf defs; } ];
     };
 
-  # Makes data for JSON. An interpolated path, or a path left to `--json`, would otherwise be copied into the
-  # world-readable store.
+  # Converts a value to data for JSON. An interpolated path, or a path left to `--json`, would otherwise be copied
+  # into the world-readable store.
   plain = value:
     if isPath value then toString value
     else if isString value then unsafeDiscardStringContext value
@@ -189,7 +189,7 @@ let
     else if value == null then "null"
     else { int = "an integer"; float = "a number"; bool = "true or false"; string = "a string"; path = "a path"; list = "a list"; }.${typeOf value};
 
-  # Returns the children of a node that are defined.
+  # Returns the defined children of a node.
   present = node:
     if node ? children
     then removeAttrs node.children (filter (name: ! node.children.${name}.defined) (attrNames node.children))

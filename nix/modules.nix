@@ -13,7 +13,7 @@ let
   isCallable = module: isFunction module || (isAttrs module && module ? __functor);
   formals = module: if isFunction module then functionArgs module else functionArgs (module.__functor module);
 
-  # Missing arguments fail only when they are used: a module may ask for more than it needs.
+  # Missing arguments fail only when they are used: a module may declare more arguments than it needs.
   call = file: module:
     let
       missing = removeAttrs (formals module) (attrNames arguments);
@@ -93,7 +93,7 @@ in
 {
   inherit absent;
 
-  # Sources are { file; value; }. The machine's own import of a file wins over the one of `defaults`.
+  # Sources are { file; value; }. The machine's own import of a file wins over an import of the file by `defaults`.
   definitions = { own, defaults }:
     let
       mine = collect false start own;

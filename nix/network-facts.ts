@@ -6,7 +6,7 @@ import { check, unknownOption } from './definition-errors.js'
 import { subject } from './evaluation-errors.js'
 import type { EvaluationOutput } from './evaluation-output.js'
 
-/** Attributes of `network` of Morph and Colmena that would change what a deploy does. */
+/** Unsupported attributes of `network` in Morph and Colmena, which would change a deploy. */
 const comingOptions: readonly string[] = ['allowApplyAll', 'machinesFile', 'nixConfig']
 
 function expectedOf(option: string): string {
@@ -19,7 +19,7 @@ const Facts = z.object({
   ordering: z.array(z.string()),
 })
 
-/** Reads the facts of `network`; returns one error with every mistake in it. */
+/** Reads the facts of `network`; returns a single error for all mistakes. */
 export function readFacts(
   network: EvaluationOutput['network'],
   cwd: string,

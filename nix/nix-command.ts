@@ -7,7 +7,7 @@ import { chooseStore, type Environment, type NixStore, storeEnvironment } from '
 import { withSpaceless } from './spaceless.js'
 
 /**
- * The stable commands, which Nix 2.8 and all newer versions understand. `nix` serves only where no stable command
+ * The stable commands, which Nix 2.8 and all newer versions have. `nix` is used only where no stable command
  * exists.
  */
 export type NixTool = 'nix-instantiate' | 'nix-store' | 'nix-env' | 'nix-copy-closure' | 'nix'
@@ -19,7 +19,7 @@ export interface NixCommandOptions {
   readonly what: string
   readonly stdin?: string | Uint8Array
   onLine?(line: string): void
-  /** Flags of the user, passed on unchanged. */
+  /** The user's flags, passed on unchanged. */
   readonly flags?: NixFlags
   readonly extraEnv?: Readonly<Record<string, string>>
 }
@@ -28,16 +28,16 @@ export interface NixCommandOptions {
 export interface NixCommand {
   /** Runs a program; the caller checks the result, by `expectSuccess` or directly. */
   run(tool: NixTool, args: readonly string[], options: NixCommandOptions): Promise<CommandResult>
-  /** Chooses the store once. */
+  /** Returns the store, which is chosen at the first call. */
   store(): Promise<NixStore>
 }
 
-/** Number of a command's last lines that are kept as evidence. */
+/** Number of a command's last lines that an error shows. */
 const evidenceLines = 20
 
 export interface NixCommandParts {
   readonly local: Pick<LocalCommands, 'run'>
-  /** The state folder, in which our own store lies when no other exists. */
+  /** The state folder, which holds hydra-ops's own store if this user can use no other store. */
   readonly stateRoot: string
   readonly env: Environment
 }
@@ -94,7 +94,10 @@ export function howItEnded(result: CommandResult): string {
     : describeEnd(result)
 }
 
-/** Tells whether the kernel's out-of-memory killer is likely: SIGKILL from no known sender (137 after a shell). */
+/**
+ * Tells whether the kernel's out-of-memory killer is the likely cause: SIGKILL from an unknown sender (137 from a
+ * shell).
+ */
 export function wasOutOfMemory(result: CommandResult): boolean {
   return (
     (result.kind === 'killed' && result.signal === 'SIGKILL') ||

@@ -5,26 +5,26 @@ import { join } from 'node:path'
 /** The Nix store of the operator host for all evaluations and builds. */
 export interface NixStore {
   /**
-   * `given` = the user's NIX_REMOTE, `daemon` = a Nix daemon of this host, `host` = /nix/store itself,
-   * `own` = a chroot store in the state folder (user namespaces; no root, no daemon).
+   * `given` = the user's NIX_REMOTE; `daemon` = a Nix daemon of this host; `host` = /nix/store itself;
+   * `own` = a chroot store in the state folder, which needs user namespaces, but neither root nor a daemon.
    */
   readonly kind: 'given' | 'daemon' | 'host' | 'own'
   /** Value of NIX_REMOTE. */
   readonly remote: string
-  /** One sentence for `doctor`. */
+  /** The reason for the choice, as a sentence for `doctor`. */
   readonly why: string
   /** The folder on this host that the store calls `/nix/store`. */
   readonly realStoreDir: string
-  /** User of this store's builds: true = this user, in the store's own root; false = the daemon's user. */
+  /** Whether builds run as this user; false = the Nix daemon runs the builds. */
   readonly buildsHere: boolean
-  /** Place of `/nix/store`: true = elsewhere, as in a chroot store. */
+  /** Whether the store is a chroot store, so that `/nix/store` is in another folder. */
   readonly chroot: boolean
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
 export interface StoreChoiceOptions {
-  /** The state folder; our own store is its `nix`. */
+  /** The state folder; its subfolder `nix` is hydra-ops's own store. */
   readonly stateRoot: string
   readonly env: Environment
   /** The root of the host's Nix, for tests. */
@@ -34,10 +34,10 @@ export interface StoreChoiceOptions {
 /** WORKER_MAGIC_1 of Nix's worker protocol (worker-protocol.hh), little-endian. */
 const clientMagic = Buffer.from('6378696e00000000', 'hex')
 
-/** Milliseconds a daemon has to answer a greeting. */
+/** Milliseconds in which a daemon must answer a greeting. */
 const daemonAnswersWithin = 3_000
 
-/** Chooses the store by the one rule: NIX_REMOTE, a daemon, /nix/store, or our own. */
+/** Chooses the first usable store: NIX_REMOTE, a daemon, /nix/store, or hydra-ops's own store. */
 export async function chooseStore(options: StoreChoiceOptions): Promise<NixStore> {
   const { env, stateRoot, nixRoot = '/nix' } = options
   const given = env.NIX_REMOTE
@@ -77,12 +77,12 @@ export async function chooseStore(options: StoreChoiceOptions): Promise<NixStore
   }
 }
 
-/** Tells whether the store is a folder without any content yet. */
+/** Tells whether the store is a chroot store that does not exist yet. */
 export function isUnbornStore(store: NixStore): boolean {
   return store.chroot && !existsSync(store.realStoreDir)
 }
 
-/** Returns NIX_REMOTE and NIX_CONFIG for a store. Existing lines of NIX_CONFIG stay and have the last word. */
+/** Returns NIX_REMOTE and NIX_CONFIG for a store. Existing lines of NIX_CONFIG are kept, and take precedence. */
 export function storeEnvironment(store: NixStore, env: Environment, root = isRoot()): Record<string, string> {
   const lines = store.buildsHere ? buildSettings(store, root) : []
   const given = env.NIX_CONFIG
@@ -116,9 +116,7 @@ function givenStore(remote: string): NixStore {
   }
 }
 
-/**
- * Returns the root folder of `/folder` and `local?root=/folder`; undefined for stores without a folder of their own.
- */
+/** Returns the root folder of `/folder` and `local?root=/folder`; undefined for a store that names no folder. */
 function rootOf(remote: string): string | undefined {
   if (remote.startsWith('/')) return remote
   const query = /^local(?:\?|:\/\/[^?]*\?)(.*)$/.exec(remote)?.[1]
@@ -126,15 +124,15 @@ function rootOf(remote: string): string | undefined {
 }
 
 /**
- * Returns a plain path where Nix reads the path as one. Any other path is escaped, because `?` begins the parameters of
- * a store.
+ * Returns the path itself if Nix would read it as a path. Any other path is escaped, because `?` begins the
+ * parameters of a store.
  */
 function chrootUri(path: string): string {
   if (/^[^?#&%+]*$/.test(path)) return path
   return `local?root=${encodeURIComponent(path).replaceAll('%2F', '/')}`
 }
 
-/** Greets as a client does, which reveals a socket without a daemon. */
+/** Greets the daemon as a client does, to detect a socket without a daemon. */
 function greetDaemon(path: string): Promise<string> {
   return new Promise((resolve) => {
     const socket = connect({ path })

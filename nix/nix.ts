@@ -17,7 +17,7 @@ const askMs = 60_000
 
 export interface NixParts extends Omit<EvaluatorParts, 'command'> {
   readonly local: LocalCommands
-  /** The state folder, in which our own store lies when no other exists. */
+  /** The state folder, which holds hydra-ops's own store if this user can use no other store. */
   readonly stateRoot: string
   readonly env: Environment
 }
@@ -58,7 +58,7 @@ export function createNix({ local, stateRoot, env, ...evaluation }: NixParts): N
       const options = { signal: run.signal, timeoutMs: askMs, what }
       const ask = (words: readonly string[]) =>
         command.run('nix', ['--extra-experimental-features', 'nix-command', ...words], options)
-      // Nix has renamed the command.
+      // Newer versions of Nix have renamed the command.
       const first = await ask(['show-config'])
       const answer = first.kind === 'exited' && first.code === 0 ? first : await ask(['config', 'show'])
       const lines = expectSuccess(answer, what).split('\n')

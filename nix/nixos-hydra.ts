@@ -12,18 +12,21 @@ export const HydraOfNixos = z.object({
   package: z.string(),
   url: z.string(),
   secretKeyFile: z.string(),
-  /** Services of the user that make a signing key; `ours` tells whether they name the file of the options. */
+  /**
+   * User-defined services that generate a signing key; `ours` tells whether a service uses the key file of the
+   * options.
+   */
   keyMakers: z.array(z.object({ service: z.string(), ours: z.boolean() })),
-  /** Services of the user that make users of Hydra. */
+  /** User-defined services that create users of Hydra. */
   userMakers: z.array(z.string()),
-  /** Settings that hydra.conf would have twice. */
+  /** Settings that would appear twice in hydra.conf. */
   doubled: z.array(z.string()),
   /** Service that serves the store; `ours` tells whether the service signs with the file of the options. */
   storeServer: StoreServer.extend({ ours: z.boolean() }).nullable(),
 })
 export type HydraOfNixos = z.infer<typeof HydraOfNixos>
 
-/** Fills in what the machine's own definitions of services.hydra made of the options. */
+/** Replaces options with the values that services.hydra finally has on the machine. */
 export function effectiveHydra(
   hydra: NixosOptions['hydra'],
   made: HydraOfNixos | null,
@@ -38,7 +41,7 @@ export function effectiveHydra(
   }
 }
 
-/** Returns the service whose answers a set-up task proves: their key must be in the file of the options. */
+/** Returns the service that a set-up task proves; undefined unless the service signs with the key of the options. */
 export function provenStoreServer(made: HydraOfNixos | null): StoreServer | undefined {
   const foreignKey = made?.keyMakers.some(({ ours }) => !ours) ?? false
   if (made === null || made.storeServer === null || foreignKey) return undefined
@@ -46,18 +49,18 @@ export function provenStoreServer(made: HydraOfNixos | null): StoreServer | unde
   return ours ? server : undefined
 }
 
-/** Names the set-up tasks whose work a service of the user does, with that service. */
+/** Lists the set-up tasks whose work a user-defined service does, each with its service. */
 export function tasksLeftAlone(made: HydraOfNixos | null): Record<string, string> {
   const [keyMaker] = made?.keyMakers ?? []
   const [userMaker] = made?.userMakers ?? []
   return {
     ...(keyMaker === undefined ? {} : { 'cache-key': keyMaker.service }),
-    // The proof logs in with a password that the options name, and the service has another one.
+    // The proof would log in with the options' password, but the service sets another password.
     ...(userMaker === undefined ? {} : { 'admin-user': userMaker, 'hydra-proof': userMaker }),
   }
 }
 
-/** Explains which tasks are left alone, and why. */
+/** Explains which tasks do not run, and why. */
 export function tellsLeftAlone(
   made: HydraOfNixos | null,
   { cache, nixServe, admin, users, probe }: NixosOptions['hydra'],
@@ -86,7 +89,7 @@ export function tellsLeftAlone(
   ]
 }
 
-/** Lists the options of Hydra and of timers that a NixOS machine cannot follow, each with the alternative. */
+/** Lists the options of Hydra and of timers that a NixOS machine does not support, each with the alternative. */
 export function hydraIssues(options: NixosOptions, made: HydraOfNixos | null): FiledIssue[] {
   const { autoUpdate, hydra, nix } = options
   const at = (path: readonly string[], say: string) => ({ path: ['deployment', ...path], say })
@@ -131,7 +134,7 @@ export function hydraIssues(options: NixosOptions, made: HydraOfNixos | null): F
   ]
 }
 
-/** Returns the definition that fixes a time in the form of cron. */
+/** Suggests a calendar event to write instead of a line of cron. */
 function calendarLine(dates: string): string {
   const read = calendarOf(dates)
   if ('problem' in read) return read.problem

@@ -1,5 +1,5 @@
-# Makes the parts of the image `nixos` that depend on its nixpkgs: the system, and a boot loader that starts the system.
-# The closure of the result is the whole Nix store of the image. target/pack-image.sh makes the disk.
+# Builds the parts of the `nixos` image that depend on its nixpkgs: the system, and a boot loader that starts the
+# system. The closure of the result is the whole Nix store of the image. target/pack-image.sh creates the disk.
 { pkgs, toplevel }:
 let
   grub = pkgs.grub2;

@@ -8,12 +8,15 @@ import { askExpression } from './question.js'
 
 const Image = z.object({
   system: z.string(),
-  /** Null for a platform without the image. */
+  /** Parts of the image; null for a platform that has no image. */
   parts: z.object({ derivation: StorePath, output: StorePath }).nullable(),
 })
 const Output = z.object({ images: z.record(z.string(), Image.nullable()) })
 
-/** Creates the evaluation of the image `nixos` of some machines. Only a request to write makes derivations. */
+/**
+ * Creates the function that evaluates the `nixos` image of some machines. Only a request in mode `write` creates
+ * derivations.
+ */
 export function createImageEvaluator(parts: EvaluatorParts): Nix['nixosImages'] {
   return async (request, machines, run) => {
     const writes = request.mode === 'write'
@@ -42,7 +45,7 @@ function partsOf(machine: string, { system, parts }: z.infer<typeof Image>): Nix
   return { id: `nixos-${hashOf(parts.derivation)}`, ...parts }
 }
 
-/** Returns the first digits of the hash of a store path. */
+/** Returns the first characters of the hash in a store path. */
 function hashOf(path: StorePath): string {
   return path.slice('/nix/store/'.length).slice(0, 12)
 }

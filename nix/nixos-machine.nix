@@ -39,7 +39,7 @@ let
     else import network.evalConfig;
   ownLib = if network ? lib then { inherit (network) lib; } else { };
 
-  # A machine may be a list of modules, which nixpkgs does not take.
+  # A machine may be a list of modules, but nixpkgs does not accept a list as a module.
   ofUser = { file, value }: { _file = file; imports = flatten value; };
   flatten = value: if isList value then concatMap flatten value else [ value ];
 
@@ -55,23 +55,23 @@ let
         os = override 10 "nixos";
         targetHost = weakest lib config.networking.hostName;
       };
-      # Releases since 20.09 refuse dots.
+      # Releases since 20.09 refuse dots in a host name.
       networking.hostName = override 900 (head (builtins.split "[.]" name));
     };
   };
 
-  # The priority right before the default of an option: old releases leave no room between this and mkDefault.
+  # The priority just before an option's default: old releases leave no room between this priority and mkDefault.
   weakest = lib: override ((lib.mkOptionDefault null).priority - 1);
 
-  # The system of the image `nixos` for machines of this nixpkgs with this disk.
+  # The system of the `nixos` image for machines with this nixpkgs and this disk.
   image = { source, system, disk }:
     evalConfigOf source ({
       inherit system;
       modules = [ ./modules/image.nix (disks disk) (packagesOf source) ];
     } // ownLib);
 
-  # Facts of the provider. Every definition of the user is stronger; a disk's definition is also stronger if it is a
-  # mkDefault of a module of a newer NixOS.
+  # Facts of the provider, which every definition of the user overrides. A mkDefault in a module of a newer NixOS also
+  # overrides the facts of the disk.
   physical = name: { lib, ... }: {
     _file = "<hydra-ops: facts of the provider>";
     imports = let disk = (factsOf name).disk; in if disk == null then [ ] else [ (disks disk) ];
@@ -83,14 +83,15 @@ let
     _file = "<hydra-ops: facts of the provider>";
     config = {
       boot.loader.grub.device = weakest lib disk.boot;
-      # The drivers join those of other definitions; a machine without these drivers does not find its root.
+      # The drivers are added to the drivers of other definitions. The machine would otherwise not find its root file
+      # system.
       boot.initrd.availableKernelModules = disk.drivers or [ ];
-      # NixOS uses a label only where there is no device.
+      # NixOS uses a label only if no device is set.
       fileSystems."/" = {
         device = lib.mkIf (config.fileSystems."/".label == null) (weakest lib disk.root);
         fsType = weakest lib disk.rootType;
       };
-      # The machine would otherwise answer nobody after its first deploy.
+      # The machine would otherwise be unreachable after its first deploy.
       services.openssh.enable = weakest lib true;
     };
   };
@@ -99,7 +100,7 @@ let
     { networking = removeAttrs given [ "disk" ]; disk = given.disk or null; };
   diskOf = name: (factsOf name).disk;
 
-  # The same facts as data, each with whether it counts.
+  # The provider's facts as data; `counts` tells whether the machine's configuration uses the fact.
   facts = name: evaluated: lib:
     let
       weakestOf = (weakest lib null).priority;
@@ -120,7 +121,7 @@ let
       { option = [ "boot" "initrd" "availableKernelModules" ]; value = disk.drivers; priority = 100; counts = true; }
     ]));
 
-  # A set in the place of nixpkgs hands its configuration and its overlays on; network.pkgs is taken as it is.
+  # A package set that is given as nixpkgs passes on its configuration and overlays; network.pkgs is used unchanged.
   packagesOf = source: { lib, options, ... }: {
     _file = "<hydra-ops: packages of the network>";
     config =
@@ -150,7 +151,7 @@ let
       else if isAttrs inner then optionsIn at inner else [ ])
     (attrNames set);
 
-  # Definitions of an option with their files; old releases have two lists.
+  # Definitions of an option with their files; old releases have two separate lists.
   located = option: option.definitionsWithLocations or
     (genList (index: { file = builtins.elemAt option.files index; value = builtins.elemAt option.definitions index; }) (length option.definitions));
 
@@ -165,7 +166,7 @@ let
         (filter (each: ! elem (head (tail each.path)) [ "arguments" "machine" "name" "networkHydra" "os" "uuid" ]) all);
       theirs = filter (each: each.files != [ ]) described;
       isRefused = each: elem (head (tail each.path)) input.refused;
-      # Nixpkgs before 20.09 refuses an undeclared option only after a read of the set around the option.
+      # nixpkgs before 20.09 refuses an undeclared option only when the set around the option is read.
       parents = unique (map (each: init each.path) all);
       declaredOnly = value: foldl' (result: path: builtins.seq (getIn path evaluated.config) result) value parents;
       # An evaluation of `config` always refuses other undeclared options.
@@ -197,14 +198,14 @@ let
     if wrong == [ ] then evaluated.config.system.build.toplevel
     else fail { machine = name; inherit files; say = concatStringsSep "; " (map (each: each.text) wrong); };
 
-  # Puts a value below `deployment`, without that name.
+  # Adds a value at a path below `deployment`; the result does not contain that name.
   put = path: value: set: (deep (tail path) value set);
   deep = path: value: set:
     let name = head path; in
     set // { ${name} = if tail path == [ ] then value else deep (tail path) value (set.${name} or { }); };
 
-  # A wrong value goes on as it was written, so that one error lists every mistake. Contradictions, and values that
-  # several definitions make, are reported by the module system.
+  # A wrong value is passed on as it was written, so that one error lists every mistake. The module system reports
+  # contradictions, and wrong values from several definitions.
   valueOf = name: each:
     let
       value = withoutInternals (plain each.option.value);
@@ -219,7 +220,7 @@ let
       else value
     );
 
-  # Old releases leave the module system's own option in each set of options.
+  # Old releases leave the module system's own option `_module` in each set of options.
   withoutInternals = value:
     if isList value then map withoutInternals value
     else if isAttrs value then mapAttrs (_: withoutInternals) (removeAttrs value [ "_module" ])

@@ -1,4 +1,4 @@
-# The part of hydra-ops in the configuration of a NixOS machine, besides its options (options.nix, providers/*/options.nix).
+# hydra-ops's part of a NixOS machine's configuration, besides the options (options.nix, providers/*/options.nix).
 { config, lib, options, pkgs, ... }:
 let
   inherit (builtins) concatMap filter hasContext isString;

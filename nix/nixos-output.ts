@@ -28,24 +28,24 @@ const Remark = z.object({ file: z.string(), text: z.string() })
 export const NixosOutput = z.object({
   os: z.literal('nixos'),
   files: Files,
-  /** Options of `deployment.*` that some file of the user defines. */
+  /** Options `deployment.*` that the user's files define. */
   deployment: z.record(z.string(), jsonSchema),
   origins: z.array(z.object({ path: Path, files: Files })),
   /** Defined options that only Debian machines have. */
   refused: z.array(z.object({ option: Path, files: Files })),
-  /** Remarks of the machine's modules. */
+  /** Warnings of the machine's modules. */
   warnings: z.array(Remark),
   /** Failed assertions of the machine's modules. */
   assertions: z.array(Remark),
   /** The machine's Hydra, if `deployment.hydra` is enabled. */
   hydra: HydraOfNixos.nullable(),
-  /** Definitions that evaluate, and do not do what their author wants. */
+  /** Definitions that evaluate but do not do what their author wants. */
   traps: z.array(Trap),
   closure: z.object({ derivation: StorePath, output: StorePath }).nullable(),
 })
 export type NixosOutput = z.infer<typeof NixosOutput>
 
-/** Options of Debian machines with the options of NixOS that do the same. */
+/** Options of Debian machines, with the NixOS options that do the same. */
 const insteadOf: Readonly<Record<string, string>> = {
   activate: 'system.activationScripts',
   aptPackages: 'environment.systemPackages',
@@ -112,7 +112,7 @@ function soundPart(options: Readonly<Record<string, Json>>, issues: readonly Iss
   return parsed.success ? parsed.data : NixosOptions.parse({})
 }
 
-/** Removes the nulls of options that nobody set. */
+/** Removes null values, which belong to options without a value. */
 function withoutNulls(value: Readonly<Record<string, Json>>): Record<string, Json> {
   const inner = (each: Json): Json => {
     if (Array.isArray(each)) return each.map(inner)
@@ -123,7 +123,7 @@ function withoutNulls(value: Readonly<Record<string, Json>>): Record<string, Jso
   )
 }
 
-/** Removes `path` from each key: definitions read it, and nobody sets it. */
+/** Removes `path` from each key: definitions only read this option. */
 function withoutKeyPaths(options: Readonly<Record<string, Json>>): Record<string, Json> {
   const { keys, ...others } = options
   if (typeof keys !== 'object' || keys === null || Array.isArray(keys)) return { ...options }
@@ -135,7 +135,7 @@ function withoutKeyPaths(options: Readonly<Record<string, Json>>): Record<string
   return { ...others, keys: Object.fromEntries(without) }
 }
 
-/** Joins the lines of a text of a module, whose error is one line. */
+/** Joins the lines of a module's text, because an error is a single line. */
 export function oneLine(text: string): string {
   return text
     .trim()

@@ -3,7 +3,7 @@ import { calendarOf } from '../src/core/calendar.js'
 import { optionName } from '../src/core/option-name.js'
 import { insteadOfPeerOption } from './peer-options.js'
 
-/** A definition of the user that evaluates, and does not do what its author wants (nix/modules/traps.nix). */
+/** A definition of the user that evaluates but does not do what its author wants (nix/modules/traps.nix). */
 export const Trap = z.object({
   trap: z.enum(['cron', 'ident', 'localhost', 'machines', 'no-builder', 'no-map', 'root']),
   option: z.array(z.string()),
@@ -42,7 +42,7 @@ function cronText(name: string, value: string): string {
   return `${name}: "${value}" is a line of cron, which systemd ignores, so nothing ever runs; ${mend}`
 }
 
-/** Options that a release of nixpkgs lacks or removed, with the way that it has. */
+/** Options that some releases of nixpkgs lack, with the alternative. */
 const elsewhere: readonly (readonly [RegExp, string])[] = [
   [/^services\.nixosManual(?:\.|$)/, 'newer releases have documentation.nixos.enable; remove showManual'],
   [/^services\.hydra\.dbi$/, 'this release has services.hydra.dbUrl'],
@@ -63,7 +63,7 @@ const elsewhere: readonly (readonly [RegExp, string])[] = [
   [/^boot\.binfmt(?:\.|$)/, 'releases before 19.09 have boot.binfmtMiscRegistrations'],
 ]
 
-/** Returns a hint for an error of the module system about an option that does not exist here. */
+/** Returns a hint for an error of the module system about an option that this release lacks. */
 export function hintForOption(message: string): string | undefined {
   const [, named = message.match(/^The option definition `([^']+)'.*no longer has any effect/s)?.[1] ?? ''] =
     /^The option `([^']+)' (?:(?:defined in `.*' )?does not exist|can no longer be used)/.exec(message) ?? []

@@ -1,6 +1,6 @@
 import type { CommonOptions } from '../src/core/common-options.js'
 
-/** Options of other tools that are understood only as `false`, with the answer to `true`. */
+/** Options of other tools that hydra-ops accepts only as `false`, with the message for `true`. */
 const onlyFalse: readonly (readonly [keyof CommonOptions, string])[] = [
   ['allowLocalDeployment', 'this option is not supported yet'],
   ['buildOnTarget', 'this option is not supported yet'],
@@ -23,10 +23,10 @@ export function missingPowers(options: CommonOptions): { path: string[]; say: st
   )
 }
 
-/** Providers of NixOps that hydra-ops does not have, by the options of their machines. */
+/** Providers of NixOps that hydra-ops does not support, as in the names of their options. */
 const providers = 'ec2|gce|azure|azure-mgmt|digitalOcean|hetzner|container|packet|vmware|route53|datadog'
 
-/** Options of NixOps that hydra-ops does not have, with the way to the same result. */
+/** Options of NixOps that hydra-ops does not support, each with the alternative. */
 const elsewhere: readonly (readonly [RegExp, string])[] = [
   [
     new RegExp(`^deployment\\.(?:${providers})(?:\\.|$)`),
@@ -51,7 +51,7 @@ const elsewhere: readonly (readonly [RegExp, string])[] = [
   ],
 ]
 
-/** Returns what to do instead of an option of NixOps that hydra-ops does not have. */
+/** Returns the alternative to an option of NixOps that hydra-ops does not support. */
 export function insteadOfPeerOption(option: string): string | undefined {
   return elsewhere.find(([pattern]) => pattern.test(option))?.[1]
 }

@@ -19,7 +19,7 @@ export type KnownProvider = Pick<
 export interface DefinitionRules {
   readonly providers: readonly KnownProvider[]
   readonly tasks: readonly TaskBinder[]
-  /** The deployment's name in set-up tasks. */
+  /** Name of the deployment, for the set-up tasks. */
   readonly deployment: string
   readonly cwd: string
 }
@@ -51,7 +51,7 @@ export function providerPart(options: Options, rules: DefinitionRules): Provider
   }
 }
 
-/** Returns the options that every provider leaves to the machine. */
+/** Returns the options that belong to no provider. */
 export function commonPart(options: Options, rules: DefinitionRules): Record<string, Json> {
   const optionKeys = rules.providers.flatMap(({ optionKey }) => optionKey ?? [])
   const apart = ['os', ...optionKeys]

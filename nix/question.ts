@@ -14,9 +14,9 @@ import { withTemporaryStore } from './temporary-store.js'
 export interface Question<T> {
   readonly asked: Pick<EvaluationInput, 'option' | 'images'>
   readonly schema: z.ZodType<T>
-  /** Action, for errors. */
+  /** The action, for error messages. */
   readonly what: string
-  /** Whether the answer is derivations, which the user's own store gets. */
+  /** Whether the answer names derivations, which are written to the user's store. */
   readonly writes: boolean
 }
 
@@ -28,8 +28,8 @@ interface Store {
 const tenMinutes = 600_000
 
 /**
- * Answers a question by an evaluation of the expression. A question that need not write uses a temporary
- * store where Nix cannot answer without one.
+ * Answers a question by an evaluation of the expression. A question that writes nothing to the user's store uses
+ * a temporary store if Nix must write.
  */
 export async function askExpression<T>(
   parts: EvaluatorParts,
@@ -48,7 +48,7 @@ export async function askExpression<T>(
   )
 }
 
-/** Returns undefined where the evaluation must write. */
+/** Evaluates the expression once; returns undefined if the evaluation needs a writable store. */
 async function attempt<T>(
   parts: EvaluatorParts,
   request: EvaluationRequest,
@@ -56,7 +56,7 @@ async function attempt<T>(
   store: Store,
   run: Run,
 ): Promise<{ readonly answer: T } | undefined> {
-  // A source needs a store that exists.
+  // A fetch of the source from git needs an existing store.
   if (request.checkout !== undefined && store.remote === 'dummy://') return undefined
   const place = { remote: store.remote, cwd: cwdOf(parts) }
   const sourced = await withSource(parts.command, request, place, run)

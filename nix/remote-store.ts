@@ -1,9 +1,9 @@
 import { StorePath } from '../src/core/names.js'
 
-/** Line that extends the PATH of a command over ssh, which lacks a Nix from elsewhere than Debian. */
+/** Shell line that extends the PATH of an ssh command, which would otherwise find only Debian's own Nix. */
 export const findNix = 'PATH=$PATH:/nix/var/nix/profiles/default/bin:/run/current-system/sw/bin'
 
-/** Formats paths as scripts on a machine read them. */
+/** Formats paths one per line, as scripts on a machine read them. */
 export function linesOf(paths: readonly StorePath[]): string {
   return paths.map((path) => `${path}\n`).join('')
 }

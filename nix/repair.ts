@@ -9,7 +9,8 @@ const verifyMs = 60 * 60_000
 const removeMs = 15 * 60_000
 
 /**
- * Script that verifies all paths at once, and then one by one after a fault. Nix stops at a path with missing files.
+ * Script that verifies all paths at once, and then each path separately if the first command fails. Nix stops at
+ * a path with missing files.
  */
 const verifyScript = `${findNix}
 paths=$(cat)
@@ -20,8 +21,8 @@ printf '%s\\n' "$paths" | while IFS= read -r path; do
 done`
 
 /**
- * Script that deletes paths. Nix deletes a path only together with all its referrers, in one command (measured). The
- * next copy restores the wanted paths. 1 MB is 13,000 paths.
+ * Script that deletes paths. Nix deletes a path only together with all its referrers, in one command (measured).
+ * The next copy restores the wanted paths. A command line of 1 MB holds 13,000 paths.
  */
 const removeScript = `${findNix}
 closure=$(xargs -r nix-store --query --referrers-closure) || exit

@@ -7,7 +7,7 @@ import { placeProblems, type ReservedPlace, unitFile, type WantedPlace } from '.
 import type { TaskMachine, WantedTask } from '../src/core/setup-task.js'
 import type { Issue } from './definition-errors.js'
 
-/** A function that makes a set-up task of a machine. */
+/** A function that creates a set-up task for a machine. */
 export type TaskBinder = (machine: TaskMachine) => WantedTask | undefined
 
 /** Names of the files and units in a definition. */
@@ -16,7 +16,7 @@ export interface PlacedNames {
   readonly units: readonly string[]
 }
 
-/** Folders that can hold no key. debian-checks.nix refuses files in these folders first. */
+/** Folders that cannot hold keys. debian-checks.nix already refuses files in these folders. */
 const forbidden: readonly ReservedPlace[] = [
   ...['/nix', '/proc', '/sys'].map((folder) => ({ folder, owner: 'the system itself' })),
   ...['/run/hydra-ops', '/var/lib/hydra-ops'].map((folder) => ({ folder, owner: 'hydra-ops itself' })),
@@ -29,7 +29,7 @@ const alwaysReserved: readonly ReservedPlace[] = ['passwd', 'group', 'shadow', '
   instead: 'deployment.activate to make users',
 }))
 
-/** Lists the places of a definition that something of ours, or another part of the definition, writes too. */
+/** Lists the places in a definition that hydra-ops, or another part of the definition, also writes. */
 export function reservedIssues(
   definition: MachineDefinition,
   names: PlacedNames,

@@ -14,14 +14,14 @@ import type { StoreQueries } from './store-queries.js'
 /** Number of roots that a machine keeps: the current closure and two older ones. */
 const keptRoots = 3
 const rootMs = 60_000
-/** Number of processes at once that register a link each with Nix. */
+/** Number of parallel processes, each of which registers a link with Nix. */
 const linksAtOnce = 8
 const what = 'protect the closure from garbage collection'
 
 /** Name of the file with the folder's own path at the time when its links were registered. */
 const placeName = 'place'
 
-/** Keeps GC roots of deployed closures: links `<folder>/<name>-<n>` that Nix knows. */
+/** Keeps GC roots of deployed closures: links `<folder>/<name>-<n>` that are registered with Nix. */
 export function createRoots(
   command: NixCommand,
   queries: Pick<StoreQueries, 'invalid'>,
@@ -29,14 +29,14 @@ export function createRoots(
   const renewals = new Map<string, Promise<void>>()
 
   const addRoot = async (link: string, path: string, run: Run) => {
-    // Nix still takes `--indirect`, which has been the default since 2.4.
+    // Nix still accepts `--indirect`, which has been the default since 2.4.
     const args = ['--realise', path, '--add-root', link, '--indirect']
     const result = await command.run('nix-store', args, { signal: run.signal, timeoutMs: rootMs, what })
     expectSuccess(result, what)
   }
 
   /**
-   * Registers the current place of every link: Nix knows absolute paths, and the state folder was moved. Nix needs one
+   * Registers every link again after a move of the state folder, because Nix stores absolute paths. Nix needs one
    * process for each link.
    */
   const renew = async (folder: string, run: Run) => {
@@ -44,7 +44,7 @@ export function createRoots(
       const closure = StorePath.safeParse(path)
       return closure.success ? [{ link, path: closure.data }] : []
     })
-    // A collection since the move removed these paths, and nothing restores them.
+    // Garbage collection since the move removed these paths, and nothing restores them.
     const gone = new Set(await queries.invalid([...new Set(roots.map(({ path }) => path))], run))
     const kept = roots.filter(({ path }) => !gone.has(path))
     if (kept.length > 0) run.log(`telling Nix the new place of ${kept.length} closures in ${folder}`)
@@ -53,7 +53,7 @@ export function createRoots(
     await replaceFile(join(folder, placeName), folder)
   }
 
-  /** Renews the links of all machines once; the first of several parallel machines does so. */
+  /** Renews the links of all machines once, even if several machines need this in parallel. */
   const renewOnce = async (folder: string, run: Run) => {
     if ((await placeOf(folder)) === folder) return
     const renewal = renewals.get(folder) ?? renew(folder, run)
@@ -74,7 +74,7 @@ export function createRoots(
       const newest = roots.at(-1)
       if (newest?.path !== path) {
         await addRoot(join(folder, `${name}-${(newest?.number ?? 0) + 1}`), path, run)
-        // An older root of the same path would otherwise take the place of another closure.
+        // An older root of the same path would otherwise count as one of the kept closures.
         await removeRoots(roots.filter((root) => root.path === path))
       }
       await removeRoots((await rootsOf(folder, name)).slice(0, -keptRoots))
@@ -109,7 +109,7 @@ async function rootsOf(folder: string, name: string): Promise<Root[]> {
   return (await rootsIn(folder, [name])).sort((a, b) => a.number - b.number)
 }
 
-/** Lists the roots of a folder, or of some names only: a folder of many machines has a thousand links. */
+/** Lists the roots of a folder, or of some names only: a folder for many machines can have a thousand links. */
 async function rootsIn(folder: string, names?: readonly string[]): Promise<Root[]> {
   const roots = await Promise.all(
     (await readdir(folder)).map(async (entry) => {
@@ -119,7 +119,7 @@ async function rootsIn(folder: string, names?: readonly string[]): Promise<Root[
       try {
         return [{ link, name, number: Number(number), path: await readlink(link) }]
       } catch (error) {
-        // Another machine of the same run removed an old link of its own.
+        // A parallel deploy of another machine removed its own old link.
         if (errnoOf(error) === 'ENOENT') return []
         throw error
       }

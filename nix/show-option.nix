@@ -1,4 +1,4 @@
-# Shows an option of a NixOS machine as data: its value, and the definitions that count, with their files.
+# Shows an option of a NixOS machine as data: its value, and the definitions that apply, with their files.
 { merge, located, optionDefault }:
 let
   inherit (builtins) attrNames concatMap deepSeq elem head isAttrs isFunction isList length map mapAttrs removeAttrs seq tail toString tryEval;
@@ -6,7 +6,7 @@ let
 
   isOption = value: isAttrs value && (value._type or null) == "option";
 
-  # Options whose text is a secret, wherever a set has them.
+  # Names of options whose value is a secret, in any set.
   secretNames = [ "hashedPassword" "initialHashedPassword" "initialPassword" "passphrase" "password" ];
   # Options of a key with public values.
   publicOfKeys = [ "destDir" "group" "name" "path" "permissions" "uploadAt" "user" ];
@@ -32,12 +32,12 @@ let
     else if isAttrs value then "<${value._type}>"
     else plain value;
 
-  # Follows a path as far as sets go; null where it leads to nothing.
+  # Returns the value at a path in nested sets; null if the path does not exist.
   dig = path: value:
     if path == [ ] then { inherit value; }
     else if isAttrs value && value ? ${head path} then dig (tail path) value.${head path}
     else null;
-  # Definitions of a part may stand behind mkIf and others; these count as the whole.
+  # Removes mkIf and other wrappers from a definition, so that `dig` finds the parts inside.
   unwrapped = value:
     if ! isAttrs value then [ value ]
     else if (value._type or null) == "if" then (if value.condition then unwrapped value.content else [ ])
@@ -59,7 +59,7 @@ let
       (located option);
   };
 
-  # Walks down the options; `done` is the part of the path that was walked.
+  # Walks down the options; `done` is the part of the path that is already walked.
   walk = evaluated: done: rest: options:
     if isOption options then
       let found = dig rest options.value; in

@@ -24,7 +24,7 @@ const Shown = z.discriminatedUnion('kind', [
 ])
 const Output = z.object({ names: Path, shown: z.record(z.string(), Shown) })
 
-/** Creates the look at one option, which evaluates nothing else and writes nothing. */
+/** Creates the function that shows one option; it evaluates nothing else, and writes nothing. */
 export function createOptionReader(parts: EvaluatorParts): Nix['showOption'] {
   return async (request, { path, machine, physical }, run) => {
     const option = { path, machine: machine ?? null, physical }

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 /**
- * Provides a path without spaces: Nix splits NIX_SSHOPTS at spaces and knows no quotes. A link replaces a path with
- * spaces.
+ * Provides a path without spaces: Nix splits NIX_SSHOPTS at spaces and supports no quotes. A link replaces a path
+ * with spaces.
  */
 export async function withSpaceless<T>(file: string, use: (path: string) => Promise<T>): Promise<T> {
   if (!/\s/.test(file)) return use(file)

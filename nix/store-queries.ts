@@ -7,7 +7,7 @@ import { isUnbornStore } from './nix-store-choice.js'
 
 const queryMs = 5 * 60_000
 
-/** Number of paths on one command line: every Linux takes at least 128 KiB, a path has about 80 bytes. */
+/** Number of paths on one command line: every Linux allows at least 128 KiB, and a path has about 80 bytes. */
 export const pathsPerCall = 1_000
 
 /** Queries of the operator's store, which write nothing and create no store. */
@@ -16,10 +16,10 @@ export interface StoreQueries {
   invalid(paths: readonly StorePath[], run: Pick<Run, 'signal'>): Promise<StorePath[]>
   /** Returns the path and all its dependencies, dependencies first. */
   requisites(path: StorePath, run: Pick<Run, 'signal'>): Promise<StorePath[]>
-  /** Returns the one output of each derivation, in their order. */
+  /** Returns the single output of each derivation, in the same order. */
   outputs(drvs: readonly StorePath[], run: Pick<Run, 'signal'>): Promise<StorePath[]>
   closure(path: StorePath, run: Pick<Run, 'signal'>): Promise<ClosureInfo>
-  /** Returns the real path of a valid path on this host: the folder of a chroot store is not `/nix/store`. */
+  /** Returns the real path of a valid path on this host, because a chroot store is not in `/nix/store`. */
   folderOf(path: StorePath): Promise<string | undefined>
 }
 
@@ -35,7 +35,7 @@ export function createStoreQueries(command: NixCommand): StoreQueries {
     requisites: (path, run) =>
       askPaths(['--query', '--requisites'], [path], 'list the dependencies of a path', run),
     outputs: (drvs, run) => askPaths(['--query', '--outputs'], drvs, 'read the outputs of derivations', run),
-    // The dependencies of a path never change; a plan and a copy both ask for them.
+    // The dependencies of a path never change, and a plan and a copy both need the list.
     closure(path, run) {
       const known = closures.get(path)
       if (known !== undefined) return known

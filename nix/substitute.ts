@@ -14,8 +14,8 @@ const askMs = 5 * 60_000
 const evidenceLines = 8
 
 /**
- * Options of each fetch. Nix remembers for an hour that a cache lacks a path, and Hydra may have built the path since
- * then. Nix would otherwise try a cache that is down five times, with growing pauses.
+ * Options for each fetch. Nix would otherwise remember for an hour that a cache lacks a path. Hydra may have built
+ * the path since then. Nix would also try an unreachable cache five times, with growing pauses.
  */
 const patience = [
   ['narinfo-cache-negative-ttl', '0'],
@@ -36,8 +36,8 @@ mkdir -p "$roots" && ln -sfn -- "$1" "$roots/\${1##*/}"
 exec nix-store --realise "$@"`
 
 /**
- * Fetches closures from binary caches, on this host or by a machine itself. `nix-store --realise` of an output path
- * builds nothing: Nix does not know the derivation.
+ * Fetches closures from binary caches, on this host or by a machine itself. `nix-store --realise` of an output
+ * path builds nothing, because Nix does not have the derivation.
  */
 export function createSubstituter(command: NixCommand): Pick<Nix, 'fetchable' | 'fetch'> {
   return {
@@ -106,7 +106,7 @@ const sizes: Readonly<Record<string, number>> = {
   GiB: 1024 * 1024 * 1024,
 }
 
-/** Causes by the words of Nix, the most telling first. */
+/** Causes with patterns of Nix's messages, the most specific cause first. */
 const causes: readonly (readonly [FetchProblem['kind'], RegExp])[] = [
   ['unsigned', /is not signed by any of the keys|lacks a (?:valid )?signature/],
   ['full', /No space left on device/],

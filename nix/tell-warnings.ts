@@ -6,7 +6,10 @@ import { tellsLeftAlone } from './nixos-hydra.js'
 import { oneLine } from './nixos-output.js'
 import { trapText } from './nixos-traps.js'
 
-/** Logs the warnings of NixOS modules and the remarks on them, each with its machine and file. */
+/**
+ * Logs hydra-ops's remarks on NixOS definitions and the warnings of NixOS modules, each with its machine and
+ * file.
+ */
 export function tellWarnings(
   { machines }: EvaluationOutput,
   network: NetworkDefinition,
@@ -31,7 +34,7 @@ export function tellWarnings(
   }
 }
 
-/** Returns the traces without the warnings of NixOS modules, which nixpkgs shows without their machine. */
+/** Returns the traces without the warnings of NixOS modules, which nixpkgs prints without naming the machine. */
 export function otherTraces(traces: readonly string[], { machines }: EvaluationOutput): string[] {
   const told = new Set(
     Object.values(machines).flatMap((machine) =>

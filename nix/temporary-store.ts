@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 /**
- * Runs `action` with NIX_REMOTE of a temporary store. An evaluation that must not create the store yet may still fetch
- * or build.
+ * Runs `action` with a temporary store as its NIX_REMOTE. An evaluation can then fetch or build before the user's
+ * own store exists.
  */
 export async function withTemporaryStore<T>(action: (remote: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'hydra-ops-store-'))
@@ -16,7 +16,8 @@ export async function withTemporaryStore<T>(action: (remote: string) => Promise<
 }
 
 /**
- * Removes a folder with a chroot store in it. Folders of a store are read-only: even their owner cannot remove entries.
+ * Removes a folder that contains a chroot store. Folders of a store are read-only, so even their owner could not
+ * remove entries.
  */
 export async function removeStore(folder: string): Promise<void> {
   await makeWritable(folder)

@@ -1,4 +1,4 @@
-# The types of nixpkgs' lib, with those that old releases lack: the oldest release that hydra-ops reads is 17.03.
+# The types of nixpkgs' lib, and types that old releases lack; hydra-ops supports releases since 17.03.
 lib:
 let
   inherit (lib.types) addCheck either int str;

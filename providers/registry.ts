@@ -24,7 +24,7 @@ const builtIn: readonly ((parts: RegistryParts) => Promise<AnyProvider>)[] = [
   async ({ ssh }) => bindProvider((await import('./ssh/index.js')).createSshProvider({ ssh })),
 ]
 
-/** Creates the registry of all providers. A plugin that cannot be used is an error that names it. */
+/** Creates the registry of all providers. Throws an error that names the plugin if a plugin cannot be used. */
 export async function createRegistry(parts: RegistryParts): Promise<ProviderRegistry> {
   const [ours, theirs] = await Promise.all([
     Promise.all(builtIn.map((load) => load(parts))),
@@ -51,7 +51,7 @@ function unknownProvider(name: string, providers: readonly AnyProvider[]): Error
   })
 }
 
-/** Loads the plugins of the user's settings; their loader is loaded only where there are some. */
+/** Loads the plugins of the user's settings. Their loader is imported only if the settings name a plugin. */
 async function loadPlugins({ plugins = [], startedAs }: RegistryParts): Promise<AnyProvider[]> {
   if (plugins.length === 0) return []
   const [{ loadPlugin }, { DebianOptions }, { ClosureOptions }] = await Promise.all([

@@ -5,15 +5,16 @@ import { build } from 'esbuild'
 import { placeBuild } from './place-build.js'
 
 /**
- * The second half of `npm run build`: builds the sources to a few files in dist/, each loaded at its first use. A start
- * from a few hundred small files, and from all of zod, takes twice the time.
+ * Second half of `npm run build`: bundles the sources into a few files in dist/, each loaded at first use. A start
+ * from a few hundred small files, and from all of zod, takes twice as long.
  */
 
 const top = join(dirname(fileURLToPath(import.meta.url)), '..')
 const dist = join(top, 'dist')
 
 /**
- * Packages that are bundled, because we use only a small part of them. All other packages are loaded from node_modules.
+ * Packages that are bundled, because hydra-ops uses only a small part of them. All other packages are loaded from
+ * node_modules.
  */
 const inlined = ['zod']
 
@@ -26,7 +27,7 @@ const { outputFiles, metafile } = await build({
   entryPoints: {
     'src/cli': 'src/cli.ts',
     'src/core/provider': 'src/core/provider.ts',
-    // The authors of providers run these tests with their own vitest.
+    // Authors of providers run these tests with their own vitest.
     'provider-contract': 'test/contract/provider-contract.ts',
   },
   outdir: 'dist',
@@ -37,11 +38,11 @@ const { outputFiles, metafile } = await build({
   platform: 'node',
   target: 'node20.11',
   external: [...Object.keys(dependencies).filter((name) => !inlined.includes(name)), 'vitest'],
-  // Only the stacks of --debug use the source map.
+  // Only the stack traces of --debug use the source map.
   sourcemap: true,
   sourcesContent: false,
   metafile: true,
-  // Each start has less to parse; names stay unchanged for stacks.
+  // Each start then has less to parse. Names stay unchanged for stack traces.
   minifyWhitespace: true,
   minifySyntax: true,
   write: false,

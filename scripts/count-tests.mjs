@@ -1,7 +1,7 @@
-// Adds up vitest's JSON reports: `count-tests.mjs FAILED_STEPS REPORT…`. The program names the failed tests with the
-// first line of each error, because people read only the end. The last line is `N passed, N failed`. The exit status is
-// 1 unless something passed and nothing failed. Failures are also a missing report, a file that failed to load, a
-// failing hook, an unhandled error and a skipped test. None of these may look like a green run.
+// Adds up vitest's JSON reports: `count-tests.mjs FAILED_STEPS REPORT…`. The program names each failed test with the
+// first line of its error, because people read only the end. The last line is `N passed, N failed`. The exit status
+// is 1 unless at least one test passed and nothing failed. A missing report, an unloadable file, a failing hook, an
+// unhandled error and a skipped test also count as failures.
 import { readFileSync } from 'node:fs'
 
 const [failedSteps = '0', ...reports] = process.argv.slice(2)

@@ -1,11 +1,10 @@
 # shellcheck shell=bash
-# Shows the lab's result: `client` fetches builds of the Hydra on `ci` over the LAN. Paths with another signature are
-# refused.
-# scripts/lab sources this file, which uses its `name`, `paste` and `folder`. Each command is shown: users can paste it
-# after the definition of `hydra-ops` above it.
+# Shows the lab's result: `client` fetches builds of the Hydra on `ci` over the LAN. Paths with a different
+# signature are refused. scripts/lab sources this file, which uses its `name`, `paste` and `folder`. Each command is
+# printed, so that users can paste it after the definition of `hydra-ops` above it.
 # shellcheck disable=SC2154
 
-# Query for Hydra's newest build: the one of the set-up task hydra-proof, unless a later build exists.
+# Query for Hydra's newest build: the build of the set-up task hydra-proof, unless a later build exists.
 newest_build="select path from buildoutputs o join builds b on b.id = o.build where b.buildstatus = 0 order by b.id desc limit 1"
 path_info='nix --extra-experimental-features nix-command path-info --sigs'
 
@@ -52,7 +51,7 @@ on_client_shown() {
   on_client "$@" 2>&1
 }
 
-# Expects a command to fail; a failed connection (255) does not count.
+# Expects a command to fail with status 1. A failed connection (status 255) does not count.
 expect_failure() {
   local status=0
   "$@" || status=$?

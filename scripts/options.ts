@@ -5,8 +5,8 @@ import { hydraOptionsFile, machineModule } from './options/machine-module.js'
 import { providerModules } from './options/provider-modules.js'
 
 /**
- * Generator of the option tables in docs/options.md and docs/providers/, from the schemas of options. It also writes
- * each provider's options.nix, nix/options.nix and nix/hydra-options.nix. Run `npx tsx scripts/options.ts`.
+ * Generates the option tables in docs/options.md and docs/providers/ from the schemas of options. Also writes each
+ * provider's options.nix, nix/options.nix and nix/hydra-options.nix. Run it with `npx tsx scripts/options.ts`.
  */
 
 const at = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url))

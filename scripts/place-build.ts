@@ -9,9 +9,9 @@ const Names = z.array(z.string())
 const isChunk = (name: string) => dirname(name) === dirname(list)
 
 /**
- * Puts a build into its folder, where a hydra-ops of the previous build may be running. Its chunks stay until the next
- * build. Chunk names carry a hash of the content. The other files, at which a start begins, are written last. `files`:
- * contents by path relative to the folder.
+ * Puts a build into its folder, where a hydra-ops of the previous build may be running. The previous chunks
+ * therefore stay until the next build. Chunk names carry a hash of the content. The other files, which a start loads
+ * first, are written last. `files` holds contents by path relative to the folder.
  */
 export function placeBuild(folder: string, files: ReadonlyMap<string, string | Uint8Array>): void {
   const names = [...files.keys()]
@@ -29,7 +29,7 @@ function chunksBefore(folder: string): string[] {
   return existsSync(file) ? Names.parse(JSON.parse(readFileSync(file, 'utf8'))) : []
 }
 
-/** Replaces a file in one step: nobody reads half a file. */
+/** Replaces a file in one step, so that no process reads a partial file. */
 function replaceFile(file: string, contents: string | Uint8Array): void {
   mkdirSync(dirname(file), { recursive: true })
   const draft = `${file}.${process.pid}.new`

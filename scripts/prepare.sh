@@ -59,8 +59,8 @@ install_packages() {
   [ "$status" = 0 ] || give_up "apt-get could not install: $*" 'check the package sources in /etc/apt/sources.list'
 }
 
-# Installs packages without starting their daemons. No test needs a daemon of the system, and the sshd of a test must
-# not listen to the world.
+# Installs packages without starting their daemons. No test needs a system daemon, and the sshd of a test must not
+# listen on public addresses.
 apt_install() {
   local policy=/usr/sbin/policy-rc.d ours='' status=0
   if [ ! -e "$policy" ]; then
@@ -80,7 +80,7 @@ ensure_node() {
     give_up "Node 20.11 or newer is needed, this is $(node --version)"
 }
 
-# Installs node_modules by the lock file. No install script runs, because no module needs a compiler.
+# Installs node_modules from the lock file. No install script runs, because no module needs a compiler.
 ensure_modules() {
   local stamp="$checkout/node_modules/.installed-from" wanted
   wanted=$(printf '%s %s\n' "$(node -p 'process.versions.modules + process.platform + process.arch')" \
@@ -92,7 +92,8 @@ ensure_modules() {
   printf '%s\n' "$wanted" >"$stamp"
 }
 
-# Builds an output that is older than its sources, by `npm run build` or a script without the type check.
+# Builds dist/ if it is older than its sources. `npm run build` is the default; the argument can name a script
+# without the type check.
 ensure_built() {
   local script=${1:-build}
   local cli="$checkout/dist/src/cli.js"
@@ -112,7 +113,7 @@ ensure_mounts() {
   [ ${#missing[@]} = 0 ] || give_up 'guests need /proc, /sys and /dev/pts; run as root:' "${missing[@]}"
 }
 
-# Makes the unprivileged user that works for root, because root has no libvirt session of its own.
+# Creates the unprivileged user that does the work when the script runs as root. root has no libvirt session.
 ensure_lab_user() {
   is_root || return 0
   id "$lab_user" >/dev/null 2>&1 && return
@@ -124,9 +125,9 @@ home_of_worker() {
   if is_root; then getent passwd "$lab_user" | cut -d: -f6; else printf '%s\n' "$HOME"; fi
 }
 
-# Runs a command in a folder as the worker (as_worker HOME FOLDER COMMAND…). The worker is the lab user for root, or
-# else the present user. The environment is new, except the variables that access to a registry may need. Nix asks no
-# cache.
+# Runs a command in a folder as the worker (as_worker HOME FOLDER COMMAND…). The worker is the lab user if the
+# script runs as root, or else the current user. The environment is new, except for variables that access to a
+# registry may need. Nix uses no binary cache.
 as_worker() {
   local home=$1 folder=$2 kept=() name
   shift 2
@@ -143,8 +144,8 @@ as_worker() {
   fi
 }
 
-# Sets our PATH without the folders that the worker may not enter. Otherwise exec would say "permission denied" instead
-# of "not found". The first folder is the copy of node that ensure_worker_node makes.
+# Computes the PATH without folders that the worker may not enter. Otherwise exec would fail with "permission
+# denied" instead of "not found". The first folder holds the copy of node from ensure_worker_node.
 find_worker_path() {
   # shellcheck disable=SC2016 # The worker's shell is to expand it.
   local look=(bash -c 'IFS=:; for folder in $1; do [ -x "$folder" ] && printf "%s:" "$folder"; done; echo /usr/sbin:/sbin' look)
@@ -153,7 +154,7 @@ find_worker_path() {
   if is_root; then (cd / && runuser -u "$lab_user" -- "${look[@]}" "$path"); else "${look[@]}" "$path"; fi
 }
 
-# Copies our node for the lab user, if it lies in a home that this user cannot enter.
+# Copies node for the lab user if it lies in a home that the lab user cannot enter.
 ensure_worker_node() {
   local node
   node=$(readlink -f "$(command -v node)")
@@ -171,7 +172,7 @@ ensure_user_namespaces() {
     'sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000'
 }
 
-# Ensures everything that a worker needs; the arguments are groups of packages.
+# Ensures everything that a worker needs. The arguments are groups of packages.
 ensure_everything() {
   ensure_node
   ensure_packages "$@"
@@ -183,7 +184,7 @@ ensure_everything() {
 }
 
 # Chooses a home for tests and benchmarks, which must not touch the user's libvirt, Nix store and state. The home is
-# kept for its images. Its path is short: a socket below it may have 107 characters.
+# kept because of its images. Its path is short, because the path of a socket has at most 107 characters.
 choose_home() {
   home="$(home_of_worker)/.hydra-ops-test"
   if [ ${#home} -gt 38 ]; then
@@ -194,7 +195,7 @@ choose_home() {
   as_worker / / mkdir -p -m 700 "$home"
 }
 
-# Sets `folder` to the checkout, or for root to a copy, because the lab user cannot read root's checkout.
+# Sets `folder` to the checkout, or to a copy if the script runs as root. The lab user cannot read root's checkout.
 give_worker_checkout() {
   folder=$checkout
   is_root || return 0
@@ -206,7 +207,7 @@ give_worker_checkout() {
     as_worker / / tar -C "$folder" --no-same-owner --no-same-permissions -xf - || give_up "cannot copy the checkout to $folder"
 }
 
-# Lists the daemons that libvirt started for a user, by their pid files; ending a daemon removes its socket.
+# Lists the pids of the daemons that libvirt started for a user, from their pid files.
 session_daemons() {
   local folder=$1 file pid
   for file in "$folder"/{libvirtd,virtlogd,virtlockd}.pid; do

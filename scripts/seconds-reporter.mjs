@@ -1,5 +1,5 @@
-// A reporter of vitest: writes a line `SECONDS LAYER FILE` for each test file to the file that HYDRA_OPS_TEST_SECONDS
-// names. vitest's own JSON report leaves out hooks and imports, and the guests of the tests start in hooks.
+// A vitest reporter: appends a line `SECONDS LAYER FILE` for each test file to the file in HYDRA_OPS_TEST_SECONDS.
+// vitest's own JSON report leaves out hooks and imports, and the tests start their guests in hooks.
 import { appendFileSync } from 'node:fs'
 import { relative } from 'node:path'
 

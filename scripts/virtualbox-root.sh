@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# Makes the folder in which the tests run the real VBoxManage: VirtualBox from Debian sid, without its kernel driver, in
-# $HOME/.cache/hydra-ops-test/virtualbox/root. An existing folder of the same recipe (this file) stays. Needs no root; the
-# packages are only unpacked, so no script of theirs runs. The last line of a failure is its reason.
+# Creates the folder from which the tests run the real VBoxManage: VirtualBox from Debian sid, without its kernel
+# driver. The folder is $HOME/.cache/hydra-ops-test/virtualbox/root; an existing folder of the same recipe (this
+# file) stays. The script needs no root, because packages are only unpacked and none of their scripts runs. The last
+# line of a failure is its reason.
 set -euo pipefail
 
 cache="$HOME/.cache/hydra-ops-test/virtualbox"
 recipe=$(sha256sum <"${BASH_SOURCE[0]}")
 if [ -e "$cache/root" ] && [ "$(cat "$cache/recipe" 2>/dev/null)" = "$recipe" ]; then exit 0; fi
 
-# VBoxManage is a wrapper in shell, which asks ps, grep and awk; a front end of the tests is in Python. All else that it
-# needs are dependencies.
+# VBoxManage is a shell wrapper that calls ps, grep and awk. One of the tests' front ends is in Python. All other
+# needed packages are dependencies.
 packages=virtualbox,procps,mawk,grep,sed,coreutils,dash,libc-bin,base-files,python3-minimal
 
-# Prints the mirror from the user, or else that of this host's own Debian, as apt reads its sources.
+# Prints the user's mirror, or else the mirror of this host's own Debian from apt's sources.
 mirror() {
   [ -z "${DEBIAN_MIRROR:-}" ] || { printf '%s\n' "$DEBIAN_MIRROR" && return; }
   local codename
@@ -21,7 +22,7 @@ mirror() {
   apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' "Release: $codename" | head -n 1
 }
 
-# Prints the system as a tar archive. An archive of packages may have expired where the mirror is a snapshot.
+# Prints the system as a tar archive. The release file of a snapshot mirror may have expired.
 archive() {
   mmdebstrap --mode=unshare --variant=extract --aptopt='APT::Install-Recommends "false"' \
     --aptopt='Acquire::Languages "none"' --aptopt='Acquire::Check-Valid-Until "false"' \
@@ -42,7 +43,7 @@ log="$cache/mmdebstrap.log"
 unused=(--exclude='*/libLLVM*' --exclude='*/libgallium*' --exclude='*/libz3*' --exclude='*/vboxwebsrv' --exclude='*/webtest')
 if ! archive "$uri" 2>"$log" |
   tar -C "$cache/new" --no-same-owner --exclude='./dev/*' "${unused[@]}" -xf - 2>"$cache/tar.log"; then
-  # The errors of apt have the cause; those of mmdebstrap say that apt failed.
+  # apt's errors name the cause; mmdebstrap's errors only say that apt failed.
   tail -n 20 "$log" "$cache/tar.log" >&2
   reason=$(grep -h '^E: ' "$log" | grep -v '^E: \(apt-get\|mmdebstrap\) ' | head -n 1 || true)
   printf 'no Debian sid from %s: %s\n' "$uri" "${reason:-$(tail -n 1 "$log")}" >&2

@@ -19,7 +19,8 @@ function version(): string {
 }
 
 async function run(args: readonly string[]): Promise<number> {
-  // A reader of our output may go away (`| head`). The work goes on, and the rest of the output is dropped.
+  // The reader of the output may close it early (`| head`). The work then continues, and the remaining output is
+  // dropped.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreBrokenPipe)
   if (args.includes('--debug')) process.setSourceMapsEnabled(true)
   try {
@@ -38,7 +39,8 @@ async function run(args: readonly string[]): Promise<number> {
 }
 
 /**
- * Makes the signal. The first Ctrl-C or SIGTERM asks everything to end in order; the second ends the process at once.
+ * Creates the signal of the run. The first Ctrl-C or SIGTERM requests an orderly end; the second ends the process at
+ * once.
  */
 function cancelOnSignals(): AbortSignal {
   const controller = new AbortController()
@@ -51,7 +53,10 @@ function cancelOnSignals(): AbortSignal {
   return controller.signal
 }
 
-/** Waits for the reader: a pipe holds 64 KiB, and unread output would otherwise be lost with the process. */
+/**
+ * Waits until the reader has taken the output. A pipe holds 64 KiB, and unread output would otherwise be lost with
+ * the process.
+ */
 function taken(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise((resolve) => stream.write('', () => resolve()))
 }

@@ -15,9 +15,9 @@ import { commandLine } from './operations/command-line.js'
 import { renderConfig } from './ssh/config-file.js'
 
 /**
- * Builds everything that an operation works with, the only place that knows the concrete parts. Expensive imports
- * (execa, ssh2, the images, the set-up tasks) are loaded on first use. Commands that only read the state never load
- * them.
+ * Builds everything that an operation works with. Only this function depends on the concrete parts. Expensive
+ * imports (execa, ssh2, the images, the set-up tasks) are loaded at first use. Commands that only read the state
+ * never load them.
  */
 export async function openContext(request: OpenRequest): Promise<Ops> {
   const { state, signal, ui, argv } = request
@@ -87,7 +87,9 @@ function operatorOf(argv: readonly string[], now: Date): Operator {
   }
 }
 
-/** Returns the user's name; a user without an entry in passwd (in a container) has none. */
+/**
+ * Returns the user's name. A user in a container may have no entry in passwd, and then $USER or the user id serves.
+ */
 function userName(): string {
   try {
     return userInfo().username
@@ -97,8 +99,8 @@ function userName(): string {
 }
 
 /**
- * Kills the process after the n-th durable write or the first write of an event, as a power cut would. Crash tests use
- * this function.
+ * Returns a function that kills the process at the n-th durable write or at an event. Crash tests imitate a power
+ * cut with it.
  */
 function stopAfterWrite(
   env: NodeJS.ProcessEnv,
@@ -110,7 +112,7 @@ function stopAfterWrite(
   }
 }
 
-/** Loads a value once, on first use. */
+/** Wraps a loader so that it runs only once, at first use. */
 function once<T>(load: () => Promise<T>): () => Promise<T> {
   let loading: Promise<T> | undefined
   return () => {
@@ -126,7 +128,7 @@ const commands = once(async () => {
 })
 
 /**
- * Returns the loaded commands. A caller that opens a byte pipe has run a program before, or was given the real
+ * Returns the loaded commands. Every caller that opens a byte pipe has already run a program, or was given the real
  * commands.
  */
 function commandsNow(): LocalCommands {
@@ -170,7 +172,7 @@ function lazyNix(load: () => Promise<Nix>): Nix {
     fetchable: async (host, path, options, run) => (await nix()).fetchable(host, path, options, run),
     fetch: async (host, path, options, run) => (await nix()).fetch(host, path, options, run),
     copyMethod: (host) => {
-      // An evaluation precedes every copy.
+      // An evaluation precedes every copy, so the module is already loaded.
       if (loaded === undefined) throw new Error('a way to copy was wanted before anything was evaluated')
       return loaded.copyMethod(host)
     },

@@ -4,8 +4,8 @@ import type { MachineName } from '../src/core/names.js'
 import { type LoadedFile, readHead, readMachine } from './state-file.js'
 
 /**
- * Makes the error that a file was deleted, damaged or rewritten by somebody else since it was read. The file is never
- * recreated.
+ * Builds the error for a file that another program deleted, damaged or rewrote after the file was read. The file is
+ * never recreated.
  */
 export function changedUnderUs(
   root: string,

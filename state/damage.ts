@@ -11,14 +11,14 @@ export type Unusable =
   | { readonly kind: 'unreadable'; readonly error: unknown }
 
 export interface Damage {
-  /** `the state of deployment 'lab' (UUID)`. */
+  /** Damaged part of the state: `the state of deployment 'lab' (UUID)`. */
   readonly what: string
   readonly file: string
-  /** The last good file, where it is complete. */
+  /** Path of the last good version of the file, if such a version exists. */
   readonly backup: string | undefined
 }
 
-/** Makes one sentence about the damage, with the exact command that repairs it where one exists. */
+/** Builds the error for the damage, with the exact repair command if a backup exists. */
 export function refusal({ what, file, backup }: Damage, why: Unusable): OpsError {
   if (why.kind === 'unreadable') return fsFailure(why.error, `read ${what},`, file)
   if (why.kind === 'newer') {

@@ -11,10 +11,13 @@ export const Holder = z.object({
   user: z.string(),
   host: z.string(),
   pid: z.int().positive(),
-  /** Clock ticks since boot (field 22 of /proc/PID/stat): the same pid with another start is another process. */
+  /**
+   * Clock ticks since boot (field 22 of /proc/PID/stat): the same pid with a different start time is a different
+   * process.
+   */
   startTime: z.string(),
   bootId: z.string(),
-  /** Containers share a boot id, but not their pids. */
+  /** Namespace of the pid, because containers share a boot id but not their pids. */
   pidNamespace: z.string(),
   command: z.string(),
   run: z.string(),
@@ -64,7 +67,7 @@ function processLives(holder: Holder): boolean {
     if (errnoOf(error) === 'ESRCH') return false
   }
   const found = processStat(holder.pid)
-  // A mount of /proc with hidepid shows no process of another user, although its pid is alive.
+  // A /proc that is mounted with hidepid shows no process of another user, even if the process is alive.
   return found === undefined || runsSince(holder.startTime, found)
 }
 

@@ -7,28 +7,29 @@ import { temporary } from '../src/core/durable-file.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
 import { claimOf, Holder, isDead } from './holder.js'
 
-/** A lock of this process. */
+/** A lock that this process holds. */
 export interface HeldLock {
-  /** Returns false after somebody removed the lock (`hydra-ops unlock`) or took it over. */
+  /** Returns false after another process removed the lock (`hydra-ops unlock`) or took over the lock. */
   isOurs(): boolean
   release(): Promise<void>
 }
 
 export type LockAttempt =
   | { readonly kind: 'held'; readonly lock: HeldLock }
-  /** A busy lock without a holder exists, but names no owner. */
+  /** A lock that is in use; `holder` is `undefined` if the lock does not name its owner. */
   | { readonly kind: 'busy'; readonly holder: Holder | undefined }
 
-/** Number of attempts: only a bug loses so many races. */
+/** Maximum number of attempts; only a bug could lose so many races. */
 const rounds = 100
 
 /**
  * Takes a lock or names its holder, and never waits for a living holder. `beforeTakeOver` may delay or refuse the
- * removal of a dead holder's lock. The lock stays the dead holder's meanwhile, so the next process delays as well if
- * this process ends there.
+ * removal of a dead holder's lock. The lock still names the dead holder meanwhile. The next process therefore also
+ * calls `beforeTakeOver` if this process ends early.
  *
  * A lock is a folder that holds `holder.json`. The folder is made under another name and renamed into place, which
- * fails while a lock exists. So no lock is ever seen half made, and only one of several processes gets it.
+ * fails while a lock exists. An incomplete lock is therefore never visible, and only one of several processes gets the
+ * lock.
  */
 export async function tryLock(
   folder: string,
@@ -61,7 +62,7 @@ export async function removeLock(folder: string): Promise<Holder | 'unknown' | u
 
 /**
  * Removes a dead holder's lock. Two processes with the same dead holder must not remove each other's new lock. The
- * removal takes a lock of its own, named after the dead claim, and checks that the claim still exists.
+ * removal therefore takes a separate lock, named after the dead claim, and checks that the claim still exists.
  */
 async function retireDead(
   folder: string,
@@ -91,13 +92,13 @@ function heldLock(folder: string, claim: Holder): HeldLock {
       try {
         if (isOurs()) await discard(folder)
       } catch {
-        // The result under the lock counts; a remaining lock is taken over from its dead process.
+        // A failed release must not hide the result. A later process takes over the lock when this process has ended.
       }
     },
   }
 }
 
-/** Places a lock; returns false when one exists already. */
+/** Places a lock; returns false when a lock already exists. */
 async function place(folder: string, claim: Holder): Promise<boolean> {
   const draft = temporary(folder)
   try {
@@ -136,7 +137,7 @@ function readHolder(folder: string): Found {
     const holder = Holder.safeParse(JSON.parse(readFileSync(join(folder, 'holder.json'), 'utf8')))
     return holder.success ? { kind: 'holder', holder: holder.data } : { kind: 'unreadable' }
   } catch (error) {
-    // An empty folder is not a lock: a rename onto it succeeds.
+    // An empty folder is not a lock, because a rename onto an empty folder succeeds.
     return errnoOf(error) === 'ENOENT' ? { kind: 'free' } : { kind: 'unreadable' }
   }
 }

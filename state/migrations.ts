@@ -2,14 +2,14 @@ import * as z from 'zod'
 import { schemaVersion } from './schema.js'
 import { relativeHandles } from './stored-handle.js'
 
-/** Changes a file of one version into the next one's form. */
+/** Converts a file from one version to the form of the next version. */
 export type Migration = (state: Record<string, unknown>) => Record<string, unknown>
 
 const Deployment = z.looseObject({})
 const Machine = z.looseObject({ tasks: z.record(z.string(), z.unknown()) })
 const Machines = z.record(z.string(), z.unknown())
 
-/** Names that tasks have since schema 4, by their names before. */
+/** Names of tasks since schema 4, by their old names. */
 const renamedTasks: Readonly<Record<string, string>> = {
   'hydra-users': 'hydra-accounts',
   'hydra-probe': 'hydra-proof',
@@ -28,7 +28,7 @@ const migrations: Readonly<Record<number, Migration>> = {
     const { machines, ...head } = found.data
     return { ...rest, deployment: head, machines }
   },
-  // A file has one machine, none, or all machines of a state that was not divided yet.
+  // A file contains one machine, no machine, or all machines of a state that has not been divided yet.
   3: (file) => {
     const machines = Machines.safeParse(file.machines)
     return {
@@ -43,7 +43,7 @@ const migrations: Readonly<Record<number, Migration>> = {
         : {}),
     }
   },
-  // A deployed closure may name the Hydra build from which it comes.
+  // Schema 5 lets a deployed closure name the Hydra build from which it comes, so older files stay valid.
   4: (file) => file,
 }
 
@@ -68,7 +68,7 @@ export type Migrated =
 
 /** Migrates a state in memory to the form of `target`; the next write makes it permanent. */
 export function migrate(read: unknown, target = schemaVersion, steps = migrations): Migrated {
-  // Most files have the current version: a schema would take longer than all the rest.
+  // Most files have the current version, and a check by a schema would take longer than everything else here.
   if (typeof read === 'object' && read !== null && 'schemaVersion' in read && read.schemaVersion === target)
     return { kind: 'current', state: read, from: target }
   const versioned = Versioned.safeParse(read)

@@ -24,7 +24,7 @@ export function createStateFolder(given: string | undefined, env: Environment): 
   const known = new Map<DeploymentUuid, DeploymentPaths>()
   return {
     root,
-    // Every machine that is shown asks for these paths.
+    // The paths are cached, because a report asks for them once per machine.
     paths(uuid) {
       const paths = known.get(uuid) ?? deploymentPaths(root, uuid)
       known.set(uuid, paths)
@@ -71,8 +71,8 @@ export function stateFiles(folder: string): StateFiles {
 }
 
 /**
- * Returns the file of one machine and its last good version. A machine's name may contain dots, but cannot
- * consist of one of these endings alone.
+ * Returns the paths of a machine's file and of its backup. A machine's name may contain dots, but is never equal to one
+ * of these endings.
  */
 export function machineFiles(machines: string, name: string): { state: string; backup: string } {
   return { state: join(machines, `${name}${machineEnd}`), backup: join(machines, `${name}${machineEnd}.bak`) }
@@ -89,8 +89,8 @@ export function machinesOfFiles(names: readonly string[]): string[] {
 const dotted = /^\.\.?(?:\/|$)/
 
 /**
- * Converts a path for the state: relative (`./…`, `../…`) to the state folder when both lie in one git checkout. So a
- * clone in another place works. Other paths stay unchanged.
+ * Converts a path for the state: relative (`./…`, `../…`) to the state folder when both lie in one git checkout. A
+ * clone in a different place therefore works. Other paths stay unchanged.
  */
 export function toStored(root: string, path: string): string {
   if (dotted.test(path)) return toStored(root, resolve(path))
@@ -105,7 +105,7 @@ export function fromStored(root: string, stored: string): string {
   return dotted.test(stored) ? resolve(root, stored) : stored
 }
 
-/** Converts `-I` entries in the same way: `PATH` or `NAME=PATH`. */
+/** Converts the path of a `-I` entry: `PATH` or `NAME=PATH`. */
 export function mapSearchPath(entry: string, change: (path: string) => string): string {
   const at = entry.indexOf('=')
   return at < 0 ? change(entry) : `${entry.slice(0, at + 1)}${change(entry.slice(at + 1))}`

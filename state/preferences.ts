@@ -12,9 +12,9 @@ function preferencesPath(root: string): string {
 }
 
 /**
- * Loads the user's config.json, which conf finds, reads and parses. The conf package is loaded only where the file
- * exists. Loading conf takes as long as the rest of a read-only command. State files need another reader: conf treats a
- * missing file as empty and makes its folder. conf would otherwise start a new state silently. A wrong file only
+ * Loads the user's config.json, which conf finds, reads and parses. The conf package is loaded only if the file exists,
+ * because loading conf takes as long as a read-only command. State files have a different reader, because conf treats a
+ * missing file as empty and creates its folder. A lost state would then look like a new state. An invalid file only
  * affects commands that use a preference.
  */
 export async function loadPreferences(root: string): Promise<Preferences | OpsError> {

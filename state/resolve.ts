@@ -3,15 +3,15 @@ import type { DeploymentUuid } from '../src/core/names.js'
 import { suggest } from '../src/core/suggest.js'
 import type { HeadRead } from './state-file.js'
 
-/** A folder of the store, with the deployment's own part. */
+/** A deployment in the store, with the content of its state.json. */
 export type Entry = { readonly uuid: DeploymentUuid } & HeadRead
 
-/** Least length of a UUID's beginning: a shorter one is more likely a mistyped name. */
+/** Minimum length of a UUID's beginning; a shorter text is more likely a mistyped name. */
 const shortestPrefix = 4
 
 /**
- * Finds the deployment of a name, a UUID or the beginning of a UUID. `origin` names the source of the text, unless the
- * user just typed it.
+ * Finds a deployment by its name, its UUID or the beginning of its UUID. `origin` names the source of the text, unless
+ * the user just typed it.
  */
 export function findDeployment(
   reference: string,
@@ -40,7 +40,7 @@ export function onlyDeployment(entries: readonly Entry[]): DeploymentUuid {
   })
 }
 
-/** Returns the name; an unreadable deployment has the name in its backup. */
+/** Returns the deployment's name; the name of an unreadable deployment comes from its backup. */
 export function nameOf(entry: Entry): string | undefined {
   return entry.kind === 'whole' ? entry.head.name : entry.backup?.head.name
 }

@@ -13,7 +13,8 @@ export const schemaVersion = 5
 export const dividedSince = 3
 
 /**
- * Schema that accepts any value. The output of JSON.parse is JSON, and another check would cost more than all the rest.
+ * Schema that accepts any value. The output of JSON.parse is JSON, and another check would cost more than everything
+ * else.
  */
 const json = z.custom<Json>((value) => value !== undefined)
 const texts = z.record(z.string(), z.string())
@@ -114,7 +115,7 @@ const head = z.strictObject({
   createdAt: z.string(),
 })
 
-/** Number of writes; a different number than the one read means that another process wrote. */
+/** Number of writes; a number that differs from the number read earlier means that another process wrote. */
 const revision = z.int().nonnegative()
 
 /**
@@ -127,10 +128,10 @@ export const StateFile = z.strictObject({
   deployment: head,
 })
 
-/** A state older than `dividedSince`, with all machines in one file, in the form that its migration makes. */
+/** A state older than `dividedSince`, with all machines in one file, in the form that its migration produces. */
 export const UndividedState = StateFile.extend({ machines })
 
-/** Content of machines/NAME.json: one machine, and the deployment that it belongs to. */
+/** Content of machines/NAME.json: one machine, and the deployment to which it belongs. */
 export const MachineFile = z.strictObject({
   schemaVersion: z.literal(schemaVersion),
   revision,
@@ -143,8 +144,8 @@ let compiledUndivided: typeof UndividedState | undefined
 let compiledMachine: typeof MachineFile | undefined
 
 /**
- * Compiles the same schema to code: slow to make, then several times as fast. The code accepts and refuses the same
- * states.
+ * Compiles the schema of an undivided state to code. The compilation is slow, but the code is several times as fast as
+ * the schema, and accepts the same states.
  */
 export function compiledUndividedState(): typeof UndividedState {
   compiledUndivided ??= z.compile(UndividedState)
@@ -175,7 +176,7 @@ export const PreferencesFile = z.strictObject({
   maxConcurrent: z.int().positive().optional(),
 })
 
-/** A type that only compiles while the schemas and the core types agree in every field. */
+/** A type that compiles only while the schemas and the core types agree in every field. */
 type Same<A, B> = [A, B] extends [B, A]
   ? [keyof A, keyof B] extends [keyof B, keyof A]
     ? true

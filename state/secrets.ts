@@ -13,11 +13,11 @@ import {
 } from '../src/core/secrets.js'
 import { shellQuote } from '../src/core/shell-quote.js'
 
-/** Makes a store that keeps secrets in files of the state folder, each readable by its owner alone. */
+/** Creates a store that keeps secrets in files of the state folder, each readable only by its owner. */
 export function createSecretFiles(files: StateFolder): SecretStore {
   const known = new Map<DeploymentUuid, DeploymentSecrets>()
   return {
-    // Every machine that is shown asks for the files of its keys.
+    // The object is cached, because a report asks for it once per machine.
     of(uuid) {
       const secrets = known.get(uuid) ?? secretsIn(join(files.paths(uuid).root, 'keys'))
       known.set(uuid, secrets)
@@ -82,7 +82,7 @@ async function readGenerated(file: string, what: string): Promise<string | undef
 }
 
 /**
- * Lists the generated secrets of a machine, and the drafts that a crash left. A machine's name may begin another's
+ * Lists the generated secrets of a machine, and the drafts that a crash left. A machine's name may begin another name
  * (`web`, `web.db`), so the list leaves out files of other `machines`.
  */
 async function generatedIn(
@@ -111,7 +111,7 @@ async function namesIn(folder: string): Promise<string[]> {
   }
 }
 
-/** Decodes the name of a secret; a file that somebody else put there may have an undecodable name. */
+/** Decodes the name of a secret; a file from another program may have an undecodable name. */
 function decoded(name: string): string {
   try {
     return decodeURIComponent(name)

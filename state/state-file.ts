@@ -35,9 +35,9 @@ import {
 } from './schema.js'
 import { presentHandle, storedHandle } from './stored-handle.js'
 
-/** Number of machines from which the compiled schema takes less time even for one use. */
+/** Number of machines from which the compiled schema is faster even for a single use. */
 export const manyMachines = 300
-/** Number of characters of as many machines in one file. */
+/** Number of characters of an undivided state with that many machines. */
 export const largeState = 300_000
 
 /** A complete file, as it was read. */
@@ -50,7 +50,7 @@ export interface LoadedFile {
 /** The part of a state that concerns the deployment alone. */
 export interface LoadedHead extends LoadedFile {
   readonly head: DeploymentHead
-  /** All machines, where the file's schema still includes them. */
+  /** All machines, if the file's schema still includes them. */
   readonly undivided: { readonly machines: Machines; readonly schema: number } | undefined
 }
 
@@ -62,7 +62,7 @@ export interface LoadedMachine extends LoadedFile {
 export interface LoadedState {
   readonly record: DeploymentRecord
   readonly head: LoadedHead
-  /** The files of the machines; empty where the state is not divided yet. */
+  /** The files of the machines; empty if the state is not divided yet. */
   readonly files: ReadonlyMap<MachineName, LoadedFile>
 }
 
@@ -72,7 +72,7 @@ export type HeadRead =
 
 export type StateRead =
   | ({ readonly kind: 'whole' } & LoadedState)
-  /** The last good record where a backup exists: only its name and ports are used. */
+  /** `backup` is the last good record, if one exists; only its name and ports are used. */
   | { readonly kind: 'broken'; readonly error: OpsError; readonly backup: DeploymentRecord | undefined }
 
 /** Reads and validates the deployment's own part; writes and creates nothing. */
@@ -99,7 +99,7 @@ export async function readState(root: string, uuid: DeploymentUuid): Promise<Sta
   return { kind: 'broken', error, backup: record }
 }
 
-/** Returns the record, or throws the reason why none exists. */
+/** Returns the state, or throws an error that says why the state cannot be used. */
 export async function loadState(root: string, uuid: DeploymentUuid): Promise<LoadedState> {
   const read = await readState(root, uuid)
   if (read.kind === 'broken') throw read.error
@@ -117,7 +117,7 @@ function joined(errors: readonly OpsError[]): OpsError {
   throw error
 }
 
-/** Reads the machines of a deployment; a damaged file gives its last good record, where there is one. */
+/** Reads the machines of a deployment; uses the last good record in place of a damaged file, if one exists. */
 async function readMachines(
   root: string,
   { head, undivided }: LoadedHead,
@@ -142,7 +142,7 @@ async function readMachines(
     found.push([machine, good.machine])
     files.set(machine, good)
   }
-  // The machines are in the order of their indexes, as in one file.
+  // The machines are in the order of their indexes, as in an undivided state.
   found.sort(([, a], [, b]) => a.index - b.index)
   return { machines: newMachines(Object.fromEntries(found)), files, errors }
 }
@@ -180,7 +180,7 @@ function readMachineIn(
   const parse = (text: string) => parseMachine(root, head.uuid, name, text, many)
   const read = readFile(files.state, parse)
   if (read.kind === 'whole') return read
-  // The backup of a removed machine goes first.
+  // A removal deletes the backup first, so a backup without its file means damage.
   if (read.kind === 'gone' && !existsSync(files.backup)) return read
   const backup = readFile(files.backup, parse)
   const good = backup.kind === 'whole' ? backup : undefined

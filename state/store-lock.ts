@@ -11,13 +11,16 @@ import { type HeldLock, tryLock } from './lock.js'
 import { deploymentsFolder } from './paths.js'
 import { sweepStore } from './sweep.js'
 
-/** Time that others may hold the lock: giving out ports and names takes well under a second. */
+/** Maximum wait for the lock. Another process needs well under a second to allocate ports and names. */
 const usualWaits = { waitMs: 30_000 }
 const pauseMs = 50
 
-/** The short lock of the whole state folder, which guards names and ports. */
+/** The short-lived lock of the whole state folder, which guards names and ports. */
 export interface StoreLock {
-  /** Waits for its turn, also behind another action of this process: actions do not nest. */
+  /**
+   * Runs an action under the lock. Actions must not nest, because an action also waits for other actions of this
+   * process.
+   */
   during<T>(run: Run, action: () => Promise<T>): Promise<T>
 }
 

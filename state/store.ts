@@ -25,8 +25,8 @@ export interface StoreOptions {
   readonly operator: Operator
   readonly env: Environment
   /**
-   * Function called after each durable write with its number, and with the event if one was written. Crash tests stop
-   * the process here.
+   * Function called after each durable write, with the number of the write and the event of a journal write. Crash
+   * tests stop the process here.
    */
   readonly onWrite?: ((n: number, event: string | undefined) => void) | undefined
   now?(): Date
@@ -38,7 +38,7 @@ export interface StoreOptions {
   readonly survivorsMs?: number
 }
 
-/** Creates the local state store. Opening and reading write and create nothing. */
+/** Creates the local state store. Neither opening nor reading writes or creates a file. */
 export async function createStore(options: StoreOptions): Promise<DeploymentStore> {
   const { operator, env, files } = options
   const { root, paths } = files
@@ -67,7 +67,7 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
   const load = async (uuid: DeploymentUuid) => (await loadState(root, uuid)).record
   const find = (reference: string, origin?: string) => {
     const uuid = DeploymentUuid.safeParse(reference.toLowerCase())
-    // A complete UUID needs no look at other deployments.
+    // A complete UUID can be resolved without reading other deployments.
     if (uuid.success && existsSync(paths(uuid.data).root)) return load(uuid.data)
     return load(findDeployment(reference, heads(), origin))
   }
@@ -110,7 +110,7 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
             await write()
           })
         const context = { root, paths: paths(uuid), operator, lock, now, wrote, claimingName }
-        // Most commands only read.
+        // The module is loaded only here, because most commands only read.
         const { writingSession } = await import('./writing-session.js')
         const { session, ended } = writingSession(context, await loadState(root, uuid))
         try {
@@ -176,7 +176,10 @@ function refuseTakenName(wanted: DeploymentHead, entries: readonly Entry[]): voi
   })
 }
 
-/** Makes a deployment under another name and renames it when complete: a crash leaves no partial deployment. */
+/**
+ * Creates a deployment under a temporary name and renames it when complete, so that a crash leaves no partial
+ * deployment.
+ */
 async function makeDeployment(root: string, head: DeploymentHead): Promise<void> {
   const { root: folder } = deploymentPaths(root, head.uuid)
   const draft = join(deploymentsFolder(root), `${newPrefix}${head.uuid}`)

@@ -20,7 +20,7 @@ function withHandle(machine: MachineRecord, change: (path: string) => string): M
 
 /**
  * Makes the absolute paths in handles of schema 1 relative to the state folder. The folder may have moved since, so its
- * old place is found in the paths themselves, which name the deployment.
+ * old path is derived from stored paths, which contain the deployment's UUID.
  */
 export function relativeHandles(deployment: Record<string, unknown>): Record<string, unknown> {
   const { uuid, machines } = deployment

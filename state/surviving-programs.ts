@@ -4,7 +4,7 @@ import type { Run } from '../src/core/run.js'
 import { programsOf, type StartedProgram, stillRuns } from '../src/core/started-programs.js'
 import type { Holder } from './holder.js'
 
-/** The longest wait: most programs end within seconds, but a copy of a large disk takes minutes. */
+/** The longest wait for programs. Most programs end within seconds, but a copy of a large disk takes minutes. */
 export const usualSurvivorsMs = 10 * 60_000
 
 /** The longest wait for a process without arguments, which normally has its arguments within milliseconds. */
@@ -12,8 +12,8 @@ const startingMs = 5_000
 const pauseMs = 50
 
 /**
- * Waits for the programs of a dead holder. A kill of hydra-ops does not end its programs, and two programs at once would
- * change the same machine.
+ * Waits for the programs of a dead holder. Killing hydra-ops does not end its programs, and two programs would then
+ * change the same machine at once.
  */
 export async function waitForSurvivors(
   holder: Holder,

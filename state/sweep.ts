@@ -3,11 +3,11 @@ import { join } from 'node:path'
 import { temporaryName } from '../src/core/durable-file.js'
 import { stateFiles } from './paths.js'
 
-/** Age of a draft that no living process still makes: such a name exists only for an instant. */
+/** Age from which a draft counts as abandoned, because a living process needs a draft only for an instant. */
 const lockDraftAgeMs = 60_000
 const lockLeftover = /^lock\.(?:[0-9a-f]{12}\.tmp$|dead-)/
 
-/** Removes files that crashed processes left in a deployment's folder. The caller must hold its lock. */
+/** Removes files that crashed processes left in a deployment's folder. The caller must hold the deployment's lock. */
 export function sweepDeployment(folder: string): void {
   for (const name of namesIn(folder)) {
     const path = join(folder, name)
@@ -20,7 +20,7 @@ export function sweepDeployment(folder: string): void {
   }
 }
 
-/** Removes half-made and half-removed deployments in the state folder. The caller must hold its lock. */
+/** Removes half-made and half-removed deployments in the state folder. The caller must hold the folder's lock. */
 export function sweepStore(root: string, deployments: string): void {
   for (const name of namesIn(root)) {
     if (lockLeftover.test(name)) sweepLockDraft(join(root, name))
@@ -31,7 +31,7 @@ export function sweepStore(root: string, deployments: string): void {
   }
 }
 
-/** Prefix of a deployment that is being made; the folder is renamed to its UUID when complete. */
+/** Prefix of the folder of an incomplete new deployment; a complete folder is renamed to its UUID. */
 export const newPrefix = '.new-'
 /** Prefix of a removed deployment, whose files are deleted next. */
 export const removedPrefix = '.removed-'
@@ -49,7 +49,7 @@ function namesIn(folder: string): string[] {
   }
 }
 
-/** Removes a path. A failure harms nobody, and the next sweep tries again. */
+/** Removes a path. A failure does no harm, because the next sweep tries again. */
 function remove(path: string): void {
   try {
     rmSync(path, { recursive: true, force: true })

@@ -41,15 +41,15 @@ export interface WritingContext {
   claimingName(head: DeploymentHead, action: () => Promise<void>): Promise<void>
 }
 
-/** The session of a writer, and the end of the writes that it began. */
+/** The session of a writer, and a function that waits for the writes that the session began. */
 export interface WritingSession {
   readonly session: DeploymentSession
   ended(): Promise<void>
 }
 
 /**
- * Begins the session of a deployment's only writer, while it holds the lock. Writes of one file are sequential; writes
- * of different machines are parallel.
+ * Begins the session of a deployment's only writer, while the writer holds the lock. Writes of one file are sequential;
+ * writes of different machines are parallel.
  */
 export function writingSession(context: WritingContext, loaded: LoadedState): WritingSession {
   const { root, operator, paths } = context
@@ -79,7 +79,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
   }
   const checkMachine = (machine: MachineName) => {
     const known = machineTexts.get(machine)
-    // A machine without a file can only be checked by its deployment.
+    // A machine without a file can only be checked by the deployment's file.
     if (known === undefined) checkHead()
     if (head.undivided !== undefined) return
     checkThere()
@@ -112,7 +112,10 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
     context.wrote()
   }
 
-  /** Gives each machine a file, then writes state.json without the machines, which makes the earlier writes count. */
+  /**
+   * Writes a file for each machine, then state.json without the machines. Only this last write makes the new files
+   * valid.
+   */
   const divide = async (): Promise<void> => {
     checkHead()
     const { undivided } = head
@@ -128,7 +131,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
     await settleAll(added)
     const revision = head.revision + 1
     const text = renderHead(root, head.head, revision)
-    // An old backup would otherwise silently restore the machines of its time.
+    // An old backup would otherwise silently restore the machines as they were then.
     await replaceFile(files.backup, text)
     context.wrote()
     await replaceFile(files.state, text, { backup: `${files.state}.schema-${undivided.schema}` })

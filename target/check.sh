@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# Looks at the load, the disks and the units of a machine, also as a user who is not root.
+# Looks at the load, the disks and the units of a machine, also without root rights.
 # Values: none.
-# Prints `load` with three averages, `disk PERCENT MOUNT`, `readonly /`, `units` where systemd is, `failed UNIT`, and
-# `auto-update` with the last result of the automatic update, a line of JSON.
-# A failed unit of an activation is not the fault of the machine.
+# Prints `load` with three averages, `disk PERCENT MOUNT`, `readonly /`, `units` if systemd is installed, `failed
+# UNIT`, and `auto-update` with the last result of the automatic update, a line of JSON.
+# A failed unit of an activation is left out, because it is not a fault of the machine.
 echo "load $(cut -d' ' -f1-3 /proc/loadavg)"
 df -Pk / /nix /boot /var 2>/dev/null | awk 'NR > 1 && !seen[$6]++ { sub(/%/, "", $5); print "disk", $5, $6 }'
 awk '$2 == "/" && $4 ~ /^ro(,|$)/ { print "readonly /" }' /proc/mounts
@@ -12,7 +12,7 @@ if command -v systemctl > /dev/null 2>&1; then
   systemctl list-units --failed --plain --no-legend --no-pager 2>/dev/null | awk '
     $1 !~ /^hydra-ops-(activation|keep|guard|boot)-/ { print "failed", $1 }'
 fi
-# A NixOS machine that no longer updates itself keeps its last result.
+# The result file stays on a NixOS machine that no longer updates itself, so the timer is checked first.
 if [ -e /etc/systemd/system/hydra-ops-auto-update.timer ]; then
   sed -n '1s/^/auto-update /p' /var/lib/hydra-ops/auto-update/result.json 2> /dev/null
 fi

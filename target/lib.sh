@@ -1,11 +1,11 @@
 # shellcheck shell=sh
-# Functions for every script of this folder. The text for a machine is, in this order: the script's values, this file,
-# the lib.sh of the script's folder, and the script. No value is positional, and no text is pasted into a script.
+# Functions for every script in this folder. The text for a machine is the script's values, this file, the folder's
+# lib.sh and the script, in this order. No value is positional, and no value is pasted into a script.
 
 # Prints a fact: its name and its value.
 say() { printf '%s=%s\n' "$1" "$2"; }
 
-# Marks a point where a contract test may kill the script. Only these tests set steps_left; a real run has none.
+# Marks a point where a contract test may kill the script. Only these tests set steps_left.
 step() {
   [ -n "${steps_left-}" ] || return 0
   printf 'step %s\n' "$1" >&2
@@ -13,8 +13,8 @@ step() {
   steps_left=$((steps_left - 1))
 }
 
-# Splits lists, which have one line for each item, into words. A later `for each in $list` takes lines, and no line is a
-# pattern. Fields separated by spaces then need a `read` with an IFS of its own.
+# Splits lists, which have one line for each item, into words. A later `for each in $list` iterates over lines, and no
+# line is expanded as a pattern. Fields separated by spaces then need a `read` with its own IFS.
 split_by_line() {
   set -f
   IFS='
@@ -31,7 +31,7 @@ decode() {
   done
 }
 
-# Prints the number of a user or group, given its name or number; prints nothing where it does not exist.
+# Prints the number of a user or group, given its name or number; prints nothing if the user or group does not exist.
 user_id() { case $1 in *[!0-9]*) id -u -- "$1" 2>/dev/null ;; *) printf %s "$1" ;; esac; }
 group_id() {
   case $1 in
@@ -45,10 +45,10 @@ group_id() {
   esac
 }
 
-# Replaces file $1 by standard input: a crash leaves the old text or the complete new one.
+# Replaces file $1 by standard input. A crash leaves either the old text or the complete new text.
 replace_file() { cat > "$1.new" && sync "$1.new" && mv -fT -- "$1.new" "$1"; }
 
-# Prints the hash of a file's content, `-` where it is missing.
+# Prints the hash of a file's content, or `-` if the file is missing.
 hash_of() {
   if [ -f "$1" ]; then
     hash_line=$(sha256sum < "$1")
@@ -58,8 +58,7 @@ hash_of() {
   fi
 }
 
-# Sets, tests and clears a note that an action is due. A reboot clears the note too, because a reboot starts everything
-# anew.
+# Sets, tests and clears a note that an action is due. A reboot clears the note too, because it restarts everything.
 note_due() { mkdir -p /run/hydra-ops && : > "/run/hydra-ops/$1"; }
 is_due() { [ -e "/run/hydra-ops/$1" ]; }
 forget_due() { rm -f "/run/hydra-ops/$1"; }

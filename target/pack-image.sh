@@ -1,20 +1,21 @@
 # shellcheck shell=sh
-# Makes the disk of an image, and for QEMU also the kernel and the initrd. Runs on the operator's host. The folder has
-# rootfs.tar, the root file system; or, for NixOS, the names of store paths in `paths`, and their `registration`.
-# Values: size (of the disk, in bytes), loader (qemu, grub or nixos), label (of the root file system), cmdline (the words
-# for GRUB's kernel), store (for NixOS: the folder with the store paths).
+# Builds the disk of an image, and for QEMU also the kernel and the initrd. Runs on the operator's host. The working
+# folder has rootfs.tar (the root file system), or for NixOS `paths` (names of store paths) and `registration`.
+# Values: size (of the disk, in bytes), loader (qemu, grub or nixos), label (of the root file system), cmdline (the
+# words for GRUB's kernel), store (for NixOS: the folder with the store paths).
 #
-# The script needs no loop device and no mount, because mke2fs copies the tree itself. Device nodes come from devtmpfs.
+# The script needs no loop device and no mount, because mke2fs copies the tree itself. Device nodes come from
+# devtmpfs.
 : "${size:?}" "${loader:?}" "${label:?}" "${cmdline?}" "${store?}"
 set -e
 uuid=$(cat /proc/sys/kernel/random/uuid)
 mkdir tree
 
-# Prints a number as four bytes, the lowest first.
+# Prints a number as four bytes, least significant byte first.
 four_bytes() { for bits in 0 8 16 24; do printf '%b' "\\0$(printf %o $(($1 >> bits & 255)))"; done; }
 
-# Prints the first sectors of a disk with one partition, from sector $1 on, of $2 sectors: the master boot record with
-# GRUB's first part, and GRUB itself in the gap before the partition.
+# Prints the first sectors of a disk with one partition, which begins at sector $1 and has $2 sectors. The output is
+# the master boot record with GRUB's first part, and GRUB itself in the gap before the partition.
 boot_sectors() {
   head -c 446 boot.img
   printf '\200\376\377\377\203\376\377\377'
@@ -43,7 +44,7 @@ grub)
   start=2048
   sed -i "s/^UUID/UUID=$uuid/" tree/etc/fstab
   mkdir -p tree/boot/grub
-  # Debian's links to the newest kernel let an upgrade of the kernel take effect.
+  # Debian's links to the newest kernel are used, so a kernel upgrade takes effect.
   printf 'linux /vmlinuz root=UUID=%s %s\ninitrd /initrd.img\nboot\n' "$uuid" "$cmdline" > tree/boot/grub/grub.cfg
   chroot tree grub-mkimage -O i386-pc -p '(hd0,msdos1)/boot/grub' -o /grub biosdisk part_msdos ext2 normal linux
   mv tree/grub .
@@ -51,7 +52,7 @@ grub)
   ;;
 nixos)
   start=2048
-  # The folders at which NixOS mounts something; its activation makes all others.
+  # These folders are mount points of NixOS; its activation creates all other folders.
   (umask 022 && cd tree && mkdir -p boot/grub dev etc nix/store proc run sys var)
   mkdir -m 1777 tree/tmp
   mkdir -m 700 tree/root
@@ -60,7 +61,7 @@ nixos)
   done < paths
   cp registration tree/nix-path-registration
   chmod 644 tree/nix-path-registration
-  # The last path is the one that needs all others.
+  # The last path is the one that depends on all others.
   parts=tree/nix/store/$(tail -n 1 paths)
   cp "$parts/grub.cfg" tree/boot/grub/grub.cfg
   cp "$parts/core.img" grub
@@ -70,7 +71,7 @@ nixos)
 esac
 [ "$loader" = qemu ] || [ "$(wc -c < grub)" -le $(((start - 1) * 512)) ]
 truncate -s "$size" disk.raw
-# Debian 12 and its GRUB know these features. The mke2fs of a newer host has other features too by default.
+# Debian 12 and its GRUB support these features. The mke2fs of a newer host enables further features by default.
 features=none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg
 features=$features,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum
 mke2fs -q -t ext4 -L "$label" -U "$uuid" -O "$features" -d tree \

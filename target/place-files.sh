@@ -1,13 +1,14 @@
 # shellcheck shell=sh
-# Puts files into place, all of them or none. Every file is complete beside its destination before the first rename.
+# Puts files into place, all of them or none. Every file is written completely beside its destination before the first
+# rename.
 # Values: files, records of path, path beside it, user, group, mode, whether the owner may be missing (yes, no), mode
-# and group of a folder that is made.
+# and group of a folder that is created.
 # Standard input: for each file its size on a line, then its bytes.
-# Prints `ownerless INDEX` for a file that is root's because its owner is missing, `failed INDEX WHY` for the file that
-# failed.
+# Prints `ownerless INDEX` for a file that belongs to root because its owner is missing, and `failed INDEX WHY` for a
+# file that failed.
 #
-# Owner and mode are set through the descriptor: no other writer of the folder can swap the file between two steps.
-# `head -c` reads no byte too many, so the next size stays intact.
+# Owner and mode are set through the descriptor, so no other writer of the folder can swap the file meanwhile. The
+# command `head -c` reads exactly its number of bytes, so the next size stays intact.
 : "${files:?}"
 umask 022
 
@@ -55,7 +56,8 @@ stage() {
   write_staged || failed 'it could not be written completely'
 }
 
-# Runs one of the steps below for each file, until one fails. The list is descriptor 3: standard input has the contents.
+# Runs the step $1 for each file, until one fails. Descriptor 3 supplies the list, because standard input supplies the
+# contents.
 each_file() {
   index=0
   while IFS=: read -r path staged user group mode may_be_missing folder_mode folder_group <&3; do

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Ends a command by its process group, which sshd gives to each command without a terminal.
-# Values: pid and group (of the command), mark (a text in its command line, which reveals a reused pid), ticks (tenths
-# of a second in which its processes may end by themselves).
+# Values: pid and group (of the command), mark (a text in its command line, which reveals a reused pid), ticks (time
+# in tenths of a second for its processes to end by themselves).
 : "${pid:?}" "${group:?}" "${mark:?}" "${ticks:?}"
 [ "$group" -gt 1 ] || exit 3
 grep -q "$mark" "/proc/$pid/cmdline" 2>/dev/null || exit 0

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# Runs several scripts at once, each in a shell of its own.
-# Values: mark (no line of a script's begins with it), count, text_1, text_2, … (the scripts), title_1, … (their
+# Runs several scripts at once, each in a separate shell.
+# Values: mark (no output line of a script begins with it), count, text_1, text_2, … (the scripts), title_1, … (their
 # purposes).
-# Standard input: a line for each script, `-` without input, or else its standard input in base64.
+# Standard input: a line for each script, with its standard input in base64, or `-` for no input.
 # Prints for each script, in their order, `MARK begin NUMBER TITLE`, its output, `MARK end NUMBER STATUS`, its stderr,
 # and `MARK next`.
 : "${mark:?}" "${count:?}"
@@ -17,7 +17,7 @@ run_script() {
   eval "text=\$text_$1 title=\$title_$1 given=\$given_$1"
   exec 4>&1
   printf '%s begin %s %s\n' "$mark" "$1" "$title"
-  # The script's stderr and, on a line of its own, its status.
+  # The variable holds the script's stderr and, on the last line, its status.
   ended=$(
     if [ "$given" = - ]; then
       sh -c "$text" < /dev/null 2>&1 >&4 4>&-
@@ -30,7 +30,7 @@ run_script() {
 }" "${ended%
 *}" "$mark"
 }
-# Runs script $1 and all later ones. The output of the later ones waits in a pipe until script $1 has ended.
+# Runs script $1 and all later scripts. The output of the later scripts waits in a pipe until script $1 has ended.
 run_from() {
   if [ "$1" -ge "$count" ]; then
     run_script "$1"

@@ -16,7 +16,7 @@
 
     # A command on this host prints the key; a dry run never runs the command.
     deployment.keys.api-token = {
-      # A real one: [ "pass" "show" "app/token" ].
+      # A real command: [ "pass" "show" "app/token" ].
       keyCommand = [ "printf" "example-token" ];
       destDir = "/var/lib/keys";
       permissions = "0400";

@@ -1,10 +1,11 @@
 # Two Debian guests on this host: a Hydra, and a machine that takes Hydra's builds from its binary cache. `npm run lab`
 # runs this example; README.md shows how to run it by hand.
 {
-  # Stand-ins for Hydra and nix-serve: see README.md there. The real packages: --arg packages 'import <nixpkgs> { }'
+  # Stand-ins for Hydra and nix-serve, with a README.md in their folder.
+  # The real packages: --arg packages 'import <nixpkgs> { }'
   packages ? import ../../test/fixtures/packages { startSeconds = 1; },
 
-  # The first deploy makes this key on `ci`; `hydra-ops cache key -d lab` then prints it.
+  # The first deploy generates this key on `ci`; `hydra-ops cache key -d lab` then prints it.
   cacheKey ? "",
 }:
 {
@@ -13,7 +14,7 @@
   defaults = {
     deployment.os = "debian";
     deployment.targetEnv = "libvirtd";
-    # The machines reach only each other.
+    # The machines can open connections only to each other.
     deployment.libvirtd.outbound = false;
   };
 
@@ -21,7 +22,7 @@
     deployment.libvirtd = {
       memorySize = 1536;
       vcpu = 2;
-      # Hydra uses http://127.0.0.1:8080 on this host as its own URL.
+      # Hydra's own URL is http://127.0.0.1:8080 on this host.
       forwardPorts = [
         {
           host = 8080;
@@ -55,7 +56,7 @@
     {
       deployment.libvirtd.memorySize = 512;
 
-      # The LAN gives `ci` its name.
+      # Every machine resolves the name `ci` to an address in the LAN.
       deployment.nix = lib.mkIf (cacheKey != "") {
         substituters = [ "http://ci/static-cache" ];
         trustedPublicKeys = [ cacheKey ];

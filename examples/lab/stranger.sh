@@ -1,11 +1,11 @@
 #!/bin/sh
-# Puts a path on `ci` into Hydra's cache with a signature of a foreign key, and prints the path.
+# Adds a path, signed with a foreign key, to Hydra's cache on `ci`, and prints the path.
 #   hydra-ops ssh -d lab ci -- sh < stranger.sh
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 nix-store --generate-binary-cache-key stranger-1 "$work/secret" "$work/public"
-# The path is built, not added: a path that is named after its content needs no signature.
+# The path is built, not added, because a content-addressed path needs no signature.
 # shellcheck disable=SC2016 # the builder expands it
 path=$(nix-build --quiet --no-out-link --expr 'derivation {
   name = "stranger";

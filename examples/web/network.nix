@@ -6,7 +6,7 @@
   defaults = {
     deployment.os = "debian";
     deployment.targetEnv = "libvirtd";
-    # The machines reach only this host and each other.
+    # The machines can open connections only to each other.
     deployment.libvirtd.outbound = false;
     deployment.libvirtd.memorySize = 512;
   };

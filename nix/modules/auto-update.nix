@@ -1,8 +1,8 @@
 # Lets a NixOS machine update itself to the newest green build of its jobset (`deployment.autoUpdate`). A timer starts a
 # service, which runs the program of target/auto-update. A set-up task writes the same program on Debian.
 #
-# The program activates a system by the scripts of a deploy (target/nixos). Everything that the program names lies in
-# the store: a machine without perl or curl on its PATH updates itself too.
+# The program activates a system with the scripts of a deploy (target/nixos). All programs that it runs are in the
+# store, so the machine needs no perl or curl on its PATH.
 { config, lib, options, pkgs, ... }:
 let
   inherit (builtins) concatStringsSep elemAt filter fromJSON isAttrs isList isString mapAttrs match readFile removeAttrs split toJSON;
@@ -11,7 +11,7 @@ let
   source = config.deployment.hydraSource;
   network = config.deployment.networkHydra;
   orElse = value: default: if value == null then default else value;
-  # The options of the machine come before those of the network.
+  # The options of the machine take precedence over the options of the network.
   ofJobset = name: orElse cfg.${name} (orElse source.${name} (network.${name} or null));
   url = ofJobset "url";
   isWanted = cfg.enable && url != null && ofJobset "project" != null && ofJobset "jobset" != null;
@@ -19,7 +19,7 @@ let
   # --- texts -------------------------------------------------------------------------------------------------
 
   target = ../../target;
-  # Comments do not reach a machine, so that a changed one changes no system.
+  # Comments are removed, so that a changed comment does not change a system.
   textOf = path: concatStringsSep "\n" (filter (line: isString line && match "[ \t]*#.*" line == null) (split "\n" (readFile (target + path))));
   program = pkgs.writeText "hydra-ops-auto-update.pl" (concatStringsSep ""
     (map (name: textOf "/auto-update/${name}.pl") [ "machine" "hydra" "health" "login" "verdict" "boot" "nixos" "main" ]));
@@ -71,9 +71,9 @@ let
     fetchSeconds = 14400;
     activationSeconds = 3600;
     inherit (cfg) allowReboot;
-    # The proof of a login can take long after a boot.
+    # The proof of a login can take a long time after a boot.
     fallbackSeconds = 600;
-    # The times of a deploy; the proof of a login, and a Hydra that is slow, need longer than an operator's login.
+    # Seconds as in a deploy, but longer where the proof of a login or a slow Hydra needs more time.
     times = { activation = 900; confirm = 180; watch = 15; watchLonger = 30; sample = 3; attempt = 300; pause = 5; };
     ssh = {
       inherit listens;
@@ -108,7 +108,7 @@ let
 
   programs = [
     pkgs.bash pkgs.coreutils pkgs.findutils pkgs.gnugrep pkgs.gnused pkgs.curl pkgs.openssh
-    # The name before 2020 is another one.
+    # nixpkgs before 2020 has another name for the package.
     (pkgs.util-linux or pkgs.utillinux)
     config.nix.package
     config.systemd.package
@@ -138,7 +138,7 @@ in
         Type = "oneshot";
         ExecStart = "${pkgs.perl}/bin/perl ${program} ${configurationFile}";
       };
-      # The update itself switches the system: the switch must neither stop nor start its service.
+      # This service switches the system, so the switch must neither stop nor start the service.
       restartIfChanged = false;
       unitConfig.X-StopOnRemoval = false;
     };
@@ -148,11 +148,11 @@ in
       timerConfig = {
         OnCalendar = mkDefault cfg.dates;
         Persistent = mkDefault true;
-        # The machines of a network, and their Hydra, do not update at the same moment.
+        # The delay keeps the machines of a network, and their Hydra, from updating at the same moment.
         RandomizedDelaySec = mkDefault "15min";
       };
     };
-    # The update of the new system confirms its boot, before the fallback reboots. This timer waits no random time.
+    # The update of the new system confirms its boot, before the fallback reboots. This timer has no random delay.
     systemd.timers.hydra-ops-auto-update-boot = mkIf cfg.allowReboot {
       description = "Automatic update from Hydra after a boot";
       wantedBy = [ "timers.target" ];

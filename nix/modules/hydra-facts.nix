@@ -1,11 +1,11 @@
-# Describes what a NixOS machine's configuration makes of `deployment.hydra`, for the set-up tasks that run there.
+# Describes Hydra as a NixOS machine's configuration defines it, for the set-up tasks of the machine.
 config:
 let
   inherit (builtins) attrNames concatMap concatStringsSep filter isList isString match unsafeDiscardStringContext;
   plain = value: unsafeDiscardStringContext (toString value);
   cfg = config.services.hydra;
 
-  # Every command line of a service, as text.
+  # Settings of a service that hold command lines; `textOf` joins all command lines.
   commands = [ "ExecStart" "ExecStartPost" "ExecStartPre" ];
   textOf = service: plain (concatStringsSep "\n" (
     map (name: service.${name} or "") [ "preStart" "script" "postStart" ]
@@ -47,11 +47,11 @@ in
   inherit (cfg) enable port;
   package = plain cfg.package;
   url = cfg.hydraURL;
-  # Services of the user that do the work of a set-up task.
+  # User-defined services that do the work of a set-up task.
   keyMakers = map (each: { service = each.name; ours = mentions (builtins.replaceStrings [ "." "+" ] [ "[.]" "[+]" ] secretKeyFile) each.text; })
     (using "generate-binary-cache-key");
   userMakers = map (each: each.name) (using "hydra-create-user");
-  # Lines of hydra.conf that stand there more than once, which its reader takes for a list.
+  # Settings that appear more than once in hydra.conf; Hydra would read their values as a list.
   doubled = filter
     (name: builtins.length (filter (line: match "[ \t]*${name}[ \t=].*" line != null) (lines cfg.extraConfig)) > 1)
     [ "store_uri" "binary_cache_secret_key_file" ];

@@ -1,11 +1,11 @@
 # Turns `deployment.hydra.*` and `deployment.nix.*` of a NixOS machine into options of NixOS.
 #
 # Single values have the priority of mkDefault, so a definition of the user wins. Lists and lines join the definitions
-# of the user and of nixpkgs at the ordinary priority. nixpkgs' own Hydra defines the same lists, and would otherwise
-# drop weaker lists.
+# of the user and of nixpkgs at the ordinary priority. nixpkgs' own Hydra defines the same lists, and weaker lists would
+# otherwise be dropped.
 #
-# The machine's nixpkgs decides the names, from 17.03 to today. The set `options` alone may decide the names: a decision
-# by `config` recurses.
+# The names of options depend on the machine's nixpkgs, from 17.03 to today. Only the set `options` may decide the
+# names: a decision by `config` would recurse infinitely.
 { config, lib, options, pkgs, ... }:
 let
   inherit (builtins) concatStringsSep elem filter isString match split;
@@ -36,7 +36,7 @@ let
   secretKeyFile = toString (orElse cfg.cache.secretKeyFile "/etc/nix/${machine}/secret");
   reachedAt = address: if elem address [ "0.0.0.0" "::" ] then "127.0.0.1" else if match ".*:.*" address != null then "[${address}]" else address;
 
-  # Names of the options in lines of hydra.conf.
+  # Lines of a text in the format of hydra.conf, and the lines that set a given option.
   linesOf = text: filter isString (split "\n" text);
   linesOfOption = name: text: filter (line: match "[ \t]*${name}[ \t=].*" line != null) (linesOf text);
   theirs = name: linesOfOption name cfg.extraConfig != [ ];
@@ -58,7 +58,7 @@ let
     else if old != null && has [ "nix" old ] then { nix.${old} = value; }
     else { nix.extraOptions = "${new} = ${textOf (value.content or value)}\n"; };
 
-  # Hydra since 2026 has builders of its own, and ignores lists of machines.
+  # Hydra since 2026 has its own builders, and ignores lists of machines.
   hasBuilders = has [ "services" "hydra-builder" ];
   hasMachines = has [ "services" "hydra" "buildMachinesFiles" ] && ! has [ "services" "hydra" "dbUrl" ];
 
@@ -88,9 +88,9 @@ let
     ];
   };
 
-  # The list is a separate file, never /etc/nix/machines. The Nix daemon would otherwise send builds of its own to
-  # localhost, and wait for itself. The name is exactly `localhost`, which newer modules of nix.buildMachines turn into
-  # ssh://localhost.
+  # The list of builders is a separate file, never /etc/nix/machines. The Nix daemon would otherwise send its own
+  # builds to localhost, and wait for itself. The name stays `localhost`, which newer modules of nix.buildMachines
+  # would turn into ssh://localhost.
   list = values: if values == [ ] then "-" else concatStringsSep "," values;
   builderLine = each:
     let local = each.hostName == "localhost"; in
@@ -113,14 +113,16 @@ let
       services.hydra.buildMachinesFiles = weak [ "/etc/hydra/machines" "/etc/hydra/builders" ];
     };
 
-  # The map has another name in newer releases. The lines of nixpkgs therefore stay, and the user's lines are added.
+  # The ident map has another name in newer releases. The lines of nixpkgs therefore stay, and the user's lines are
+  # added.
   postgresql.services.postgresql = mkMerge [
     { enable = weak true; }
     (some cfg.database.identMap { identMap = cfg.database.identMap; })
     (some cfg.database.authentication { authentication = lib.mkBefore cfg.database.authentication; })
   ];
 
-  # A set-up task makes the key after the first activation. The services wait for the key meanwhile, and do not fail.
+  # A set-up task generates the key after the first activation. Until then the services wait for the key, and do not
+  # fail.
   keyed = name: {
     systemd.services.${name}.unitConfig.ConditionPathExists = weak secretKeyFile;
     systemd.paths.${name} = {
@@ -159,7 +161,8 @@ let
     }
   ];
 
-  # harmonia has a module of its own, which the package's name selects: an evaluation looks into no package.
+  # harmonia has its own module. The package's name selects the module, so that an evaluation need not inspect the
+  # package.
   nameOf = package: if isString package then orElse (match "/nix/store/[^-]*-(.*)" package) [ "" ] else [ (package.name or "") ];
   isHarmonia = cfg.nixServe.package != null && match "harmonia.*" (builtins.head (nameOf cfg.nixServe.package)) != null;
   hasHarmonia = has [ "services" "harmonia" "enable" ] || has [ "services" "harmonia" "cache" "enable" ];
@@ -173,9 +176,9 @@ let
     } // (if has (harmoniaAt ++ [ "signKeyPaths" ]) then { signKeyPaths = weak [ secretKeyFile ]; } else { signKeyPath = weak secretKeyFile; })))
   ];
 
-  # `$http_host`: `$host` drops a published port, and Hydra then refuses the login. nixpkgs checks the configuration with
-  # gixy since 19.09, and gixy refuses `Host $http_host` and expressions for `$http_origin` (tried). So both have names of
-  # their own.
+  # `$http_host` is needed because `$host` drops a published port, and Hydra would then refuse the login. nixpkgs
+  # checks the configuration with gixy since 19.09, and gixy refuses `Host $http_host` and expressions for
+  # `$http_origin` (tried). Both values are therefore copied to separate variables.
   proxyLines = scheme: ''
     set $hydra_ops_host $http_host;
     proxy_set_header Host $hydra_ops_host;
@@ -209,8 +212,8 @@ let
   linesToHydra = proxyLines (if decryptedBefore then "https" else "$scheme")
     + (if base == null then "" else "proxy_set_header X-Request-Base ${base};\n");
 
-  # hydra-ws asks nobody for a login, and serves pages of every site. So nginx refuses pages of other sites, and asks
-  # Hydra about the visitor.
+  # hydra-ws requires no login, and accepts requests from pages of every site. nginx therefore refuses pages of other
+  # sites, and asks Hydra whether the visitor has access.
   ownOrigins =
     let
       urlHost = builtins.head (orElse (match "https?://(\\[[^]]*]|[^/:]*).*" url) [ siteName ]);
@@ -268,7 +271,7 @@ let
     (mkIf cfg.openFirewall { networking.firewall.allowedTCPPorts = [ 80 ] ++ optional encrypted 443; })
   ]);
 
-  # Mail is taken from this machine alone.
+  # Postfix accepts mail only from this machine.
   postfix = mkIf cfg.postfix.enable {
     services.postfix = { enable = weak true; } // (
       if has [ "services" "postfix" "settings" ] then { settings.main.inet_interfaces = weak "loopback-only"; }
@@ -277,7 +280,7 @@ let
     );
   };
 
-  # nixpkgs trusts root alone where nobody defines the list; Hydra's own definition then drops root from older releases.
+  # nixpkgs trusts only root if the list has no definition. Hydra's own definition then drops root in older releases.
   trusted = nix.trustedUsers ++ optionals cfg.enable cfg.trustedUsers;
   gc = if cfg.enable && cfg.gc.automatic then cfg.gc else nix.gc;
   ofNix = mkMerge [

@@ -1,5 +1,5 @@
 # The system of the image `nixos`: a small NixOS with its identity from a seed disk and a root login by key. The first
-# deploy replaces the system. The names of options are those of every release since 17.03.
+# deploy replaces the system. The options exist in every release since 17.03.
 { config, lib, options, pkgs, ... }:
 let
   utilLinux = pkgs.util-linux or pkgs.utillinux;
@@ -13,7 +13,7 @@ in
 {
   config = {
     boot.kernelParams = [ "console=ttyS0" ];
-    # The seed disk brings the name.
+    # The seed disk provides the host name.
     networking.hostName = "";
     services = {
       openssh = {

@@ -1,6 +1,6 @@
-# Finds definitions of a user that evaluate, and do not do what their author wants.
+# Finds definitions of a user that evaluate but do not do what their author wants.
 #
-# Returns [ { trap; option; files; values; } ]; nix/nixos-traps.ts makes a sentence of each.
+# Returns [ { trap; option; files; values; } ]; nix/nixos-traps.ts turns each trap into a sentence.
 { config, options, located, isUsers }:
 let
   inherit (builtins) any concatMap elem filter head isList isString length map match tail;
@@ -8,7 +8,7 @@ let
   get = path: set: if path == [ ] then set else get (tail path) set.${head path};
   unique = builtins.foldl' (seen: each: if elem each seen then seen else seen ++ [ each ]) [ ];
 
-  # Files of the user that define an option.
+  # Returns the user's files that define an option.
   filesOf = path: unique (filter isUsers (map (def: toString def.file) (located (get path options))));
   trap = name: option: values: [ { trap = name; inherit option values; files = filesOf option; } ];
   onlyIf = condition: found: if condition then found else [ ];
@@ -29,7 +29,7 @@ let
   needsBuilders = has [ "services" "hydra" "dbUrl" ] options;
 
   trusted = if options.nix ? settings then [ "nix" "settings" "trusted-users" ] else [ "nix" "trustedUsers" ];
-  # The settings are one option; an old name is an option that passes its definitions on.
+  # `nix.settings` is a single option, and the old name of the list is a separate option.
   trustedFiles = unique (
     onlyIf (options.nix ? settings) (concatMap
       (def: onlyIf (builtins.isAttrs def.value && def.value ? trusted-users && isUsers (toString def.file)) [ (toString def.file) ])
@@ -38,7 +38,8 @@ let
   );
   trustedUsers = if has trusted config then get trusted config else [ "root" ];
 
-  # hydra-init enters the database as `postgres` since 20.09; a line of the user that catches it must map that name.
+  # hydra-init logs in to the database as `postgres` since 20.09. A user's line that matches this login must map the
+  # name.
   authentication = [ "services" "postgresql" "authentication" ];
   catches = line: match "[ \t]*local[ \t]+(hydra|all)[ \t]+(all|postgres)[ \t]+(ident|peer)[ \t]+map=([^ \t]+).*" line;
   ofUser = concatMap (def: if isUsers (toString def.file) then linesOf def.value else [ ]) (located (get authentication options));

@@ -1,7 +1,7 @@
 import type { ResourceChange } from '../../src/core/provider.js'
 import { type Forward, forwardChanges } from './ports.js'
 
-/** Words of one setting: its name, its present and its wanted value. */
+/** A setting as text: its name, its current value and its wanted value. */
 export type SettingPair = readonly [what: string, from: string, to: string]
 
 /** Lists the settings that differ. */
@@ -11,7 +11,7 @@ export function settingChanges(pairs: readonly SettingPair[]): string[] {
   )
 }
 
-/** Describes a machine that is about to be made. */
+/** Describes a machine that is about to be created. */
 export function creationItem(facts: {
   readonly memoryMiB: number
   readonly vcpu: number
@@ -24,7 +24,9 @@ export function creationItem(facts: {
   return { action: 'create', detail: `${detail}${disks.join('')}`, needs: 'nothing' }
 }
 
-/** Lists forwarded ports that are opened and closed: now where that differs, or else at the next start. */
+/**
+ * Lists the forwarded ports to open and close now. If no port changes now, lists the changes for the next start.
+ */
 export function forwardItems(
   next: readonly Forward[],
   live: readonly Forward[] | undefined,

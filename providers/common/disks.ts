@@ -11,13 +11,13 @@ import { foreign } from './places.js'
 
 const gibibyte = 1024 ** 3
 
-/** Deadline for qemu-img for a disk: it takes milliseconds for an empty one, and longer on a busy host. */
+/** Deadline for qemu-img, which creates an empty disk in milliseconds but takes longer on a busy host. */
 const deadlineMs = 120_000
 
-/** The disks of a machine. */
+/** Files of a machine's disks. */
 export interface MadeDisks {
   readonly disk: string
-  /** Files by name, including detached ones. */
+  /** Files of the data disks by name, including detached disks. */
   readonly extraDisks: Readonly<Record<string, string>>
 }
 
@@ -25,7 +25,7 @@ export function allDisks(handle: MadeDisks): string[] {
   return [handle.disk, ...Object.values(handle.extraDisks)]
 }
 
-/** Refuses a file that has the name of ours and is not in our note. */
+/** Refuses an existing file that has the name of a wanted disk but is missing from the machine's note. */
 export function refuseForeignDisks(
   resource: { readonly machine: string },
   wanted: MadeDisks,
@@ -55,7 +55,7 @@ export async function qemuImg(
   throw failure(full ? 'DISK_FULL' : 'DISK', `cannot ${what}: ${result.stderr.trim() || describeEnd(result)}`)
 }
 
-/** A data disk that was made and is missing. */
+/** A data disk that was created but is missing now. */
 export interface LostDisk {
   readonly name: string
   readonly path: string
@@ -64,15 +64,15 @@ export interface LostDisk {
 export interface DisksLook {
   /** Names of the wanted data disks. */
   readonly wanted: readonly string[]
-  /** Names of the data disks that were made. */
+  /** Names of the data disks that were created. */
   readonly made: readonly string[]
   /** Files that the machine's definition attaches; undefined without a machine. */
   readonly attached: ReadonlySet<string> | undefined
 }
 
 /**
- * Names wanted data disks that were made and are missing. A machine without a definition and a root disk has lost
- * nothing worth keeping: all its disks are made.
+ * Lists wanted data disks that were created but are missing now. A machine with neither a definition nor a root
+ * disk has nothing worth keeping, so all its disks are created.
  */
 export function lostDisks(handle: MadeDisks | undefined, { wanted, made, attached }: DisksLook): LostDisk[] {
   if (handle === undefined || (attached === undefined && !existsSync(handle.disk))) return []
@@ -83,7 +83,7 @@ export function lostDisks(handle: MadeDisks | undefined, { wanted, made, attache
   })
 }
 
-/** Advice of the plan about a missing file that can be restored. */
+/** Advice in the plan about a missing file that can be restored. */
 export const putBack = 'restore the file if you have a copy'
 
 export function lostDiskItems(lost: readonly LostDisk[]): ResourceChange[] {
@@ -100,13 +100,16 @@ export function lostRoot(disk: string): ResourceChange {
   return { action: 'recreate', detail: `the disk ${disk} is gone`, needs: 'recreate', hint: putBack }
 }
 
-/** Says why a machine without its root disk is made anew: only `--allow-recreate` may replace a lost disk. */
+/**
+ * Returns the reason to recreate a machine whose root disk is lost. Only `--allow-recreate` may replace a lost
+ * disk.
+ */
 export function lostRootReason(handle: MadeDisks | undefined, exists: boolean): string | undefined {
   if (!exists || handle === undefined || existsSync(handle.disk)) return undefined
   return `the disk ${handle.disk} is gone`
 }
 
-/** Advice for the case that nothing can be restored. */
+/** Advice for disks that cannot be restored. */
 const recreates = 'hydra-ops deploy --allow-recreate, which loses all disks of the machine'
 const fillsDisk = 'hydra-ops deploy --allow-recreate, which makes an empty disk instead'
 
@@ -138,13 +141,13 @@ export function refuseLostDisks({ name, machine }: Named, lost: readonly LostDis
 /** A disk whose size differs from the wanted size. */
 export interface SizeChange {
   readonly path: string
-  /** `disk`, `disk data`. */
+  /** Name in messages, such as `disk` or `disk data`. */
   readonly name: string
   readonly from: number
   readonly to: number
 }
 
-/** Lists the disks that must grow, and refuses to shrink one. */
+/** Lists the disks that must grow, and refuses to shrink a disk. */
 export function sizeChanges(machine: string, sized: readonly SizeChange[]): SizeChange[] {
   checkEach(sized, ({ name, from, to }) => {
     if (to >= from) return
@@ -168,7 +171,7 @@ export function gib(bytes: number): string {
   return `${Number((bytes / gibibyte).toFixed(1))} GiB`
 }
 
-/** Names disks that the definition gains and loses. `titleOf` gives a wanted disk its name. */
+/** Lists the disks that the definition gains and loses. `wanted` has a title for the path of each disk. */
 export function attachmentChanges(had: ReadonlySet<string>, wanted: ReadonlyMap<string, string>): string[] {
   const added = [...wanted].filter(([path]) => !had.has(path)).map(([, title]) => `disk ${title} attached`)
   const removed = [...had]
@@ -177,12 +180,12 @@ export function attachmentChanges(had: ReadonlySet<string>, wanted: ReadonlyMap<
   return [...added, ...removed]
 }
 
-/** Makes the error about a missing file that a start needs. */
+/** Creates the error for a missing file that a start needs. */
 export function missingFile(code: string, machine: string, what: string, hint: string): OpsError {
   return failure(code, `machine '${machine}': ${what}`, { machine, hint })
 }
 
-/** Throws where an attached disk of the machine is gone. */
+/** Throws if the file of an attached disk is gone. */
 export function requireDisks(machine: string, handle: MadeDisks, attached: ReadonlySet<string>): void {
   const names = new Map(Object.entries(handle.extraDisks).map(([name, path]) => [path, `disk ${name}`]))
   const lost = allDisks(handle).filter((path) => attached.has(path) && !existsSync(path))
@@ -198,7 +201,9 @@ export function requireDisks(machine: string, handle: MadeDisks, attached: Reado
   )
 }
 
-/** Throws where the image is gone that a machine's disk builds on. `again` = a deploy restores it. */
+/**
+ * Throws if the base image of a machine's disk is gone. `again` is the hint for an image that a deploy restores.
+ */
 export function requireBase(machine: string, image: BaseImage, again: string | undefined): void {
   if (existsSync(image.disk)) return
   const loss =
@@ -208,12 +213,15 @@ export function requireBase(machine: string, image: BaseImage, again: string | u
   throw missingFile('NO_BACKING_FILE', machine, loss, again ?? copy)
 }
 
-/** Tells how to restore an image: a name by content yields the same image after another fetch or copy. */
+/**
+ * Suggests how to restore an image. An image that is named by its content is the same after another fetch or
+ * copy.
+ */
 function madeAgain({ id, reference }: BaseImage): string {
   return id.startsWith('sha256-') ? ` or with hydra-ops image build ${shellQuote(reference)}` : ''
 }
 
-/** Throws where a file with the machine's identity is gone. */
+/** Throws if a file with the machine's identity is gone. */
 export function requireIdentity(machine: string, file: string | undefined): void {
   if (file === undefined || existsSync(file)) return
   throw missingFile(

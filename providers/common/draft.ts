@@ -1,4 +1,7 @@
-/** Returns the name under which another program writes a file until it is whole; a crash leaves that draft. */
+/**
+ * Returns the name under which another program writes a file until the file is complete. A crash can leave this
+ * draft.
+ */
 export function draftOf(file: string): string {
   return `${file}.new`
 }

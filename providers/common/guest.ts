@@ -6,7 +6,7 @@ import { userNetwork } from './user-network.js'
 
 type GuestResource = Pick<Resource<unknown, unknown, unknown>, 'machine' | 'name' | 'identity'>
 
-/** Chooses how the image takes its identity: from the option, or else from the image's record. */
+/** Chooses how the guest gets its identity: by the option, or else by the image's record. */
 export function identityMethod(
   { config }: { readonly config: { readonly baseImageIdentity: IdentityMethod | null } },
   image: { readonly identity: IdentityMethod },
@@ -14,15 +14,15 @@ export function identityMethod(
   return config.baseImageIdentity ?? image.identity
 }
 
-/** The way out of a guest through its first network interface. */
+/** Outbound access of a guest, through its first network interface. */
 export interface WayOut {
   readonly mac: string
   readonly outbound: boolean
-  /** The option that closes the way out, for a comment on the guest. */
+  /** The option that disables outbound access, for a comment in a file of the guest. */
   readonly closedBy: string
 }
 
-/** Describes the machine for its first boot. The first interface carries ssh; `others` come after. */
+/** Describes the machine for its first boot. The first interface carries ssh; `others` follow. */
 export function guestOf(resource: GuestResource, way: WayOut, others: readonly GuestNic[]): Guest {
   const { machine, name, identity } = resource
   return {
@@ -34,7 +34,7 @@ export function guestOf(resource: GuestResource, way: WayOut, others: readonly G
         name: 'management',
         mac: way.mac,
         address: userNetwork.guest,
-        // A guest without a gateway fails at once instead of by a deadline when it tries to get out.
+        // Outbound connections of a guest without a gateway fail at once, and do not wait for a deadline.
         ...(way.outbound ? { gateway: userNetwork.gateway } : {}),
       },
       ...others,
@@ -49,7 +49,7 @@ type ReachedResource = Pick<
   'machine' | 'allocation' | 'hostKey' | 'identity' | 'target'
 >
 
-/** Tells how to reach a machine whose ssh port is forwarded to this host's loopback. */
+/** Returns the ssh target of a machine whose ssh port is forwarded to this host's loopback. */
 export function forwardedTarget(resource: ReachedResource): SshTarget {
   const { machine, allocation, hostKey, identity, target } = resource
   return {

@@ -10,7 +10,7 @@ import type { MachineIdentity } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
 import { draftOf } from './draft.js'
 
-/** One interface in the guest's configuration. */
+/** A network interface in the guest's configuration. */
 export interface GuestNic {
   readonly name: string
   readonly mac: string
@@ -24,12 +24,12 @@ export interface Guest {
   readonly machine: string
   /** Name of the machine's resource, by which cloud-init recognizes an instance. */
   readonly name: string
-  /** Identity; undefined until the keys are made. */
+  /** Identity; undefined until the keys are generated. */
   readonly identity: MachineIdentity | undefined
   readonly nics: readonly GuestNic[]
-  /** Address of the name server; undefined = the guest reaches nothing outside. */
+  /** Address of the name server; undefined = the guest has no outbound access. */
   readonly nameServer: string | undefined
-  /** The option that closes the way out, for a comment on the guest. */
+  /** The option that disables outbound access, for a comment in a file of the guest. */
   readonly closedBy: string
 }
 
@@ -40,7 +40,7 @@ export interface IdentityPlaces {
   readonly seed: string
 }
 
-/** The files that carry a machine's identity; each is absent where the method does not use it. */
+/** The files that carry a machine's identity; a file is undefined if the method does not use it. */
 export interface IdentityFiles {
   readonly credential: string | undefined
   readonly seed: string | undefined
@@ -53,7 +53,10 @@ export function identityFiles(places: IdentityPlaces, method: IdentityMethod): I
   }
 }
 
-/** Hashes the public part of an identity: the host key's private half is kept nowhere else. */
+/**
+ * Hashes only the public part of an identity, so that nothing derived from the private host key is stored
+ * elsewhere.
+ */
 export function identityDigest({ identity, nics }: Guest, method: IdentityMethod): string {
   const facts = [method, identity?.hostName, identity?.hostKeyPublic, identity?.authorizedKey, nics]
   return createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 16)
@@ -82,9 +85,9 @@ export function hasIdentity(files: IdentityFiles): boolean {
 }
 
 /**
- * Makes lines for systemd-tmpfiles (tmpfiles.d(5)). systemd 252 and newer read the lines from the credential
- * `tmpfiles.extra`; an image of ours reads the lines from its seed disk. `f+` writes each file anew at every boot, so a
- * file that a power cut left empty is repaired. `~` marks base64.
+ * Returns lines for systemd-tmpfiles (tmpfiles.d(5)). systemd 252 and newer read the lines from the credential
+ * `tmpfiles.extra`; hydra-ops's own images read the lines from the seed disk. `f+` rewrites each file at every
+ * boot, so a file that a power cut left empty is repaired. `~` marks base64.
  */
 export function tmpfilesLines(guest: Guest, identity: MachineIdentity, hostKey: string): string {
   const files: [path: string, mode: string, text: string][] = [
@@ -128,8 +131,8 @@ function networkdFile(nic: GuestNic): string {
 }
 
 /**
- * Makes cloud-init's NoCloud data source, and beside it the lines for an image of ours, which has no cloud-init. JSON is
- * YAML, and needs no care about quoting.
+ * Returns the files of cloud-init's NoCloud data source, and lines for hydra-ops's own images, which have no
+ * cloud-init. The files contain JSON, which is valid YAML and needs no special quoting.
  */
 export function seedFiles(
   guest: Guest,
@@ -147,7 +150,7 @@ export function seedFiles(
   const ethernets = Object.fromEntries(guest.nics.map((nic) => [nic.name, netplan(nic, guest.nameServer)]))
   return {
     'user-data': `#cloud-config\n${JSON.stringify(userData)}\n`,
-    // Any change makes a new instance, so that cloud-init applies the data again.
+    // Every change creates a new instance ID, so that cloud-init applies the data again.
     'meta-data': `${JSON.stringify({
       'instance-id': `${guest.name}-${identityDigest(guest, 'nocloud')}`,
       'local-hostname': identity.hostName,
@@ -181,20 +184,20 @@ async function writeSeed(
   mkdirSync(places.folder, { recursive: true })
   const folder = join(places.folder, '.seed')
   const draft = draftOf(places.seed)
-  // The folder of a crash still has the host key.
+  // A folder that a crash left still contains the host key.
   rmSync(folder, { recursive: true, force: true })
   try {
     mkdirSync(folder, { mode: 0o700 })
     for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text, { mode: 0o600 })
-    // The file exists before xorriso runs, which would otherwise let everybody read it.
+    // The draft exists before xorriso runs; xorriso would otherwise create a file that every user can read.
     writeFileSync(draft, '', { mode: 0o600 })
     const argv = ['xorriso', '-as', 'mkisofs', '-quiet', '-V', 'cidata', '-J', '-r', '-o', draft, folder]
     const result = await local.run(argv, { signal: run.signal, timeoutMs: 60_000, what })
     if (result.kind !== 'exited' || result.code !== 0) {
       throw failure('SEED', `cannot ${what}: ${result.stderr.trim() || describeEnd(result)}`)
     }
-    // A later run leaves a complete seed as it is. The folder is removed first, because a crash would otherwise keep
-    // it.
+    // A later run does not write a complete seed again. The folder is removed before the rename, because a crash
+    // after the rename would otherwise leave the folder.
     rmSync(folder, { recursive: true, force: true })
     await renameDurably(draft, places.seed)
   } finally {

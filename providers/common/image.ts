@@ -5,7 +5,7 @@ import { documented, type OptionWords } from '../../src/core/option-docs.js'
 import type { ResourceChange } from '../../src/core/provider.js'
 import { shellQuote } from '../../src/core/shell-quote.js'
 
-/** Makes the schema of an option that may be left out; NixOps writes "" for "not given". */
+/** Creates the schema of an optional text; NixOps writes "" for a missing value. */
 export function optionalText(description: string, example: string, words: OptionWords = {}) {
   // A transformed schema loses its examples in a JSON schema, so the text schema keeps them.
   const text = documented(z.string().nullable().default(null), description, example, words)
@@ -31,7 +31,7 @@ export const imageOptions = {
   ),
 }
 
-/** The base image that a machine was made from. */
+/** The base image from which a machine was created. */
 export const MadeFrom: z.ZodType<BaseImage> = z.object({
   id: z.string(),
   reference: z.string(),
@@ -44,15 +44,15 @@ export const MadeFrom: z.ZodType<BaseImage> = z.object({
   identity: z.enum(['fwcfg', 'nocloud', 'none']),
 })
 
-/** The reason why a machine must be made anew, and a way to avoid that. */
+/** The reason why a machine must be recreated, and a hint to avoid the recreation. */
 export type Recreation = Pick<ResourceChange, 'detail' | 'hint'>
 
-/** Says that the machine was made from an image other than the wanted one. */
+/** Returns the difference if the machine was created from an image other than the wanted image. */
 export function imageChange(made: BaseImage, wanted: string): Recreation | undefined {
   return made.reference === wanted ? undefined : { detail: `base image ${made.reference} → ${wanted}` }
 }
 
-/** Returns the image for a new machine; an image that was not made yet is an error. */
+/** Returns the image for a new machine; throws if the image does not exist yet. */
 export function requireImage(
   { image, machine }: { readonly image: BaseImage | undefined; readonly machine: string },
   reference: string,
@@ -64,7 +64,7 @@ export function requireImage(
   })
 }
 
-/** Keeps only the fields of a handle, with other paths: no size on disk, no date. */
+/** Returns only the fields that a handle needs, with converted paths; size on disk and date are left out. */
 export function placedImage(image: BaseImage, at: (path: string) => string = (path) => path): BaseImage {
   const { id, reference, format, virtualBytes, identity, disk, kernel, initrd, cmdline } = image
   return {

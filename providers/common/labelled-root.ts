@@ -1,5 +1,5 @@
-/** Root file system of the disk images that NixOS makes, and of the image `nixos`. */
+/** Root file system of the disk images that NixOS builds, and of the `nixos` image. */
 export const labelledRoot = { root: '/dev/disk/by-label/nixos', rootType: 'ext4' } as const
 
-/** Drivers that find a disk of QEMU; NixOS adds only the drivers of real hardware by itself. */
+/** Drivers for QEMU's disks; NixOS includes only drivers for real hardware by default. */
 export const virtioDrivers = ['virtio_pci', 'virtio_blk', 'virtio_scsi']

@@ -2,12 +2,15 @@ import { usageError } from '../../src/core/errors.js'
 import type { AllocationRequest } from '../../src/core/provider.js'
 import type { DerivedNames } from './names.js'
 
-/** Size of a /24 without its first and last address. */
+/** Number of addresses in a /24, without the first and the last address. */
 const mostMachines = 254
 
 type Request = Pick<AllocationRequest<unknown, unknown>, 'deployment' | 'machine' | 'index'>
 
-/** Gives the machine its address in the deployment's LAN. `without` tells how to do without a LAN. */
+/**
+ * Returns the machine's address in the deployment's LAN. `without` is the hint for a machine that can do without
+ * a LAN.
+ */
 export function lanOf(
   { deployment, machine, index }: Request,
   names: Pick<DerivedNames, 'lan'>,
@@ -26,7 +29,10 @@ export function lanOf(
   return { address: `${prefix}.${index}`, group, port }
 }
 
-/** Chooses addresses for network interfaces: none is among those of `others`, and none is chosen twice. */
+/**
+ * Returns a function that chooses MAC addresses. It never returns an address of `others`, or the same address
+ * twice.
+ */
 export function macChooser(
   others: readonly string[],
   addressOf: (nic: string, attempt: number) => string,

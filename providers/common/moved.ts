@@ -3,13 +3,13 @@ import { failure, type OpsError } from '../../src/core/errors.js'
 import { stateFolderOf } from '../../src/core/moved-paths.js'
 import type { Resource, ResourceChange } from '../../src/core/provider.js'
 
-/** The folder of the state when a machine was defined or started, and the present folder. */
+/** Path of the state folder when a machine was defined or started, and the current path. */
 export interface Move {
   readonly from: string
   readonly to: string
 }
 
-/** Finds the move of the state folder since a path of a machine's files was written down, if any. */
+/** Finds the move of the state folder since `path` was recorded, if any. */
 export function moveSince(
   path: string | undefined,
   { deployment, disks }: Pick<Resource<unknown, unknown, unknown>, 'deployment' | 'disks'>,
@@ -19,7 +19,10 @@ export function moveSince(
   return from === undefined || to === undefined || from === to ? undefined : { from, to }
 }
 
-/** Makes the error for a guest that runs on files other than those of the state: its writes would otherwise be lost. */
+/**
+ * Creates the error for a guest that runs on files other than the state's files. The guest's writes would otherwise be
+ * lost.
+ */
 export function runsElsewhere(machine: string, file: string, wanted: string): OpsError {
   return failure(
     'RUNS_ELSEWHERE',
@@ -33,7 +36,7 @@ export function runsElsewhere(machine: string, file: string, wanted: string): Op
   )
 }
 
-/** Returns false where the old name still leads to the same folder, for example through a symbolic link. */
+/** Returns false if the old name still leads to the same folder, for example through a symbolic link. */
 export function isReal({ from, to }: Move): boolean {
   try {
     return realpathSync(from) !== realpathSync(to)
@@ -42,7 +45,9 @@ export function isReal({ from, to }: Move): boolean {
   }
 }
 
-/** Reports that files were moved: a running guest keeps its open files, and its next start finds the new places. */
+/**
+ * Reports that files were moved. A running guest keeps its open files, and its next start uses the new places.
+ */
 export function moveItem(move: Move | undefined, needs: ResourceChange['needs']): ResourceChange[] {
   return move === undefined || !isReal(move)
     ? []

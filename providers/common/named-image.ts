@@ -6,7 +6,10 @@ export interface ImageOptions {
   readonly baseImageSha256: string | null
 }
 
-/** Makes the query for the image store. The error for a URL without a SHA-256 names the provider's own option. */
+/**
+ * Returns the reference for a query of the image store. The error for a URL without a SHA-256 names the
+ * provider's own option.
+ */
 export function namedImage(
   { baseImage, baseImageSha256 }: ImageOptions,
   { optionKey, otherwise }: { readonly optionKey: string; readonly otherwise: string },

@@ -1,17 +1,18 @@
 import { createHash } from 'node:crypto'
 import { DeploymentUuid, MachineName, resourceName } from '../../src/core/names.js'
 
-/** Values that follow from names alone, so that they are the same after a crash and on another day. */
+/** Values that are derived only from names, so that they stay the same after a crash and on another day. */
 export interface DerivedNames {
-  /** Makes a version 8 UUID (RFC 9562: its bits are ours to choose). */
+  /** Derives a version 8 UUID, whose bits can be chosen freely (RFC 9562). */
   uuid(kind: string, ...names: readonly string[]): string
   /**
-   * Makes a MAC address of a maker's range. `attempt` avoids an address that another machine of the network has.
+   * Derives a MAC address in a vendor's range. A new `attempt` avoids an address that another machine of the
+   * network has.
    */
   macAddress(maker: readonly string[], names: MacNames): string
-  /** Returns the port where the search for a free one begins. */
+  /** Returns the port at which the search for a free port begins. */
   preferredPort(deployment: string, machine: string, from: number, count: number): number
-  /** Describes the deployment's LAN. */
+  /** Derives the multicast group, the port and the address prefix of the deployment's LAN. */
   lan(deployment: string): { group: string; port: number; prefix: string }
 }
 
@@ -39,7 +40,7 @@ export function derivedNames(namespace: string): DerivedNames {
     lan: (deployment) => {
       const bytes = digest('lan', deployment)
       return {
-        // 239.77.0.0/16 is in the block for one organisation (RFC 2365).
+        // 239.77.0.0/16 is in the block for use within an organisation (RFC 2365).
         group: `239.77.${bytes.readUInt8(0)}.${bytes.readUInt8(1)}`,
         // The port is below the kernel's range for outgoing connections (32768 and up).
         port: 10_000 + (bytes.readUInt16BE(2) % 9_000),
@@ -62,7 +63,7 @@ export function shortName(deployment: string, machine: string): string {
   return `${deployment.slice(0, 8)}/${machine}`
 }
 
-/** Returns the name of the resource that bears these marks; undefined where they are not names of ours. */
+/** Returns the name of the resource with this mark; undefined if the mark contains no valid names. */
 export function markedName(mark: { deployment: string; machine: string }): string | undefined {
   const deployment = DeploymentUuid.safeParse(mark.deployment)
   const machine = MachineName.safeParse(mark.machine)

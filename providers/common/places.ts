@@ -6,13 +6,13 @@ import { failure, messageOf, type OpsError } from '../../src/core/errors.js'
 import { mapTexts, movedPath, stateFolderOf } from '../../src/core/moved-paths.js'
 import type { Resource } from '../../src/core/provider.js'
 
-/** A machine of any provider that makes files. */
+/** A machine of a provider that creates files. */
 export type FiledResource<Handle> = Pick<
   Resource<unknown, unknown, Handle>,
   'deployment' | 'machine' | 'name' | 'disks' | 'console'
 >
 
-/** The folder of a machine's files, and the note inside about their owner. */
+/** Paths of a machine's folder, and of the note in it that names the owner. */
 export interface NotePlaces {
   readonly folder: string
   readonly note: string
@@ -20,24 +20,27 @@ export interface NotePlaces {
 
 export const noteName = 'owner.json'
 
-/** The first file to be written. The note names the owner of the files beside it and the origin of the machine. */
+/**
+ * The first file in a machine's folder. The note names the owner of the files beside it and the origin of the
+ * machine.
+ */
 export interface Note<Handle> {
   readonly deployment: string
   readonly machine: string
   readonly handle: Handle
-  /** Hash of the identity files' content. */
+  /** Hash of the identity's public part (`identityDigest`). */
   readonly identity: string
-  /** Names of the data disks that were made: a missing file is a lost disk, not a new one. */
+  /** Names of the data disks that were created. A missing file of such a disk is a loss. */
   readonly madeDisks: readonly string[]
 }
 
 export type NoteFound<Handle> =
   | { readonly kind: 'none' }
   | { readonly kind: 'ours'; readonly note: Note<Handle> }
-  /** Files in our place without a known owner. */
+  /** Files in the machine's folder with an unknown owner. */
   | { readonly kind: 'foreign'; readonly what: string }
 
-/** The schema of a handle, whose `folder` is that of the machine's files. */
+/** Schema of a handle, whose `folder` contains the machine's files. */
 type HandleSchema<Handle> = z.ZodType<Handle & { readonly folder: string }>
 
 export function readNote<Handle>(
@@ -62,7 +65,7 @@ export function readNote<Handle>(
   return { kind: 'foreign', what: `the file '${join(folder, stranger)}' in the folder of ${resource.name}` }
 }
 
-/** Returns a note's handle with current paths, also after a move of the state folder. */
+/** Returns a note's handle with current paths, even after a move of the state folder. */
 function here<Handle>(
   handle: Handle & { readonly folder: string },
   { deployment, disks }: FiledResource<Handle>,
@@ -93,7 +96,7 @@ function parseNote<Handle>(file: string, schema: HandleSchema<Handle>) {
   }
 }
 
-/** Makes the folder and the note. */
+/** Creates the folder and the note. */
 export async function writeNote<Handle>(places: NotePlaces, note: Note<Handle>, mode = 0o700): Promise<void> {
   await makeFolderDurably(places.folder, mode)
   await replaceFile(places.note, `${JSON.stringify(note, null, 2)}\n`)
@@ -119,7 +122,7 @@ export function madeDisksOf(found: NoteFound<unknown>): readonly string[] {
   return found.kind === 'ours' ? found.note.madeDisks : []
 }
 
-/** Tells whether a name belongs to a draft of our file, left by a crash. */
+/** Tells whether a name belongs to a draft of `file` that a crash left. */
 export function isDraftOf(file: string, name: string): boolean {
   return name.startsWith(`${basename(file)}.`) && temporaryName.test(name)
 }
@@ -159,7 +162,7 @@ export function foreign({ machine }: { readonly machine: string }, what: string)
   )
 }
 
-/** Explains errors with files of ours. `code` is the code of every error except a full disk. */
+/** Explains file errors of `action`. `code` is the code of every error except a full disk. */
 export async function withFiles<T>(
   { machine }: { readonly machine: string },
   code: string,

@@ -6,14 +6,14 @@ import type { AllocationRequest } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
 import type { DerivedNames } from './names.js'
 
-/** First port of our range, below the kernel's range for outgoing connections. */
+/** First port of hydra-ops's range, below the kernel's range for outgoing connections. */
 const firstPort = 20_000
 const portCount = 10_000
 const sshGuestPort = 22
 
 export const portNumber = shownAs('port', z.number().int().min(1).max(65535))
 
-/** The option for TCP ports of the guest on this host. */
+/** The option that publishes TCP ports of the guest on this host. */
 export const forwardOption = documented(
   z
     .array(
@@ -41,15 +41,15 @@ export interface PortAllocation {
   readonly forwardPorts: readonly (Forward & { readonly asked?: number | undefined })[]
 }
 
-/** The part of an allocation's schema about ports. */
+/** The fields for ports in the schema of an allocation. */
 export const portsShape = {
-  /** Port on 127.0.0.1 of the operator host. */
+  /** Port for ssh on 127.0.0.1 of the operator host. */
   sshPort: portNumber,
-  /** `asked` = the host port that the user chose, where another program had it. */
+  /** `asked` is the host port that the user chose, if another program used that port. */
   forwardPorts: z.array(z.object({ host: portNumber, guest: portNumber, asked: portNumber.optional() })),
 }
 
-/** The wanted ports of a provider: forwards of the user, under the name of its option. */
+/** The user's forwards, and the name of the provider's option for them. */
 export interface WantedPorts {
   readonly forwards: readonly Forward[]
   readonly option: string
@@ -60,7 +60,7 @@ type Request = Pick<
   'deployment' | 'machine' | 'known' | 'takenPorts' | 'siblings'
 >
 
-/** Chooses the machine's loopback ports. Known ports are kept where they still fit. */
+/** Chooses the machine's loopback ports. Existing ports are kept if they are still suitable. */
 export async function allocatePorts(
   request: Request,
   { forwards, option }: WantedPorts,
@@ -97,12 +97,12 @@ function refuseForeignForwards(
   )
 }
 
-/** Lists the loopback TCP ports of the operator host in an allocation. */
+/** Lists the TCP ports of an allocation on the operator host's loopback. */
 export function ports(allocation: PortAllocation): number[] {
   return [allocation.sshPort, ...allocation.forwardPorts.map(({ host }) => host)]
 }
 
-/** Lists the forward for ssh first, then those of the user. */
+/** Lists the forward for ssh first, then the user's forwards. */
 export function forwardsOf(allocation: PortAllocation): Forward[] {
   const asked = allocation.forwardPorts.map(({ host, guest }) => ({ host, guest }))
   return [{ host: allocation.sshPort, guest: sshGuestPort }, ...asked]
@@ -122,7 +122,7 @@ export function forwardChanges(
   }
 }
 
-/** Finds a free port of our range from `start` on; a `start` outside the range also works. */
+/** Finds a free port of hydra-ops's range from `start` on; a `start` outside the range also works. */
 export async function freePort(avoid: ReadonlySet<number>, start: number): Promise<number> {
   for (let step = 0; step < portCount; step += 1) {
     const port = firstPort + ((((start - firstPort + step) % portCount) + portCount) % portCount)
@@ -143,7 +143,7 @@ export function isFree(port: number): Promise<boolean> {
   })
 }
 
-/** Ports that a machine must not have at this start. */
+/** Ports that a machine must not use at this start. */
 export interface UnusablePorts {
   /** Ports that failed at an earlier attempt. */
   readonly refused: ReadonlySet<number>
@@ -151,7 +151,7 @@ export interface UnusablePorts {
   readonly taken: ReadonlySet<number>
 }
 
-/** Returns the same allocation where all its ports are free, or else one with other ports. */
+/** Returns the allocation itself if all its ports are free, or a copy with other ports. */
 export async function withFreePorts<Allocation extends PortAllocation>(
   allocation: Allocation,
   { refused, taken }: UnusablePorts,
@@ -178,12 +178,12 @@ export async function withFreePorts<Allocation extends PortAllocation>(
   return moved ? { ...allocation, sshPort, forwardPorts } : allocation
 }
 
-/** Number of attempts when other programs take ports between our look and the start. */
+/** Number of attempts when other programs take ports between the check and the start. */
 const startAttempts = 5
 
 /**
- * Starts a machine with free ports. `start` returns the port that another program took meanwhile; the next attempt uses
- * another one. The last attempt's `start` knows that no attempt follows, and throws instead.
+ * Starts a machine with free ports. `start` returns the ports that other programs took meanwhile; the next
+ * attempt avoids these ports. `isLast` tells `start` that no attempt follows, so that it throws instead.
  */
 export async function startWithFreePorts<Allocation extends PortAllocation>(
   first: Allocation,
@@ -202,7 +202,8 @@ export async function startWithFreePorts<Allocation extends PortAllocation>(
 }
 
 /**
- * Makes the error about a taken port of a running guest. The port was not promised yet, so the user chooses another.
+ * Creates the error for a taken port of a running guest. The port was not published yet, so the user can choose
+ * another port.
  */
 export function portTaken(machine: string, port: number, option: string): OpsError {
   return failure('PORT_TAKEN', `machine '${machine}': port ${port} of 127.0.0.1 is held by another program`, {
@@ -211,7 +212,7 @@ export function portTaken(machine: string, port: number, option: string): OpsErr
   })
 }
 
-/** URL schemes of ports whose usual service does not speak HTTP. */
+/** URL schemes of ports whose usual service does not use plain HTTP. */
 const schemes: ReadonlyMap<number, string> = new Map([
   [22, 'ssh'],
   [25, 'smtp'],

@@ -4,19 +4,19 @@ import type { Run } from '../../src/core/run.js'
 
 const pollMs = 400
 
-/** Interval of requests: a guest early in its boot ignores the power button. */
+/** Interval between shutdown requests, because a guest early in its boot ignores the power button. */
 const askAgainMs = 6_000
 
-/** Time for a guest whose shutdown began before we came. */
+/** Time for a guest whose shutdown was already in progress. */
 export const endingMs = 60_000
 
 export interface ShutdownSteps {
-  /** Requests a shutdown; the machine may be off already, or ending. */
+  /** Requests a shutdown; the machine may already be off, or shutting down. */
   ask(): Promise<unknown>
   isOff(): Promise<boolean>
 }
 
-/** Asks the guest repeatedly. Returns true when the machine is off; false at the deadline. */
+/** Requests a shutdown repeatedly. Returns true when the machine is off; false at the deadline. */
 export async function waitUntilOff(steps: ShutdownSteps, graceMs: number, run: Run): Promise<boolean> {
   const end = Date.now() + graceMs
   let askAt = Date.now()
@@ -37,7 +37,7 @@ export function cuttingPower(graceMs: number): string {
   return `the machine did not shut down within ${graceMs / 1000} s; its power is cut now`
 }
 
-/** Makes the error about a machine that the hypervisor lacks. */
+/** Creates the error for a machine that the hypervisor does not have. */
 export function notMade(machine: string, what: string): OpsError {
   return failure('NOT_MADE', `machine '${machine}': there is no ${what}`, {
     machine,

@@ -2,10 +2,10 @@ import { failure, type OpsError } from '../../src/core/errors.js'
 
 export { noSnapshot, snapshotExists } from '../../src/core/snapshot-errors.js'
 
-/** Deadline for the memory of a machine on its way to or from a slow disk. */
+/** Deadline for saving or loading the memory of a machine on a slow disk. */
 export const memoryMs = 30 * 60_000
 
-/** Makes the error about a snapshot that lacks a part. */
+/** Creates the error for a snapshot that lacks a part. */
 export function snapshotLost(machine: string, name: string, why: string): OpsError {
   return failure('SNAPSHOT_LOST', `machine '${machine}': snapshot '${name}' cannot be restored: ${why}`, {
     machine,
@@ -21,7 +21,7 @@ interface Settings {
 
 export const savedMemoryLoss = 'its saved memory is removed'
 
-/** Names the settings that a restore changes. */
+/** Lists the settings that a restore changes. */
 export function settingLosses(now: Settings, then: Settings): string[] {
   return [
     ...changed('memory', now.memoryMiB, then.memoryMiB, ' MiB'),

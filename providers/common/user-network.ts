@@ -1,4 +1,6 @@
-/** Addresses of QEMU's user networking (its documentation, `-netdev user`) and of VirtualBox's NAT, which has the same. */
+/**
+ * Addresses of QEMU's user networking (QEMU's manual, `-netdev user`). VirtualBox's NAT uses the same addresses.
+ */
 export const userNetwork = {
   guest: '10.0.2.15/24',
   gateway: '10.0.2.2',

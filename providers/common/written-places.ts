@@ -2,8 +2,8 @@ import { type IdentityMethod, isOwnImage } from '../../src/core/image.js'
 import type { OwnedPlace } from '../../src/core/owned-places.js'
 
 /**
- * Names the files that an image of ours writes at each boot, with a seed and with a credential (see identity.ts). A
- * foreign image understands a credential in the same way. Nothing is known about a foreign image's seed.
+ * Lists the files that hydra-ops's own images write at each boot, from a seed or a credential (see identity.ts).
+ * Other images use a credential in the same way. The effect of a seed on other images is unknown.
  */
 export function writtenPlaces(
   reference: string,

@@ -5,9 +5,9 @@ export function parseXml(text: string, lists: readonly string[]): unknown {
   const parser = new XMLParser({
     ignoreAttributes: false,
     attributeNamePrefix: '@',
-    // A name such as 007 is not a number.
+    // A name such as 007 must not become a number.
     parseTagValue: false,
-    // The parser needs this option for characters that are written as numbers.
+    // The parser needs this option for numeric character references.
     htmlEntities: true,
     isArray: (name) => lists.includes(name),
   })

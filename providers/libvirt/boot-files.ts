@@ -6,8 +6,8 @@ import type { LibvirtResource, Places } from './places.js'
 type AttachedFiles = Pick<DomainFacts, 'disks' | 'credential'>
 
 /**
- * Throws where a file is missing that QEMU needs to start the machine. libvirt's own error is one raw sentence.
- * `attached` lists the files in the machine's definition: a detached disk may be gone.
+ * Throws if QEMU lacks a file that it needs to start the machine. libvirt's own error is one raw sentence.
+ * `attached` lists the files in the machine's definition: the file of a detached disk may be gone.
  */
 export function requireBootFiles(places: Places, resource: LibvirtResource, attached: AttachedFiles): void {
   const { handle, config, machine } = resource

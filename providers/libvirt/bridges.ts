@@ -3,8 +3,8 @@ import { usageError } from '../../src/core/errors.js'
 import type { Network } from './config.js'
 
 /**
- * Refuses bridges that this host lacks, before anything is made: libvirt complains only at the start of the guest.
- * `interfaces` is the kernel's folder of network interfaces.
+ * Refuses bridges that this host lacks, before anything is created: libvirt complains only at the start of the
+ * guest. `interfaces` is the kernel's folder of network interfaces.
  */
 export function refuseMissingBridges(
   machine: string,

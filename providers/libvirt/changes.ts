@@ -36,7 +36,7 @@ import { type LibvirtParts, type LibvirtResource, placesOf, readNote } from './p
 import { createVirsh, type Virsh } from './virsh.js'
 import { reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
 
-/** Compares the wanted machine with the existing one. Only reads. */
+/** Compares the wanted machine with the existing machine, and changes nothing. */
 export async function planChanges(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -75,7 +75,7 @@ export async function planChanges(
   ]
 }
 
-/** Names wanted data disks that were made and are missing. */
+/** Lists wanted data disks that were created but are missing now. */
 export function lostOnes(
   { handle, config }: LibvirtResource,
   seen: Seen,
@@ -85,7 +85,7 @@ export function lostOnes(
   return lostDisks(handle, { wanted, made: madeDisksOf(note), attached: attachedFiles(seen) })
 }
 
-/** Reports that a running guest still writes to removed files, also after new files took their place. */
+/** Reports that a running guest still writes to removed files, even after new files took their place. */
 function removedDiskItems(
   handle: LibvirtHandle,
   open: readonly OpenFile[],
@@ -120,7 +120,7 @@ function creation({ config, os }: LibvirtResource): ResourceChange {
   })
 }
 
-/** Reads the definition that QEMU runs with now; undefined while QEMU is not running. */
+/** Reads the definition with which QEMU runs now; undefined if QEMU is not running. */
 async function liveFacts(
   virsh: Virsh,
   resource: LibvirtResource,
@@ -134,7 +134,7 @@ async function liveFacts(
   return { facts, forwards: await liveForwards(virsh, resource, run) }
 }
 
-/** Lists changes of the definition: a running guest keeps its old definition until the next start. */
+/** Lists changes to the definition; a running guest keeps its old definition until the next start. */
 function definitionChanges(
   next: PlacedFacts,
   live: PlacedFacts | undefined,
@@ -154,7 +154,7 @@ function moveItems(next: Move | undefined, live: Move | undefined): ResourceChan
   return running.length > 0 ? running : moveItem(next, 'nothing')
 }
 
-/** Tells whether somebody used `virsh edit` and left our mark unchanged. */
+/** Tells whether the domain was edited by hand; `virsh edit` leaves hydra-ops's mark unchanged. */
 export function differsByHand(facts: PlacedFacts, spec: DomainSpec): boolean {
   return knownDifferences(facts, spec).length > 0
 }
@@ -180,7 +180,7 @@ function nameOfType(type: string): string {
   return type === 'qemu' ? 'none (TCG)' : type.toUpperCase()
 }
 
-/** Names interfaces in the order of a domain's XML. */
+/** Returns the names of interfaces in the order of a domain's XML. */
 function nicNames(nics: readonly DomainNic[]): string[] {
   const lans = nics.filter(({ kind }) => kind === 'lan').map(() => 'lan')
   return [...lans, ...nics.flatMap((nic) => (nic.kind === 'lan' ? [] : [`${nic.kind} ${nic.source}`]))]

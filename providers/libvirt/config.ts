@@ -124,7 +124,7 @@ export const LibvirtConfig = z.strictObject({
 })
 export type LibvirtConfig = z.infer<typeof LibvirtConfig>
 
-/** The deployment's private network, which is the same for each of its machines. */
+/** A machine's address in the deployment's private network, and the settings that all machines share. */
 const LanAllocation = z.object({
   address: z.ipv4(),
   /** Multicast group and UDP port on the loopback device, over which QEMU carries the frames. */
@@ -133,9 +133,9 @@ const LanAllocation = z.object({
 })
 
 export const LibvirtAllocation = z.object({
-  /** Address of the network interface for ssh and the forwarded ports. */
+  /** MAC address of the network interface for ssh and the forwarded ports. */
   mac: z.string(),
-  /** Addresses, one for each entry of `networks`. */
+  /** MAC addresses, one for each entry of `networks`. */
   nics: z.array(z.string()),
   ...portsShape,
   lan: LanAllocation.nullable(),
@@ -146,7 +146,7 @@ export const LibvirtHandle = z.object({
   uri: z.string(),
   /** UUID of the domain, derived from its name. */
   uuid: z.uuid(),
-  /** Folder of this machine's files, except a disk in a storage pool. */
+  /** Folder of this machine's files, except disks in a storage pool. */
   folder: z.string(),
   disk: z.string(),
   /** Files of disks by the disks' names, including detached disks. */
@@ -159,7 +159,7 @@ export function ownedPlaces({ baseImage, baseImageIdentity }: LibvirtConfig): Ow
   return writtenPlaces(baseImage ?? defaultImages.debian, baseImageIdentity, 'QEMU')
 }
 
-/** Makes the query for the image store. */
+/** Returns the reference for a query of the image store. */
 export function imageReference(config: LibvirtConfig, os: SystemKind = 'debian'): string {
   return namedImage(config, { optionKey, otherwise: defaultImages[os] })
 }

@@ -17,7 +17,7 @@ import {
 } from './places.js'
 import { createVirsh, type Virsh, virshError } from './virsh.js'
 
-/** Removes the domain and all our files. Succeeds when all are gone already. */
+/** Removes the domain and all files of the machine. Succeeds if everything is already gone. */
 export async function destroyMachine(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -40,7 +40,7 @@ async function removeDomain(
   const call = { what: `remove domain '${name}'`, machine }
   const seen = await lookAtOurs(virsh, places, resource, run)
   if (seen.kind === 'absent') return
-  // A running domain would otherwise survive the undefine until its end, and nobody would know about it.
+  // A running domain would otherwise survive the undefine until it stops, without any record of it.
   await cutPower(virsh, resource, run)
   const flags = ['--managed-save', '--snapshots-metadata']
   let outcome = await virsh.attempt(['undefine', name, '--nvram', ...flags], call, run)
@@ -53,7 +53,7 @@ async function removeDomain(
   }
 }
 
-/** Cuts the power, and succeeds when the machine is off. */
+/** Cuts the power; succeeds if the machine is already off. */
 export async function cutPower(virsh: Virsh, { name, machine }: LibvirtResource, run: Run): Promise<void> {
   const call = { what: `cut the power of domain '${name}'`, machine }
   const outcome = await virsh.attempt(['destroy', name], call, run)
@@ -86,14 +86,17 @@ function removeNoted(places: Places, handle: LibvirtHandle): void {
   rmSync(places.note)
 }
 
-/** Removes an image that no machine of the system uses any more; root becomes the owner of the others again. */
+/**
+ * Removes a system image that no machine uses any longer. Root becomes the owner of an image that is still in
+ * use.
+ */
 function tidySystemImages(parts: LibvirtParts, id: string): void {
   const images = join(parts.systemRoot, 'images')
   const folder = join(images, id)
   if (!existsSync(folder)) return
   if (notes(parts.systemRoot).some((text) => text.includes(JSON.stringify(id)))) {
     for (const name of readdirSync(folder)) {
-      // A copy of another process may disappear at any moment.
+      // A temporary file of another process may disappear at any moment.
       if (temporaryName.test(name)) continue
       chownSync(join(folder, name), 0, 0)
       chmodSync(join(folder, name), 0o444)

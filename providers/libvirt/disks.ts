@@ -20,7 +20,7 @@ export function rootBytes(resource: LibvirtResource, image: BaseImage): number {
   return Math.max(resource.config.baseImageSize * gibibyte, image.virtualBytes)
 }
 
-/** Finds the folder of a storage pool, or the machine's own. */
+/** Returns the folder of the storage pool, or the machine's own folder without a pool. */
 export async function diskFolder(
   parts: LibvirtParts,
   places: Places,
@@ -63,12 +63,12 @@ export async function virtualBytes(parts: LibvirtParts, path: string, run: Run):
 }
 
 async function diskInfo(parts: LibvirtParts, path: string, run: Run): Promise<z.infer<typeof QemuImgInfo>> {
-  // -U reads the disk even while a guest uses it.
+  // The option -U allows the read even while a guest uses the disk.
   const text = await qemuImg(parts.local, ['info', '-U', '--output=json', path], `inspect disk ${path}`, run)
   return QemuImgInfo.parse(JSON.parse(text))
 }
 
-/** Tells whether a disk holds a state of that name. */
+/** Tells whether a disk contains a saved state with that name. */
 export async function holdsState(
   parts: LibvirtParts,
   path: string,
@@ -78,17 +78,17 @@ export async function holdsState(
   return (await diskInfo(parts, path, run)).snapshots.some((state) => state.name === name)
 }
 
-/** Removes every state of that name from a disk that no guest uses. */
+/** Removes every saved state with that name from a disk that no guest uses. */
 export async function dropStates(parts: LibvirtParts, path: string, name: string, run: Run): Promise<void> {
-  // A crash of libvirt can leave two of one name, and qemu-img removes one at a time.
+  // A crash of libvirt can leave two states with one name, and qemu-img removes one state at a time.
   while (await holdsState(parts, path, name, run)) {
     await qemuImg(parts.local, ['snapshot', '-d', name, path], `remove state '${name}' of disk ${path}`, run)
   }
 }
 
 /**
- * Updates the path of the base image in the disk of a machine that is off. Only the path is written; a disk on another
- * base stays unchanged.
+ * Updates the path of the base image in the disk of a machine that is off. Only the path is written; a disk with
+ * another base image stays unchanged.
  */
 export async function followImage(
   parts: LibvirtParts,
@@ -101,11 +101,11 @@ export async function followImage(
   await qemuImg(parts.local, args, `set the base image of disk ${disk}`, run)
 }
 
-/** Makes a disk, complete or not at all. */
+/** Creates a disk, either completely or not at all. */
 async function create(parts: LibvirtParts, path: string, args: readonly string[], run: Run): Promise<void> {
   const draft = draftOf(path)
   rmSync(draft, { force: true })
-  // The size follows the file, and the options precede it.
+  // qemu-img expects the options before the file, and the size after the file.
   const [size, ...options] = args
   await qemuImg(
     parts.local,
@@ -113,7 +113,7 @@ async function create(parts: LibvirtParts, path: string, args: readonly string[]
     `create disk ${path}`,
     run,
   )
-  // Other users may pass through the system's folder.
+  // Other users can enter the folder of system machines.
   chmodSync(draft, 0o600)
   await renameDurably(draft, path)
 }
@@ -137,7 +137,7 @@ export async function growFile(parts: LibvirtParts, path: string, bytes: number,
   await qemuImg(parts.local, ['resize', '-q', path, String(bytes)], `grow disk ${path}`, run)
 }
 
-/** Lists the disks that must grow, and refuses to shrink one. Disks that do not exist yet are skipped. */
+/** Lists the disks that must grow, and refuses to shrink a disk. Disks that do not exist yet are skipped. */
 export async function sizeChanges(
   parts: LibvirtParts,
   resource: LibvirtResource,

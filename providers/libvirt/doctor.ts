@@ -26,7 +26,10 @@ async function checkDaemon(parts: LibvirtParts, uri: string, run: Run): Promise<
   }
 }
 
-/** Tells how to repair a daemon: the system's one needs its own user and files, unlike the session's. */
+/**
+ * Returns the command that repairs a daemon. The system daemon needs its own user and files, unlike the session
+ * daemon.
+ */
 function mendDaemon(uri: string): string {
   if (!isSystem(uri) || existsSync('/etc/libvirt/qemu.conf')) return startDaemon(uri)
   return `sudo apt-get install -y --no-install-recommends libvirt-daemon-system && ${startDaemon(uri)}`
@@ -45,7 +48,7 @@ async function checkEmulator(parts: LibvirtParts, uri: string, run: Run): Promis
   }
 }
 
-/** Reports KVM, never as a problem, because emulation replaces it. */
+/** Reports whether KVM works. A missing KVM is not a problem, because emulation replaces it. */
 async function checkKvm(parts: LibvirtParts, run: Run): Promise<Finding> {
   const id = 'libvirt.kvm'
   const answer = await parts.kvm(run)

@@ -94,7 +94,7 @@ export function parseDomainXml(text: string): DomainFacts {
   return domainFacts(parsed.data?.domain)
 }
 
-/** Reads an element `domain`. */
+/** Reads a `domain` element. */
 export function domainFacts(element: unknown): DomainFacts {
   const parsed = Domain.safeParse(element)
   if (!parsed.success) throw notUnderstood('domain', parsed.error)
@@ -136,7 +136,7 @@ function nicName(nic: {
   return `${nic['@type']} ${nic.source?.['@network'] ?? nic.source?.['@bridge'] ?? '?'}`
 }
 
-/** Finds the mark under any prefix: only the namespace counts. */
+/** Finds the mark under any XML prefix, because only the namespace matters. */
 function markOf(metadata: Readonly<Record<string, unknown>>): DomainMark | undefined {
   for (const [name, node] of Object.entries(metadata)) {
     const [, prefix] = /^([^:]+):deployment$/.exec(name) ?? []
@@ -148,7 +148,7 @@ function markOf(metadata: Readonly<Record<string, unknown>>): DomainMark | undef
   return undefined
 }
 
-/** Converts libvirt's units; `virsh dumpxml` prints KiB. */
+/** Returns the number of bytes in a unit of libvirt; `virsh dumpxml` prints KiB. */
 function bytesPer(unit: string): number {
   const units: Readonly<Record<string, number>> = {
     b: 1,

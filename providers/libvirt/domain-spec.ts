@@ -3,8 +3,7 @@ import { mapTexts } from '../../src/core/moved-paths.js'
 import type { Forward } from '../common/ports.js'
 
 /**
- * All data of a domain's XML. Forwarded ports can change while the domain runs, everything else only at a
- * start.
+ * All data in a domain's XML. Forwarded ports can change while the domain runs, everything else only at a start.
  */
 export interface DomainSpec {
   readonly name: string
@@ -19,7 +18,7 @@ export interface DomainSpec {
   readonly cmdline: string | undefined
   /** File of the systemd credential `tmpfiles.extra`. */
   readonly credential: string | undefined
-  /** Hash of the identity files' content. */
+  /** Hash of the identity's public part (`identityDigest`). */
   readonly identity: string
   readonly disks: readonly DomainDisk[]
   readonly mac: string
@@ -38,7 +37,7 @@ export interface DomainSpec {
 }
 
 export interface DomainDisk {
-  /** `vda`, `vdb` … */
+  /** Device name: `vda`, `vdb` … */
   readonly dev: string
   readonly path: string
   readonly format: 'qcow2' | 'raw'
@@ -50,10 +49,10 @@ export type DomainNic =
   | { readonly kind: 'lan'; readonly mac: string; readonly group: string; readonly port: number }
   | { readonly kind: 'network' | 'bridge'; readonly mac: string; readonly source: string }
 
-/** The namespace of our mark in a domain's metadata. */
 /** Name of the firmware file that systemd reads as the credential `tmpfiles.extra`. */
 export const credentialName = 'opt/io.systemd.credentials/tmpfiles.extra'
 
+/** Namespace of hydra-ops's mark in a domain's metadata. */
 export const markUri = 'urn:hydra-ops:deployment:1'
 
 /** Hashes every part that reaches the guest only at a start. */

@@ -58,7 +58,9 @@ function domainOf(spec: DomainSpec): object {
   }
 }
 
-/** Names the credential by its path: everybody on this host can read the XML and QEMU's arguments. */
+/**
+ * Refers to the credential by its path, because every user of this host can read the XML and QEMU's arguments.
+ */
 function credentialEntry(file: string): object {
   return {
     '@type': 'fwcfg',
@@ -67,8 +69,8 @@ function credentialEntry(file: string): object {
 }
 
 /**
- * Switches off features that cost seconds at boot without a benefit. These are emulated five-level page tables, and
- * drivers of an emulated hypervisor.
+ * Disables features that cost seconds at boot under emulation and have no benefit: five-level page tables (la57)
+ * and nested virtualisation (svm).
  */
 function cpuOf({ type }: DomainSpec): object {
   return type === 'kvm'
@@ -128,7 +130,7 @@ function defined(values: Readonly<Record<string, string | undefined>>): object {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined))
 }
 
-/** Parses the text in an element of its own: a surplus closing tag cannot reach beyond that element. */
+/** Validates the text inside a separate element, so that a surplus closing tag is an error. */
 function requireWellFormed(option: string, xml: string, machine: string): void {
   const result = XMLValidator.validate(`<extra xmlns:qemu="${qemuUri}">${xml}</extra>`)
   if (result === true) return

@@ -32,8 +32,8 @@ export interface LibvirtProviderParts {
 type LibvirtProvider = Provider<LibvirtConfig, LibvirtAllocation, LibvirtHandle>
 
 /**
- * Creates the provider for libvirt and QEMU. Every command loads this file. The code for libvirt, with the XML library,
- * is loaded at the first work on such a machine.
+ * Creates the provider for libvirt and QEMU. Every command loads this file. The code for libvirt, with the XML
+ * library, is loaded when a command first works on such a machine.
  */
 export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvider {
   const parts: LibvirtParts = {

@@ -8,16 +8,16 @@ import type { Run } from '../../src/core/run.js'
 
 export type KvmAnswer = { readonly works: true } | { readonly works: false; readonly why: string }
 
-/** Deadline for a program that runs for some milliseconds, unless it hangs. */
+/** Deadline for a program that takes milliseconds, unless it hangs. */
 const deadlineMs = 5_000
 
-/** `isa-debug-exit` turns the value that the guest writes into this exit status: 2 × 42 + 1. */
+/** Exit status that `isa-debug-exit` computes from the guest's value: 2 × 42 + 1. */
 const guestSaysDone = 85
 
 /**
- * Tells whether KVM works here. An open device proves nothing. KVM only emulates on some hosts, and stops at the first
- * instruction that its emulator lacks. A guest of some bytes therefore enters long mode, as every kernel does, and uses
- * such instructions.
+ * Tells whether KVM works here. An open device proves nothing. KVM only emulates on some hosts, and stops at the
+ * first instruction that its emulator lacks. A tiny test guest therefore enters long mode, as every kernel does,
+ * and uses such instructions.
  */
 export async function tryKvm(local: Pick<LocalCommands, 'run'>, run: Run): Promise<KvmAnswer> {
   const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-kvm-'))
@@ -53,7 +53,7 @@ export async function tryKvm(local: Pick<LocalCommands, 'run'>, run: Run): Promi
   }
 }
 
-/** Keeps one answer for the life of the process. */
+/** Runs the probe once, and keeps the answer for the life of the process. */
 export function onceTried(probe: (run: Run) => Promise<KvmAnswer>): (run: Run) => Promise<KvmAnswer> {
   let answer: KvmAnswer | undefined
   return async (run) => {
@@ -63,7 +63,7 @@ export function onceTried(probe: (run: Run) => Promise<KvmAnswer>): (run: Run) =
 }
 
 /**
- * Makes 64 KiB of firmware, at whose end the processor begins. GNU assembler:
+ * Builds 64 KiB of firmware; the processor starts near its end. Source for the GNU assembler:
  *
  *     .code16   cli; lgdtl %cs:gdtr; protected mode; ljmpl $8, $pm
  *     .code32   pm: page tables at 0x1000 that map the first 2 MiB and the last 2 MiB below 4 GiB;

@@ -7,7 +7,7 @@ import { type PlacedFacts, placedFacts } from './moved.js'
 import { type LibvirtParts, type LibvirtResource, type Places, placesOf, readNote } from './places.js'
 import { createVirsh, isConnectionError, type Virsh, virshError } from './virsh.js'
 
-/** Objects that exist under a machine's name: none, a foreign one, or the machine's own domain. */
+/** Objects found under a machine's name: none, a foreign object, or the machine's own domain. */
 export type Seen =
   | { readonly kind: 'absent' }
   | { readonly kind: 'foreign'; readonly what: string }
@@ -15,22 +15,22 @@ export type Seen =
 
 export interface SeenDomain {
   readonly kind: 'domain'
-  /** Facts of the next start. */
+  /** Definition for the next start. */
   readonly next: PlacedFacts
   readonly state: DomainState
   readonly autostart: boolean
-  /** Memory of the guest that libvirt keeps, and with which the next start continues. */
+  /** Whether libvirt keeps saved memory of the guest, with which the next start continues. */
   readonly savedMemory: boolean
 }
 
 export interface DomainState {
-  /** Presence of a QEMU process. */
+  /** Whether a QEMU process exists. */
   readonly active: boolean
   /** virsh's own word: `running`, `paused`, `in shutdown`, `shut off`, `crashed` … */
   readonly word: string
 }
 
-/** Looks for the domain of that name, and for files in its place; foreign objects are only named. */
+/** Looks for the machine's domain, and for files in its place. Foreign objects are only reported. */
 export async function look(virsh: Virsh, places: Places, resource: LibvirtResource, run: Run): Promise<Seen> {
   const { name, machine } = resource
   const call = { what: `inspect domain '${name}'`, machine }
@@ -51,7 +51,7 @@ export async function look(virsh: Virsh, places: Places, resource: LibvirtResour
   return { kind: 'domain', next, ...parseDominfo(info.stdout) }
 }
 
-/** Looks as `look` does, but treats foreign objects as an error. */
+/** Looks as `look` does, but throws for a foreign object. */
 export async function lookAtOurs(
   virsh: Virsh,
   places: Places,
@@ -63,7 +63,7 @@ export async function lookAtOurs(
   return seen
 }
 
-/** Parses lines of the form `Key:   value`. */
+/** Parses the output of `virsh dominfo`: lines of the form `Key:   value`. */
 export function parseDominfo(text: string): Pick<SeenDomain, 'state' | 'autostart' | 'savedMemory'> {
   const fields = new Map(
     text.split('\n').flatMap((line) => {
@@ -75,7 +75,7 @@ export function parseDominfo(text: string): Pick<SeenDomain, 'state' | 'autostar
   return {
     state: { word, active: !['shut off', 'crashed'].includes(word) },
     autostart: fields.get('Autostart') === 'enable',
-    // The value is `unknown` where libvirt could not look.
+    // The value is `unknown` if libvirt could not check.
     savedMemory: fields.get('Managed save') !== 'no',
   }
 }
@@ -90,7 +90,7 @@ export async function inspect(
     const seen = await look(createVirsh(parts.local, places.uri), places, resource, run)
     if (seen.kind !== 'domain') return seen
     const { active, word } = seen.state
-    // A paused guest (its disk had no room to grow …) continues when it is started.
+    // A paused guest, for example with a full disk, continues when the machine is started.
     return { kind: active && word !== 'paused' ? 'running' : 'stopped', detail: word }
   } catch (error) {
     if (!isConnectionError(error)) throw error

@@ -6,12 +6,12 @@ import type { DomainFacts } from './domain-facts.js'
 import { type DomainSpec, specDigest } from './domain-spec.js'
 import type { LibvirtResource } from './places.js'
 
-/** The domain with its files at their current place, and the move that brought them there, if any. */
+/** A domain with the current paths of its files, and the move of the state folder, if any. */
 export interface PlacedFacts extends DomainFacts {
   readonly move: Move | undefined
 }
 
-/** Corrects the paths of a domain's files: they are absolute, and the state folder may have moved since. */
+/** Corrects the paths of a domain's files. The paths are absolute, and the state folder may have moved since. */
 export function placedFacts(facts: DomainFacts, { deployment, disks }: LibvirtResource): PlacedFacts {
   const named = [facts.console, ...facts.disks.values()]
   const inState = named.find(
@@ -25,7 +25,7 @@ export function placedFacts(facts: DomainFacts, { deployment, disks }: LibvirtRe
   return { ...facts, disks: new Map(placed), credential, move }
 }
 
-/** Tells whether the domain was defined from this spec, at any former place of the state folder. */
+/** Tells whether the domain was defined from this spec, possibly before a move of the state folder. */
 export function isDefinedFrom({ mark, move }: PlacedFacts, spec: DomainSpec): boolean {
   if (mark?.spec === specDigest(spec)) return true
   if (move === undefined) return false
@@ -33,7 +33,7 @@ export function isDefinedFrom({ mark, move }: PlacedFacts, spec: DomainSpec): bo
   return mark?.spec === specDigest(spec, (text) => movedPath(text, to, from))
 }
 
-/** Returns a domain's XML with the paths at their current place. */
+/** Returns a domain's XML with current paths. */
 export function movedXml(xml: string, { from, to }: Move): string {
   return xml.replaceAll(/(?<=['">])[^'"<>]+/g, (text) => {
     const path = unescaped(text)
@@ -68,8 +68,8 @@ function escaped(text: string): string {
 }
 
 /**
- * Refuses to continue with a guest whose open file differs from the state's file. Its folder was copied, or moved to
- * another disk, and the guest's writes would otherwise be lost.
+ * Refuses to continue with a guest whose open file differs from the state's file. The folder was copied, or moved
+ * to another disk, and the guest's writes would otherwise be lost.
  */
 export function refuseOtherFiles({ machine, handle }: LibvirtResource, files?: readonly OpenFile[]): void {
   if (handle === undefined) return
@@ -84,7 +84,7 @@ export function refuseOtherFiles({ machine, handle }: LibvirtResource, files?: r
   throw runsElsewhere(machine, stranger.path, handle.disk)
 }
 
-/** Names removed files that QEMU still has open: the guest's writes to them are lost. */
+/** Lists removed files that QEMU still has open. The guest's writes to these files are lost. */
 export function removedFiles(open: readonly OpenFile[]): ReadonlySet<string> {
   const mark = ' (deleted)'
   return new Set(open.flatMap(({ path }) => (path.endsWith(mark) ? [path.slice(0, -mark.length)] : [])))
@@ -96,7 +96,7 @@ export interface OpenFile {
   readonly ino: number
 }
 
-/** Lists the open files of a domain's QEMU process; looks at every process of this host. */
+/** Lists the open files of a domain's QEMU process, which is found among all processes of this host. */
 export function openFiles(uuid: string): OpenFile[] {
   const pid = readdirSync('/proc').find((name) => /^\d+$/.test(name) && argumentsOf(name).includes(uuid))
   if (pid === undefined) return []
@@ -117,7 +117,7 @@ function argumentsOf(pid: string): string[] {
   })
 }
 
-/** Returns nothing for a process that ends during the look, or belongs to another user. */
+/** Returns an empty list for a process that has ended, or belongs to another user. */
 function orNothing<T>(look: () => T[]): T[] {
   try {
     return look()

@@ -1,13 +1,16 @@
 import { derivedNames } from '../common/names.js'
 
-/** All values here follow from names alone, so they are the same after a crash and on another day. */
+/** Values that are derived only from names, so that they stay the same after a crash and on another day. */
 export const names = derivedNames('hydra-ops libvirt')
 
 export function domainUuid(resourceName: string): string {
   return names.uuid('domain', resourceName)
 }
 
-/** Makes an address in QEMU's own range. `attempt` avoids one that another machine of the network has. */
+/**
+ * Derives an address in QEMU's own range. A new `attempt` avoids an address that another machine of the network
+ * has.
+ */
 export function macAddress(deployment: string, machine: string, nic: string, attempt: number): string {
   return names.macAddress(['52', '54', '00'], { deployment, machine, nic, attempt })
 }

@@ -5,9 +5,11 @@ import type { DomainNic, DomainSpec } from './domain-spec.js'
 import type { LibvirtResource } from './places.js'
 import type { Virsh } from './virsh.js'
 
-/** First slot of our devices: a fixed number that avoids libvirt's slots, which begin at the lowest. */
+/**
+ * First PCI slot of hydra-ops's devices: a fixed number that avoids libvirt's slots, which begin at the lowest.
+ */
 const firstQemuSlot = 0x10
-/** Makes an interface that libvirt's XML can express. */
+/** Creates an interface that libvirt's XML can express. */
 export function nativeNic(nic: Extract<DomainNic, { kind: 'network' | 'bridge' }>): object {
   return {
     '@type': nic.kind,
@@ -18,8 +20,9 @@ export function nativeNic(nic: Extract<DomainNic, { kind: 'network' | 'bridge' }
 }
 
 /**
- * Makes interfaces that libvirt's XML cannot express: user networking with forwarded ports, and a multicast LAN on the
- * loopback device. (libvirt's own `mcast` drops the local address and joins on the default route.)
+ * Returns QEMU's arguments for interfaces that libvirt's XML cannot express: user networking with forwarded
+ * ports, and a multicast LAN on the loopback device. (libvirt's own `mcast` drops the local address and joins on
+ * the default route.)
  */
 export function qemuArguments(spec: DomainSpec): string[] {
   const lans = spec.nics.flatMap((nic) => (nic.kind === 'lan' ? [nic] : []))
@@ -56,7 +59,7 @@ function nicDevice(netdev: string, mac: string, slot: number): string {
 }
 
 /**
- * Returns the same XML with other forwarded ports in each definition. A start uses this XML if no other change may
+ * Returns the XML with other forwarded ports in each definition. A start uses this XML if no other change may
  * apply.
  */
 export function replaceForwards(xml: string, forwards: readonly Forward[]): string {
@@ -67,7 +70,7 @@ export function replaceForwards(xml: string, forwards: readonly Forward[]): stri
   })
 }
 
-/** Parses the parts of the user networking's argument that we set. */
+/** Parses the parts of the user networking's argument that hydra-ops sets. */
 export function parseUserNetdev(args: readonly string[]): { outbound: boolean; forwards: Forward[] } {
   const user = args.find((value) => value.startsWith(`user,id=${managementNetdev},`)) ?? ''
   const rules = user.matchAll(/hostfwd=tcp:127\.0\.0\.1:(\d+)-:(\d+)/g)
@@ -78,15 +81,15 @@ export function parseUserNetdev(args: readonly string[]): { outbound: boolean; f
 }
 
 /**
- * Parses QEMU's present forwarded ports from `info usernet`: `TCP[HOST_FORWARD]  12  127.0.0.1 24231  10.0.2.15  22  0
- * 0`
+ * Parses QEMU's current forwarded ports from `info usernet`:
+ * `TCP[HOST_FORWARD]  12  127.0.0.1 24231  10.0.2.15  22  0 0`
  */
 export function parseUsernet(text: string): Forward[] {
   const lines = text.matchAll(/TCP\[HOST_FORWARD\]\s+\d+\s+\S+\s+(\d+)\s+\S+\s+(\d+)/g)
   return [...lines].map(([, host, guest]) => ({ host: Number(host), guest: Number(guest) }))
 }
 
-/** Asks QEMU's monitor, because the domain's XML keeps the ports of its start. */
+/** Queries QEMU's monitor, because the domain's XML keeps the ports of its start. */
 export async function liveForwards(virsh: Virsh, resource: LibvirtResource, run: Run): Promise<Forward[]> {
   return parseUsernet(await monitor(virsh, resource, 'info usernet', run))
 }
@@ -103,7 +106,7 @@ export async function applyForwards(
     await monitor(virsh, resource, `hostfwd_remove ${managementNetdev} tcp:127.0.0.1:${host}`, run)
   }
   for (const forward of added) {
-    // The monitor answers in words, with exit status 0 in every case.
+    // The monitor reports errors only as text, with exit status 0 in every case.
     const answer = await monitor(
       virsh,
       resource,

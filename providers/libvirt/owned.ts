@@ -5,7 +5,7 @@ import { parseDomainXml } from './domain-facts.js'
 import type { LibvirtParts } from './places.js'
 import { createVirsh, defaultUri, isConnectionError, virshError } from './virsh.js'
 
-/** Lists every domain with our mark, of any deployment, in this user's libvirt. */
+/** Lists every domain with hydra-ops's mark, of any deployment, in this user's libvirt. */
 export async function listOwned(parts: LibvirtParts, run: Run): Promise<OrphanResource[]> {
   const virsh = createVirsh(parts.local, defaultUri(parts.uid))
   const call = { what: 'list the domains' }
@@ -15,7 +15,7 @@ export async function listOwned(parts: LibvirtParts, run: Run): Promise<OrphanRe
       .split('\n')
       .filter((line) => line !== '')
   } catch (error) {
-    // A host without libvirt has nothing of ours.
+    // A host without libvirt has no domains of hydra-ops.
     if (isConnectionError(error)) return []
     throw error
   }

@@ -63,12 +63,15 @@ export function readNote(places: Places, resource: LibvirtResource): NoteFound<L
   return readNoteOf(places, resource, LibvirtHandle)
 }
 
-/** Makes the folder and the note. QEMU's user must be able to pass through the system's folder, but not to list it. */
+/**
+ * Creates the folder and writes the note. QEMU's user must be able to traverse the system folder, but not to list
+ * it.
+ */
 export async function writeNote(places: Places, note: Note<LibvirtHandle>): Promise<void> {
   await writeNoteOf(places, note, places.system ? 0o711 : 0o700)
 }
 
-/** Explains errors with files of ours. */
+/** Runs an action, and explains failures that concern the machine's own files. */
 export async function withFiles<T>(
   resource: LibvirtResource,
   what: string,

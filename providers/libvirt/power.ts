@@ -16,7 +16,7 @@ import { type LibvirtParts, type LibvirtResource, type Places, placesOf } from '
 import { defineXml, sweepDefinition, withDefinition } from './provision.js'
 import { createVirsh, type Virsh, virshError } from './virsh.js'
 
-/** Starts the machine. A port that another program has is replaced, and the new allocation is returned. */
+/** Starts the machine. Replaces ports that other programs hold, and then returns the new allocation. */
 export async function startMachine(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -40,7 +40,7 @@ export async function startMachine(
   if (resource.handle !== undefined) await followImage(parts, resource.handle, run)
   const { move } = seen.next
   const moved = move !== undefined && isReal(move) ? move : undefined
-  // A deploy may have moved the definition already, so only the memory is left.
+  // A deploy may have moved the definition already, so the saved memory is checked separately.
   if (seen.savedMemory) await moveSavedMemory(virsh, places, resource, run)
   mkdirSync(dirname(resource.console), { recursive: true, mode: 0o700 })
   const call = { what: `start domain '${name}'`, machine }
@@ -56,7 +56,7 @@ export async function startMachine(
   return allocation === resource.allocation ? undefined : allocation
 }
 
-/** Resumes a domain. A virsh that outlived its hydra-ops may be starting it: such a domain is paused until it runs. */
+/** Resumes a domain. A domain also counts as paused while a virsh that outlived its hydra-ops starts it. */
 async function resume(virsh: Virsh, { name, machine }: LibvirtResource, run: Run): Promise<void> {
   const call = { what: `resume domain '${name}'`, machine }
   const outcome = await virsh.attempt(['resume', name], call, run)
@@ -65,9 +65,7 @@ async function resume(virsh: Virsh, { name, machine }: LibvirtResource, run: Run
   }
 }
 
-/**
- * Updates the paths in saved memory, which are old ones after a move of the state folder.
- */
+/** Updates the paths in saved memory, which become outdated when the state folder moves. */
 async function moveSavedMemory(
   virsh: Virsh,
   places: Places,
@@ -93,7 +91,7 @@ async function moveSavedMemory(
   )
 }
 
-/** Applies these ports and the current paths; the rest of the definition stays unchanged. */
+/** Applies the allocation's ports and the current paths; the rest of the definition stays unchanged. */
 async function takeOn(
   virsh: Virsh,
   places: Places,
@@ -112,7 +110,7 @@ async function takeOn(
   await defineXml(virsh, places, resource, replaceForwards(placed, wanted), run)
 }
 
-/** Asks the guest repeatedly, and cuts its power at the deadline. */
+/** Asks the guest repeatedly to shut down, and cuts its power at the deadline. */
 export async function stopMachine(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -123,7 +121,7 @@ export async function stopMachine(
   const virsh = createVirsh(parts.local, places.uri)
   const seen = await lookAtOurs(virsh, places, resource, run)
   if (seen.kind === 'absent' || !seen.state.active) return
-  // A paused guest ignores requests.
+  // A paused guest ignores shutdown requests.
   if (seen.state.word !== 'paused' && (await waitForShutdown(virsh, places, resource, graceMs, run))) return
   run.log(cuttingPower(graceMs))
   await cutPower(virsh, resource, run)

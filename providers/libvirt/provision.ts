@@ -34,7 +34,7 @@ import { imageFor, publishImage, reasonToRecreate, wantedHandle, wantedSpec } fr
 
 type Seen = Awaited<ReturnType<typeof lookAtOurs>>
 
-/** Brings the machine to its wanted form from any state. Neither starts nor stops it. */
+/** Brings the machine to its wanted form from any state, without starting or stopping the machine. */
 export async function reconcile(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -50,7 +50,7 @@ export async function reconcile(
     reasonToRecreate(parts, known)?.detail ?? lostRootReason(known.handle, seen.kind !== 'absent')
   if (recreate !== undefined) {
     requireRecreate(resource, recreate, options.allowRecreate)
-    // A machine that cannot be recreated stays unchanged.
+    // This call throws for a missing image before the machine is destroyed.
     imageFor(parts, places, resource)
     await destroyMachine(parts, known, run)
     return reconcile(parts, { ...resource, handle: undefined }, options, run)
@@ -77,7 +77,7 @@ export async function reconcile(
   })
 }
 
-/** Marks the files as ours before they are made, in case the process dies. */
+/** Marks the files as hydra-ops's own before creating them, in case the process dies. */
 async function claimFiles(
   parts: LibvirtParts,
   places: Places,
@@ -108,7 +108,7 @@ interface DiskWork {
   readonly seen: Seen
 }
 
-/** Notes that every wanted data disk was made. */
+/** Records in the note that every wanted data disk was created. */
 async function noteDisks(places: Places, resource: LibvirtResource): Promise<void> {
   const found = readNote(places, resource)
   const wanted = Object.keys(resource.config.extraDisks)
@@ -138,14 +138,16 @@ async function makeDisks(parts: LibvirtParts, virsh: Virsh, work: DiskWork, run:
   }
 }
 
-/** Returns a running guest's name for a disk: the path at its start, before its folder was moved. */
+/**
+ * Returns the path by which a running guest names a disk. The state folder may have moved since the guest's start.
+ */
 async function liveName(virsh: Virsh, resource: LibvirtResource, path: string, run: Run): Promise<string> {
   const { files, move } = await liveDisks(virsh, resource, run)
   const old = move === undefined ? path : movedPath(path, move.to, move.from)
   return files.includes(old) ? old : path
 }
 
-/** Lists the disks of a guest's start, under the names of that time. */
+/** Lists a running guest's disks by their paths at its start, and the folder's move since then, if any. */
 async function liveDisks(
   virsh: Virsh,
   resource: LibvirtResource,
@@ -170,7 +172,7 @@ function isOutdated(seen: Seen, spec: DomainSpec): boolean {
   return added.length + removed.length > 0 || differsByHand(seen.next, spec)
 }
 
-/** Defines a domain from a file, because virsh cannot read a pipe that is a socket. The file holds no secret. */
+/** Defines a domain from a file, because virsh cannot read its stdin from a socket. The file holds no secret. */
 export async function defineXml(
   virsh: Virsh,
   places: Places,
@@ -182,7 +184,7 @@ export async function defineXml(
   await withDefinition(places, xml, (file) => virsh.must(['define', '--validate', file], call, run))
 }
 
-/** Gives virsh a domain's XML in a temporary file. */
+/** Runs an action with a temporary file that holds XML for virsh. */
 export async function withDefinition(
   places: Places,
   xml: string,
@@ -196,7 +198,7 @@ export async function withDefinition(
   }
 }
 
-/** Removes a file for virsh that a crash left. */
+/** Removes the temporary XML file, which a crash may have left behind. */
 export function sweepDefinition({ domainXml }: Places): void {
   rmSync(domainXml, { force: true })
 }

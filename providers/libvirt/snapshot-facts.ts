@@ -4,11 +4,11 @@ import { type DomainFacts, domainFacts, notUnderstood, parseXml } from './domain
 
 /** Facts that are read back from a snapshot. */
 export interface SnapshotFacts extends Snapshot {
-  /** The machine's definition at that time. */
+  /** The machine's definition at the time of the snapshot. */
   readonly domain: DomainFacts
-  /** Devices whose state lies in their own file: `vda`. */
+  /** Devices whose snapshot state is inside their own disk file, such as `vda`. */
   readonly devices: readonly string[]
-  /** Whether the memory or a disk lies in a file beside the disks, as only other programs do it. */
+  /** Whether the memory or a disk's state is in a separate file. Only other programs make such snapshots. */
   readonly external: boolean
 }
 
@@ -28,7 +28,7 @@ const ParsedSnapshot = z.object({
   }),
 })
 
-/** Reads the output of `virsh snapshot-dumpxml`. */
+/** Parses the output of `virsh snapshot-dumpxml`. */
 export function parseSnapshotXml(text: string): SnapshotFacts {
   const parsed = ParsedSnapshot.safeParse(parseXml(text))
   if (!parsed.success) throw notUnderstood('snapshot', parsed.error)

@@ -28,7 +28,7 @@ import { defineXml, withDefinition } from './provision.js'
 import { parseSnapshotXml, type SnapshotFacts } from './snapshot-facts.js'
 import { createVirsh, type Virsh, type VirshCall, virshError } from './virsh.js'
 
-/** A machine with a domain, and the way to libvirt. */
+/** A machine that has a domain, with its connection to libvirt. */
 interface Subject {
   readonly parts: LibvirtParts
   readonly virsh: Virsh
@@ -37,7 +37,7 @@ interface Subject {
   readonly seen: SeenDomain
 }
 
-/** Looks at the machine; undefined when it has no domain. */
+/** Looks at the machine; returns undefined when the machine has no domain. */
 async function subjectOf(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -72,7 +72,7 @@ export async function listSnapshots(
   return found.sort((a, b) => a.at.localeCompare(b.at))
 }
 
-/** Reads a snapshot's XML; undefined when no snapshot has that name. */
+/** Reads a snapshot's XML; returns undefined when no snapshot has that name. */
 async function snapshotXml(
   { virsh, resource }: Subject,
   name: string,
@@ -123,7 +123,7 @@ export async function createSnapshot(
 const onlyQcow2 =
   'libvirt keeps snapshots in qcow2 disks alone, and without UEFI variables: see deployment.libvirtd.extraDevicesXML and extraDomainXML'
 
-/** Prepares the disks of a machine that is off for a new state of that name. */
+/** Prepares the disks of a stopped machine for a new snapshot with this name. */
 async function prepareDisks(subject: Subject, name: string, run: Run): Promise<void> {
   const { parts, virsh, places, resource, seen } = subject
   const { machine } = resource
@@ -144,7 +144,7 @@ async function prepareDisks(subject: Subject, name: string, run: Run): Promise<v
     await defineXml(virsh, places, resource, movedXml(xml, move), run)
   }
   if (resource.handle !== undefined) await followImage(parts, resource.handle, run)
-  // A crash of libvirt, or a deletion while the disk was away, can leave a state without its snapshot.
+  // A libvirt crash, or a deletion while the disk was missing, can leave a state without its snapshot.
   for (const disk of disksThere(resource)) await dropStates(parts, disk, name, run)
 }
 
@@ -153,7 +153,7 @@ function disksThere({ handle }: LibvirtResource): string[] {
   return handle === undefined ? [] : allDisks(handle).filter((disk) => existsSync(disk))
 }
 
-/** A snapshot that can be restored, with its files at their current place. */
+/** A snapshot that can be restored, with the current paths of its files. */
 interface Restorable {
   readonly subject: Subject
   readonly xml: string
@@ -162,8 +162,8 @@ interface Restorable {
 }
 
 /**
- * Reads a snapshot, and refuses a snapshot that cannot be restored as a whole. libvirt would otherwise restore a part
- * of the snapshot.
+ * Reads a snapshot, and refuses a snapshot that cannot be restored as a whole. libvirt would otherwise restore only
+ * part of the snapshot.
  */
 async function restorable(
   parts: LibvirtParts,
@@ -216,7 +216,10 @@ export async function restoreLosses(
   ]
 }
 
-/** Restores a snapshot on the machine's current ports. Returns a new allocation where another program has a port. */
+/**
+ * Restores a snapshot with the machine's current ports. Returns a new allocation when another program holds one of
+ * the ports.
+ */
 export async function restoreSnapshot(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -228,7 +231,7 @@ export async function restoreSnapshot(
   const { virsh, seen } = subject
   if (seen.state.active) {
     refuseOtherFiles(resource)
-    // QEMU would otherwise hold the ports that its successor needs.
+    // The running QEMU would otherwise hold the ports that its successor needs.
     await cutPower(virsh, resource, run)
   }
   await dropSavedMemory(subject, run)
@@ -238,7 +241,8 @@ export async function restoreSnapshot(
     machine: resource.machine,
     timeoutMs: memoryMs,
   }
-  // libvirt asks for --force if it doubts that a snapshot is whole. `restorable` has already refused such a snapshot.
+  // libvirt requires --force if it suspects that a snapshot is incomplete. `restorable` has already refused
+  // incomplete snapshots.
   const args = ['snapshot-revert', resource.name, '--snapshotname', name, '--force']
   const revert = async (allocation: LibvirtAllocation, isLast: boolean): Promise<number[]> => {
     await giveSnapshot(subject, { xml, facts, placed, allocation }, run)
@@ -256,14 +260,16 @@ export async function restoreSnapshot(
   return allocation === resource.allocation ? undefined : allocation
 }
 
-/** Removes saved memory: this memory belongs to disks other than those of the snapshot. */
+/** Removes the saved memory, which does not fit the disks of the snapshot. */
 async function dropSavedMemory({ virsh, resource, seen }: Subject, run: Run): Promise<void> {
   if (!seen.savedMemory) return
   const call = { what: `remove the saved memory of domain '${resource.name}'`, machine: resource.machine }
   await virsh.must(['managedsave-remove', resource.name], call, run)
 }
 
-/** Gives a snapshot's definitions the current ports and paths, with which libvirt starts QEMU. */
+/**
+ * Updates a snapshot's definition to the current ports and paths, because libvirt starts QEMU from the definition.
+ */
 async function giveSnapshot(
   { virsh, places, resource }: Subject,
   {
@@ -289,7 +295,7 @@ async function giveSnapshot(
   )
 }
 
-/** Deletes a snapshot, with its states that libvirt does not see: in disks that are detached or were moved. */
+/** Deletes a snapshot, and its states in disks that libvirt does not see because they are detached or were moved. */
 export async function deleteSnapshot(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -308,8 +314,7 @@ export async function deleteSnapshot(
   const xml = await snapshotXml(subject, name, run)
   if (xml !== undefined) {
     const byHand = live !== undefined && hasOtherDisks(xml, resource, live)
-    // A deletion by libvirt 9.0 would end its daemon. libvirt looks for each disk of the snapshot in the running
-    // machine.
+    // libvirtd 9.0 would crash here, because it looks for each disk of the snapshot in the running machine.
     if (byHand) {
       await virsh.must(
         ['qemu-monitor-command', resource.name, '--hmp', `delvm ${JSON.stringify(name)}`],
@@ -329,7 +334,7 @@ export async function deleteSnapshot(
   }
 }
 
-/** Returns the disks that QEMU runs with, by device. */
+/** Returns the disks that the running QEMU uses, by device. */
 async function liveDisks(
   { virsh, resource }: Subject,
   call: VirshCall,

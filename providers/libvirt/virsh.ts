@@ -29,21 +29,21 @@ export type VirshOutcome =
   | { readonly kind: 'done'; readonly stdout: string }
   | { readonly kind: 'failed'; readonly failure: VirshFailure }
 
-/** virsh with one connection. */
+/** A virsh that is bound to one connection. */
 export interface Virsh {
   readonly uri: string
-  /** Returns the outcome; only a missing virsh or libvirt, or an expired deadline, is an error. */
+  /** Returns the outcome; throws only if virsh or libvirt is missing, or if the deadline expires. */
   attempt(args: readonly string[], call: VirshCall, run: Run): Promise<VirshOutcome>
-  /** Returns the stdout; every complaint is an error that names the machine. */
+  /** Returns the output; throws an error that names the machine for every complaint. */
   must(args: readonly string[], call: VirshCall, run: Run): Promise<string>
 }
 
 export interface VirshCall {
-  /** The action, for errors. */
+  /** The action, as error messages name it. */
   readonly what: string
   readonly machine?: string | undefined
   readonly stdin?: string
-  /** Advice after a failure. */
+  /** Advice for the user after a failure. */
   readonly hint?: string
   /** Deadline in milliseconds, for work that takes longer than usual. */
   readonly timeoutMs?: number
@@ -88,7 +88,7 @@ export function virshError({ message }: VirshFailure, { what, machine, hint }: V
   })
 }
 
-/** Classifies a failure by its text (in the C locale), because virsh exits with 1 for everything. */
+/** Classifies a failure by its text (in the C locale), because virsh exits with 1 after every failure. */
 export function readFailure(result: CommandResult): VirshFailure {
   const message = messageOf(result.stderr) || describeEnd(result)
   const port = /Could not set up host forwarding rule 'tcp:[\d.]+:(\d+)-/.exec(result.stderr)?.[1]
@@ -114,7 +114,10 @@ const complaints: readonly (readonly [RegExp, VirshComplaint])[] = [
   [/unsupported flags/, 'unsupported-flags'],
 ]
 
-/** Extracts the message: usually two `error:` lines, of which the second is the cause, followed by QEMU's own words. */
+/**
+ * Joins the lines of the message. virsh usually writes two `error:` lines, then QEMU's own words; the second line
+ * has the cause.
+ */
 function messageOf(stderr: string): string {
   return stderr
     .split('\n')
@@ -138,7 +141,7 @@ function noConnection(uri: string, message: string): OpsError {
   return failure(daemonCode, `cannot connect to libvirt (${uri}): ${message}`, { hint: startDaemon(uri) })
 }
 
-/** Tells how to start the daemon of a connection; a session's daemon starts by itself. */
+/** Returns the command that starts the system's daemon, or installs the session's daemon, which starts by itself. */
 export function startDaemon(uri: string): string {
   if (!isSystem(uri))
     return 'sudo apt-get install -y --no-install-recommends libvirt-daemon libvirt-daemon-driver-qemu'

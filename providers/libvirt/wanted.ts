@@ -20,7 +20,7 @@ import { domainUuid } from './names.js'
 import { type LibvirtParts, type LibvirtResource, type Places, wantedUri } from './places.js'
 import { isSystem } from './virsh.js'
 
-/** Says why a machine must be made anew to reach the wanted form; undefined where a change suffices. */
+/** Returns the reason why a machine must be recreated; undefined where changes suffice. */
 export function reasonToRecreate(parts: LibvirtParts, resource: LibvirtResource): Recreation | undefined {
   const { handle, config, os } = resource
   if (handle === undefined) return undefined
@@ -29,13 +29,13 @@ export function reasonToRecreate(parts: LibvirtParts, resource: LibvirtResource)
   const uri = wantedUri(parts, resource)
   if (handle.uri !== uri) return { detail: `libvirt ${handle.uri} → ${uri}` }
   const { disk } = handle.image
-  // The image in the system's folder is restored from the image store.
+  // A lost image in the system folder is restored from the image store.
   const published = isSystem(uri) && resource.image !== undefined
   if (published || existsSync(disk)) return undefined
   return { detail: `the base image ${disk} is gone`, hint: putBack }
 }
 
-/** Describes the present or future machine. A machine keeps its original image and every disk. */
+/** Describes the current or future machine. An existing machine keeps its original image and every disk. */
 export async function wantedHandle(
   parts: LibvirtParts,
   places: Places,
@@ -61,7 +61,7 @@ export async function wantedHandle(
   }
 }
 
-/** Returns the image for a new machine, in a place where QEMU can read the image. */
+/** Returns the image for a new machine, at a path that QEMU can read. */
 export function imageFor(parts: LibvirtParts, places: Places, resource: LibvirtResource): BaseImage {
   const image = requireImage(resource, imageReference(resource.config, resource.os))
   if (!places.system) return placedImage(image)
@@ -73,10 +73,7 @@ export function systemImageFolder(parts: LibvirtParts, id: string): string {
   return join(parts.systemRoot, 'images', id)
 }
 
-/**
- * Puts an image where QEMU's own user can read it. A hard link is made where possible: both names are then the same
- * file.
- */
+/** Puts an image where QEMU's own user can read it. A hard link avoids the copy where the file system allows it. */
 export async function publishImage(from: BaseImage, to: BaseImage): Promise<void> {
   const pairs = [
     [from.disk, to.disk],
@@ -90,23 +87,23 @@ export async function publishImage(from: BaseImage, to: BaseImage): Promise<void
       linkSync(source, target)
     } catch (error) {
       if (errnoOf(error) === 'EEXIST') continue
-      // The target is on another file system.
+      // Hard links do not work across file systems.
       await copyOnce(source, target)
     }
   }
 }
 
-/** Copies that are under way, by target. */
+/** Copies in progress, by target. */
 const copies = new Map<string, Promise<void>>()
 
-/** Copies a file once; machines that are made from the same image at the same time wait for one copy. */
+/** Copies a file once: machines that need the same image at the same time share one copy. */
 async function copyOnce(source: string, target: string): Promise<void> {
   const copy = copies.get(target) ?? copyWhole(source, target).finally(() => copies.delete(target))
   copies.set(target, copy)
   await copy
 }
 
-/** Copies a file under a draft's name first. Half a copy would otherwise pass for the image. */
+/** Copies a file under a draft's name first. A partial copy would otherwise pass for the image. */
 async function copyWhole(source: string, target: string): Promise<void> {
   sweepCopies(target)
   const draft = temporary(target)
@@ -121,7 +118,7 @@ async function copyWhole(source: string, target: string): Promise<void> {
 /** Time after which a copy that does not grow counts as abandoned. */
 const abandonedMs = 3_600_000
 
-/** Removes half copies that crashes left. Other deployments share the folder, and may be copying now. */
+/** Removes partial copies that crashes left. Other deployments share the folder, and may be copying now. */
 function sweepCopies(target: string): void {
   for (const name of readdirSync(dirname(target))) {
     const draft = join(dirname(target), name)

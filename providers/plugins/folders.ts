@@ -2,8 +2,8 @@ import { lstatSync, readlinkSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 
 /**
- * Lists the folders that the links of a program lead through. `bin/hydra-ops` is a link to a package, and the package
- * may be a link to a checkout. A path without links gives its own folder.
+ * Lists the folders of a path and of every link that the path leads through. `bin/hydra-ops` is a link to a package,
+ * and the package may be a link to a checkout.
  */
 export function linkedFolders(path: string): string[] {
   const target = linkTarget(path)

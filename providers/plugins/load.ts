@@ -10,7 +10,7 @@ import { type Provider, providerInterface } from '../../src/core/provider.js'
 import { linkedFolders } from './folders.js'
 import { partLackingIn } from './shape.js'
 
-/** The parts of a plugin's package.json that say what hydra-ops loads. */
+/** The parts of a plugin's package.json that show what hydra-ops loads. */
 const Manifest = z.object({
   hydraOps: z.object({ providerInterface: z.number() }).optional(),
   exports: z.unknown().optional(),
@@ -18,11 +18,11 @@ const Manifest = z.object({
 })
 type Manifest = z.infer<typeof Manifest>
 
-/** The start of the program, which tells where its packages are. */
+/** Facts about the running program that the loader of plugins needs. */
 export interface PluginOptions {
-  /** The path by which the user started the program: a link leads to the packages beside it. */
+  /** The path by which the user started the program. If the path is a link, plugins may lie beside the link. */
   readonly startedAs?: string | undefined
-  /** Names of options that every machine has; no plugin may take one as its key. */
+  /** Names of options that every machine has; no plugin may use one of these names as its key. */
   readonly commonOptions: readonly string[]
 }
 

@@ -21,13 +21,13 @@ const methods = [
 /** Methods that a provider may leave out. */
 const optionalMethods = ['ownedPlaces', 'publishedPort', 'listOwned', 'doctor'] as const
 
-/** Powers that a provider may leave out, with the methods of each. */
+/** Groups of methods that a provider may leave out as a whole, by the name of the group. */
 const powers: Readonly<Record<string, readonly string[]>> = {
   console: ['command', 'logFile'],
   snapshots: ['list', 'create', 'losses', 'restore', 'delete'],
 }
 
-/** Says what a value lacks as a provider; undefined = the value has the shape of a provider. */
+/** Names the part that a value lacks as a provider; returns undefined for a complete provider. */
 export function partLackingIn(candidate: unknown, commonOptions: readonly string[]): string | undefined {
   if (typeof candidate !== 'object' || candidate === null) return 'is not a provider'
   return lackOfFacts(candidate) ?? lackOfOptions(candidate, commonOptions) ?? lackOfMethods(candidate)
@@ -78,7 +78,7 @@ function lackOfMethods(candidate: object): string | undefined {
   return undefined
 }
 
-/** Recognises schemas of the plugin's own copy of zod. */
+/** Recognises schemas from the plugin's own copy of zod. */
 function isSchema(value: unknown): value is { safeParse(input: unknown): { success: boolean } } {
   return typeof value === 'object' && value !== null && typeof Reflect.get(value, 'safeParse') === 'function'
 }

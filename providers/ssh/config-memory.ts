@@ -1,10 +1,10 @@
 import type { Run } from '../../src/core/run.js'
 import type { LoginRequest, UserSshConfig } from '../../src/core/ssh.js'
 
-/** The function that asks the system's ssh about a host. */
+/** A function that queries the system's ssh for the configuration of a host. */
 export type AskConfig = (host: string, run: Run, login: LoginRequest) => Promise<UserSshConfig>
 
-/** Time for which an answer is reused: the look at a host and the login after it share one answer. */
+/** Time for which an answer is reused, so that the look at a host and its login share one answer. */
 const holdsForMs = 10_000
 
 interface Answer {
@@ -13,8 +13,8 @@ interface Answer {
 }
 
 /**
- * Makes a function that asks once for several equal questions of one run. A later question of the run asks again,
- * because the user may have changed the configuration after a failed login. A failed question is asked again too.
+ * Wraps `ask` so that equal questions of one run share one answer. A later question asks again, because the user may
+ * have changed the configuration after a failed login. A failed question is also asked again.
  */
 export function rememberConfig(ask: AskConfig, now: () => number = () => performance.now()): AskConfig {
   const answers = new WeakMap<Run, Map<string, Answer>>()

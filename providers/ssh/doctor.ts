@@ -3,7 +3,7 @@ import type { Finding } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
 import type { Ssh } from '../../src/core/ssh.js'
 
-/** Checks the user's ssh configuration, with which every connection to an existing host begins. */
+/** Checks the user's ssh configuration, which every connection to an existing host reads first. */
 export async function doctor(ssh: Pick<Ssh, 'resolveUserConfig'>, run: Run): Promise<Finding[]> {
   const id = 'ssh.config'
   try {

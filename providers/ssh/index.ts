@@ -10,7 +10,7 @@ import { type SshLayer, targetOf } from './target.js'
 
 type SshProvider = Provider<SshConfig, SshAllocation, SshHandle>
 
-/** Creates the provider for existing hosts, which are never made, started, stopped or destroyed. */
+/** Creates the provider for existing hosts, which are never created, started, stopped or destroyed. */
 export function createSshProvider({ ssh: layer }: { readonly ssh: SshLayer }): SshProvider {
   const ssh: SshLayer = {
     resolveUserConfig: rememberConfig((...question) => layer.resolveUserConfig(...question)),

@@ -3,7 +3,7 @@ import type { Observation } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
 import { type SshLayer, type SshResource, targetOf } from './target.js'
 
-/** Deadline for one look at a running host; it leaves time for a slow name server or a sleeping disk. */
+/** Deadline for one look at a running host. A slow name server or a sleeping disk must not exceed it. */
 const lookMs = 5_000
 
 export async function inspect(ssh: SshLayer, resource: SshResource, run: Run): Promise<Observation> {

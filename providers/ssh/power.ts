@@ -3,7 +3,7 @@ import type { Run } from '../../src/core/run.js'
 import { waitForHost } from './look.js'
 import type { SshLayer, SshResource } from './target.js'
 
-/** Succeeds for a host that answers; no other host can be started from here. */
+/** Succeeds for a host that answers; hydra-ops cannot start any other host. */
 export async function startMachine(ssh: SshLayer, resource: SshResource, run: Run): Promise<undefined> {
   const { machine } = resource
   try {
@@ -17,7 +17,7 @@ export async function startMachine(ssh: SshLayer, resource: SshResource, run: Ru
   }
 }
 
-/** Refuses the stop of a host that could not be started again. */
+/** Refuses to stop a host, because hydra-ops could not start the host again. */
 export async function stopMachine({ machine }: SshResource): Promise<void> {
   throw failure(
     'NOT_OURS',

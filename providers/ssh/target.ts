@@ -3,7 +3,7 @@ import type { Run } from '../../src/core/run.js'
 import type { Ssh, SshTarget } from '../../src/core/ssh.js'
 import type { SshAllocation, SshConfig, SshHandle } from './config.js'
 
-/** The part of the SSH layer that finds and greets a host. */
+/** The part of the SSH layer that finds a host and reads its banner. */
 export type SshLayer = Pick<Ssh, 'resolveUserConfig' | 'waitForBanner' | 'showsKey'>
 
 export type SshResource = Resource<SshConfig, SshAllocation, SshHandle>
@@ -12,8 +12,8 @@ export type SshResource = Resource<SshConfig, SshAllocation, SshHandle>
 const keyMs = 10_000
 
 /**
- * Finds the host: the first of several addresses that shows the known host key. If no address shows the key, the first
- * address stays, and its error names the fault.
+ * Finds the host: the first of several addresses that shows the known host key. If no address shows the key, the
+ * first address is used, and its error names the fault.
  */
 export async function targetOf(
   resource: SshResource,
@@ -48,7 +48,7 @@ async function targetOfHost(
     askedHost: asked,
     port: config.port,
     user: config.user,
-    // The expression comes first, so that the user accepts a host whose key changed on purpose.
+    // The expression comes first, so that the user can accept a host key that changed on purpose.
     hostKey: wanted.hostKey ?? resource.hostKey,
     identityFiles: config.identityFiles,
     certificateFiles: config.certificateFiles,

@@ -3,8 +3,8 @@ import { missingFile, requireDisks, requireIdentity } from '../common/disks.js'
 import type { Places, VirtualBoxResource } from './places.js'
 
 /**
- * Throws where a file is missing that the machine needs to start. VirtualBox's own error is one raw sentence.
- * `attached` lists the disks in the machine's settings: a detached disk may be gone.
+ * Throws if a file is missing that the machine needs to start. VirtualBox's own error is a single raw sentence.
+ * `attached` lists the disks in the machine's settings, because a detached disk may be missing.
  */
 export function requireBootFiles(
   places: Places,

@@ -29,7 +29,7 @@ import { type Places, placesOf, readNote, type VirtualBoxParts, type VirtualBoxR
 import { createVBoxManage } from './vboxmanage.js'
 import { reasonToRecreate, refuseFirmware, wantedHandle, wantedSpec } from './wanted.js'
 
-/** Compares the wanted machine with the existing one. Only reads. */
+/** Compares the wanted machine with the existing machine, without changing anything. */
 export async function planChanges(
   parts: VirtualBoxParts,
   resource: VirtualBoxResource,
@@ -101,7 +101,7 @@ function refuseMissingFolders({ machine, config }: VirtualBoxResource): void {
   )
 }
 
-/** Names wanted data disks that were made and are missing. */
+/** Names wanted data disks that were created earlier and are now missing. */
 export function lostOnes(
   known: VirtualBoxResource,
   seen: Seen,

@@ -13,12 +13,12 @@ export const optionKey = 'virtualbox'
 /** The option that chooses loopback ports. */
 export const portOption = `deployment.${optionKey}.natForwards`
 
-/** Name of the disk with the system, as in NixOps. */
+/** Name of the system disk, as in NixOps. */
 export const rootName = 'disk1'
-/** Port of the disk with the system, without a port of its own. */
+/** Port of the system disk if its options give no port. */
 const rootPort = 0
 
-/** Number of ports that disks may have; our own disks have later ports. */
+/** Number of ports that the user's disks may have; hydra-ops's own disks have higher ports. */
 export const diskPorts = 8
 
 const sataPort = z
@@ -87,7 +87,7 @@ export type HostOnly = z.infer<typeof HostOnly>
 
 const diskName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,19}$/, 'at most 20 letters, digits, "-", "_"')
 
-/** Options `deployment.virtualbox.*`; options.nix and the table of docs/options.md are generated from them. */
+/** Options `deployment.virtualbox.*`, the source of options.nix and of the table in docs/options.md. */
 export const VirtualBoxConfig = z.strictObject({
   memorySize: documented(z.number().int().min(64).default(1024), 'memory in MiB', 4096, { shownType: 'MiB' }),
   vcpu: documented(z.number().int().min(1).max(64).nullable().default(null), 'number of virtual CPUs', 2, {
@@ -181,7 +181,7 @@ export const VirtualBoxConfig = z.strictObject({
 export type VirtualBoxConfig = z.infer<typeof VirtualBoxConfig>
 
 export const VirtualBoxAllocation = z.object({
-  /** Address of the network interface for ssh and the forwarded ports. */
+  /** MAC address of the network interface for ssh and the forwarded ports. */
   mac: z.string(),
   hostOnlyMac: z.string(),
   lanMac: z.string(),
@@ -190,7 +190,7 @@ export const VirtualBoxAllocation = z.object({
 })
 export type VirtualBoxAllocation = z.infer<typeof VirtualBoxAllocation>
 
-/** Names of our storage controllers in a machine. */
+/** Names of hydra-ops's storage controllers in a machine. */
 export const ControllerName = z.enum(['SATA', 'VIRTIO'])
 export type ControllerName = z.infer<typeof ControllerName>
 
@@ -200,19 +200,19 @@ export const VirtualBoxHandle = z.object({
   /** Folder of this machine's files. */
   folder: z.string(),
   disk: z.string(),
-  /** Files by name, including detached ones. */
+  /** Paths of the disk files by disk name, including detached disks. */
   extraDisks: z.record(z.string(), z.string()),
   controller: ControllerName,
   image: MadeFrom,
 })
 export type VirtualBoxHandle = z.infer<typeof VirtualBoxHandle>
 
-/** Returns the option for the image of the system's disk; NixOps names it as that disk's. */
+/** Returns the image of the system disk. NixOps sets the image in the options of that disk. */
 function systemImage({ baseImage, disks }: VirtualBoxConfig): string | null {
   return disks[rootName]?.baseImage ?? baseImage
 }
 
-/** Names the image of the system's disk, by which alone VirtualBox boots. */
+/** Names the image of the system disk, the only disk from which VirtualBox boots. */
 export function imageReference(config: VirtualBoxConfig, os: SystemKind = 'debian'): string {
   const named = { baseImage: systemImage(config), baseImageSha256: config.baseImageSha256 }
   return bootableImage(namedImage(named, { optionKey, otherwise: defaultImages[os] }))
@@ -222,7 +222,7 @@ export function ownedPlaces(config: VirtualBoxConfig): OwnedPlace[] {
   return writtenPlaces(systemImage(config) ?? defaultImages.debian, config.baseImageIdentity, 'VirtualBox')
 }
 
-/** Returns the port of the disk with the system. */
+/** Returns the port of the system disk. */
 export function portOfRoot({ disks }: VirtualBoxConfig): number {
   return disks[rootName]?.port ?? rootPort
 }

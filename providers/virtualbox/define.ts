@@ -23,7 +23,7 @@ import {
 import { readSnapshots } from './snapshot-facts.js'
 import type { VBoxManage } from './vboxmanage.js'
 
-/** A machine that is off, and the form that it gets. */
+/** A machine that is off, and its wanted form. */
 export interface Definition {
   readonly resource: VirtualBoxResource
   readonly handle: VirtualBoxHandle
@@ -55,7 +55,7 @@ function callOf({ resource }: Pick<Definition, 'resource'>) {
   return { what: `define machine '${resource.name}'`, machine: resource.machine }
 }
 
-/** Marks a machine as ours. */
+/** Writes hydra-ops's marks into a machine's extra data. */
 export async function mark(
   vbox: VBoxManage,
   uuid: string,
@@ -69,7 +69,7 @@ export async function mark(
   }
 }
 
-/** Makes the arguments of `modifyvm` that are due: all settings, or the forwarded ports alone. */
+/** Returns the due arguments of `modifyvm`: all settings, or only the forwarded ports. */
 function settingsChange({ spec, seen, resource }: Definition): string[] {
   const rules = ruleSteps(seen.facts, spec.forwards, resource.allocation.sshPort)
   const ports = rules.flatMap((step) => ['--natpf1', ...step])
@@ -77,7 +77,7 @@ function settingsChange({ spec, seen, resource }: Definition): string[] {
   return [...repeatedRules(seen.facts, spec.vmFlags), ...settingsArgs(spec), ...ports]
 }
 
-/** Removes rules that the user's flags add again, because VirtualBox refuses a rule whose name exists. */
+/** Removes rules that the user's flags add again, because VirtualBox refuses a rule whose name already exists. */
 function repeatedRules({ rules }: MachineFacts, flags: readonly string[]): string[] {
   return flags.flatMap((flag, index) => {
     const name = /^--nat-?pf\d+$/.test(flag) ? flags[index + 1]?.split(',')[0] : undefined
@@ -85,7 +85,7 @@ function repeatedRules({ rules }: MachineFacts, flags: readonly string[]): strin
   })
 }
 
-/** Tells whether somebody changed settings of ours in VirtualBox and left our mark unchanged. */
+/** Tells whether settings of hydra-ops were changed directly in VirtualBox, where the mark stays unchanged. */
 export function differsByHand(facts: MachineFacts, spec: MachineSpec): boolean {
   return (
     facts.memoryMiB !== spec.memoryMiB ||
@@ -113,8 +113,8 @@ const controllerKind: Readonly<Record<ControllerName, readonly string[]>> = {
 }
 
 /**
- * Writes the identity for the next boot, as a disk. A new disk takes the UUID of the old one, which may be attached, or
- * be part of a snapshot.
+ * Writes the identity for the next boot to a seed disk. A new seed disk keeps the old UUID, because the old disk may
+ * be attached or part of a snapshot.
  */
 async function placeSeed(
   parts: VirtualBoxParts,
@@ -149,7 +149,7 @@ async function detach(
   await vbox.must(['storageattach', uuid, ...args], call, run)
 }
 
-/** Names the disks of ours that are attached, by slot; a disk of somebody else is undefined. */
+/** Names hydra-ops's attached disks by slot. The value is undefined for a foreign disk. */
 export function attachedDisks(
   facts: MachineFacts,
   handle: VirtualBoxHandle,
@@ -161,8 +161,8 @@ export function attachedDisks(
 }
 
 /**
- * Attaches each disk at its port and detaches ours from others. A disk of somebody else at our port is refused.
- * Otherwise VirtualBox would replace that disk silently.
+ * Attaches each disk at its port, and detaches hydra-ops's disks from other ports. Refuses a foreign disk at a
+ * needed port. Otherwise VirtualBox would replace that disk silently.
  */
 async function attachDisks(vbox: VBoxManage, definition: Definition, run: Run): Promise<void> {
   const { resource, handle, seen, spec } = definition
@@ -196,12 +196,12 @@ async function attachDisks(vbox: VBoxManage, definition: Definition, run: Run): 
   }
 }
 
-/** Medium type that snapshots leave alone, so that a newer identity can replace the disk. */
+/** Medium type that snapshots leave out, so that a newer identity can replace the disk. */
 const seedKind = ['--mtype', 'writethrough']
 
 /**
  * Finds the file with a disk's newest content. A disk that is detached after a snapshot keeps its changes in a
- * differencing image. VirtualBox would otherwise begin another differencing image at the snapshot.
+ * differencing image. Otherwise VirtualBox would begin a new differencing image at the snapshot.
  */
 function newestFile(
   path: string,
@@ -218,7 +218,7 @@ function newestFile(
   return newest?.location ?? path
 }
 
-/** Reads the machine anew, after its disks changed. */
+/** Reads the machine again after its disks changed. */
 async function lookAgain(vbox: VBoxManage, definition: Definition, run: Run): Promise<MachineFacts> {
   const { uuid } = definition.seen.facts
   return parseMachine(await vbox.must(['showvminfo', uuid, '--machinereadable'], callOf(definition), run))

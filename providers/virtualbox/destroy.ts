@@ -17,10 +17,10 @@ import {
 } from './places.js'
 import { createVBoxManage, type VBoxManage, vboxError } from './vboxmanage.js'
 
-/** Time in which the process of a machine ends after its power was cut. */
+/** Time for a machine's process to end after its power was cut. */
 const powerOffMs = 30_000
 
-/** Removes the machine and all our files. Succeeds when all are gone already. */
+/** Removes the machine and all its files. Succeeds when everything is already gone. */
 export async function destroyMachine(
   parts: VirtualBoxParts,
   resource: VirtualBoxResource,
@@ -51,7 +51,7 @@ async function removeMachine(
     const { uuid } = seen.facts
     await cutPower(vbox, places, resource, run)
     if (hasSavedMemory(seen.facts)) await vbox.attempt(['discardstate', uuid], call, run)
-    // `--delete` also deletes disks of somebody else: attached disks, and bases of linked clones.
+    // `--delete` would also delete foreign disks: attached disks, and the bases of linked clones.
     const outcome = await vbox.attemptUnlocked(['unregistervm', uuid], call, run)
     if (outcome.kind === 'failed' && outcome.failure.complaint !== 'not-found') {
       throw vboxError(outcome.failure, call)
@@ -62,7 +62,7 @@ async function removeMachine(
   if (seen.kind === 'machine' && elsewhere !== places.machineFolder) removeMoved(seen.facts, media)
 }
 
-/** Refuses while a disk of another machine is based on one of ours. */
+/** Refuses to continue while a disk of another machine is based on a disk of this machine. */
 function refuseClones(machine: string, media: readonly Medium[], isOurs: (path: string) => boolean): void {
   const clone = media.find(
     ({ location }) => !isOurs(location) && ancestorsOf(location, media).some((path) => isOurs(path)),
@@ -76,7 +76,7 @@ function refuseClones(machine: string, media: readonly Medium[], isOurs: (path: 
   )
 }
 
-/** Removes our disks that VirtualBox still knows: detached ones, and those of a crash. */
+/** Removes disks of the machine that VirtualBox still lists: detached disks, and leftovers of a crash. */
 async function removeMedia(
   vbox: VBoxManage,
   machine: string,
@@ -104,7 +104,7 @@ async function removeMedia(
   }
 }
 
-/** Makes VirtualBox forget images of linked clones, as far as nothing else builds on them. */
+/** Removes base images of linked clones from VirtualBox's registry, unless other disks build on them. */
 async function forgetBases(
   vbox: VBoxManage,
   machine: string,
@@ -119,7 +119,7 @@ async function forgetBases(
   }
 }
 
-/** Removes the files of a machine that somebody moved out of our folder; other files there stay. */
+/** Removes the files of a machine that another program moved out of its folder; other files there stay. */
 function removeMoved({ settings, logFolder }: MachineFacts, media: readonly Medium[]): void {
   const folder = dirname(settings)
   const disks = media.map(({ location }) => location).filter((path) => path.startsWith(`${folder}/`))
@@ -131,7 +131,7 @@ function removeMoved({ settings, logFolder }: MachineFacts, media: readonly Medi
   removeIfEmpty(folder)
 }
 
-/** Cuts the power, and succeeds when the machine is off and its process has given up its lock. */
+/** Cuts the power, and waits until the machine is off and its process has released its lock. */
 export async function cutPower(
   vbox: VBoxManage,
   places: Places,
@@ -170,7 +170,7 @@ function removeFiles(places: Places, resource: VirtualBoxResource): void {
   removeIfEmpty(dirname(places.folder))
 }
 
-/** Removes the note last: while any file is left, the note names its owner. */
+/** Removes the note last, so that the note names the owner while any file is left. */
 function removeNoted({ folder, note }: Places): void {
   for (const name of existsSync(folder) ? readdirSync(folder) : []) {
     if (name !== basename(note)) rmSync(join(folder, name), { recursive: true, force: true })

@@ -19,7 +19,7 @@ const gibibyte = 1024 ** 3
 /** Deadline for a copy of an image. */
 const copyMs = 30 * 60_000
 
-/** Returns the size of a root disk in MiB, VirtualBox's unit: at least the size of the image. */
+/** Returns the size of a root disk in MiB, VirtualBox's unit. The disk is at least as large as the image. */
 export function rootMiB(config: VirtualBoxConfig, image: BaseImage): number {
   const size = config.disks[rootName]?.size ?? 0
   const wanted = size > 0 ? size : config.baseImageSize * (gibibyte / mebibyte)
@@ -34,15 +34,15 @@ export function extraDiskPath(places: Places, disk: string): string {
   return join(places.machineFolder, `${disk}.vdi`)
 }
 
-/** Returns the place of an image as VirtualBox's kind of file, which lies and goes away with the image. */
+/** Returns the path of an image in VirtualBox's format. The file lies beside the original, and is removed with it. */
 export function cachedPath(image: BaseImage, sizeMiB?: number): string {
   const { dir, name } = parse(image.disk)
   return join(dir, sizeMiB === undefined ? `${name}.vdi` : `${name}-${sizeMiB}.vdi`)
 }
 
 /**
- * Converts an image once. Machines get clones; the image itself is never attached. A given size becomes the size of the
- * result: VirtualBox grows no disk that builds on another one.
+ * Converts an image once. Machines get clones; the image itself is never attached. The result has the given size, if
+ * any, because VirtualBox cannot grow a disk that builds on another disk.
  */
 async function ensureCached(
   parts: VirtualBoxParts,
@@ -84,7 +84,7 @@ async function ensureCached(
   return target
 }
 
-/** Makes a disk of VirtualBox, complete or not at all. `make` writes the draft. */
+/** Creates a disk of VirtualBox, whole or not at all. `make` writes the draft. */
 async function create(
   vbox: VBoxManage,
   path: string,
@@ -98,13 +98,13 @@ async function create(
   await forget(vbox, draft, call, run)
   rmSync(draft, { force: true })
   await make(draft)
-  // VirtualBox refuses the same disk under its final name as long as it knows the draft.
+  // VirtualBox refuses the disk under its final name while the draft with the same UUID is registered.
   await forget(vbox, draft, call, run)
   chmodSync(draft, 0o600)
   await renameDurably(draft, path)
 }
 
-/** Makes VirtualBox forget a file that no machine uses. */
+/** Removes a file that no machine uses from VirtualBox's registry. */
 export async function forget(
   vbox: VBoxManage,
   path: string,
@@ -114,11 +114,11 @@ export async function forget(
   if (!existsSync(path)) return
   const outcome = await vbox.attempt(['closemedium', 'disk', path], call, run)
   if (outcome.kind === 'done' || outcome.failure.complaint === 'no-file') return
-  // Half a file of a crash is not a disk, and VirtualBox does not know it.
+  // A partial file that a crash left is not a disk, and is not in VirtualBox's registry.
   if (outcome.failure.complaint === 'in-use') throw vboxError(outcome.failure, call)
 }
 
-/** Makes the root disk: a clone of the image, or a disk with the differences from the image. */
+/** Creates the root disk: a clone of the image, or a differencing disk on top of the image. */
 export async function createRoot(
   parts: VirtualBoxParts,
   vbox: VBoxManage,
@@ -135,14 +135,14 @@ export async function createRoot(
       : ['clonemedium', 'disk', base, draft, '--format', 'VDI']
   const make = async (draft: string) => {
     await vbox.must(args(draft), call, run)
-    // VirtualBox forgets the image before the disk counts as made; otherwise a crash would leave it in the registry.
-    // Another machine may be cloning the image at this moment, so a refusal is not a failure.
+    // The image leaves VirtualBox's registry before the disk counts as created. A crash would otherwise leave the
+    // image registered. Another machine may be cloning the image at this moment, so a refusal is not a failure.
     if (!config.linkedClone) await vbox.attempt(['closemedium', 'disk', base], call, run)
   }
   await create(vbox, disk, machine, make, run)
 }
 
-/** Makes a data disk: empty, or a copy of its image. */
+/** Creates a data disk: empty, or a copy of its image. */
 export async function createData(
   parts: VirtualBoxParts,
   vbox: VBoxManage,
@@ -163,7 +163,7 @@ export async function createData(
   await create(vbox, path, machine, make, run)
 }
 
-/** Turns the seed file into a disk of VirtualBox, for its owner alone. A known disk keeps its UUID. */
+/** Converts the seed file to a disk of VirtualBox that only its owner can read. A known disk keeps its UUID. */
 export async function createSeed(
   parts: VirtualBoxParts,
   vbox: VBoxManage,
@@ -173,7 +173,7 @@ export async function createSeed(
 ): Promise<void> {
   const draft = draftOf(places.seedDisk)
   mkdirSync(dirname(draft), { recursive: true, mode: 0o700 })
-  // The file exists before qemu-img runs, which would otherwise let everybody read it.
+  // The file is created before qemu-img runs, which would otherwise let every user read it.
   writeFileSync(draft, '', { mode: 0o600 })
   await qemuImg(
     parts.local,
@@ -191,7 +191,7 @@ export async function createSeed(
 
 const QemuImgInfo = z.object({ 'virtual-size': z.number() })
 
-/** Lists the wanted sizes in bytes of the disks that exist. */
+/** Lists the existing disks with their wanted sizes in bytes. */
 export async function sizesOf(
   parts: VirtualBoxParts,
   { config }: VirtualBoxResource,
@@ -224,7 +224,7 @@ export async function sizesOf(
   return sized
 }
 
-/** Reads the size that the guest sees. qemu-img reads no disk that builds on another one. */
+/** Reads the size that the guest sees. qemu-img cannot read a VDI file that builds on another disk. */
 async function virtualBytes(parts: VirtualBoxParts, path: string, run: Run): Promise<number> {
   const known = vdiBytes(path)
   if (known !== undefined) return known
@@ -233,7 +233,7 @@ async function virtualBytes(parts: VirtualBoxParts, path: string, run: Run): Pro
   return Math.floor(info['virtual-size'] / mebibyte) * mebibyte
 }
 
-/** Lists the disks that must grow, and refuses to shrink one, or to grow one that snapshots build on. */
+/** Lists the disks that must grow. Refuses to shrink a disk, or to grow a disk that snapshots build on. */
 export function sizeChanges(
   machine: string,
   sized: readonly SizeChange[],

@@ -6,10 +6,10 @@ import { allowedRanges } from './host-only.js'
 import type { VirtualBoxParts } from './places.js'
 import { createVBoxManage, isAbsent, parseVersion } from './vboxmanage.js'
 
-/** The oldest series whose answers we know. */
+/** The oldest series of VirtualBox with which the provider is tested. */
 const oldestSeries = 7
 
-/** Checks VirtualBox on this host. A host without VirtualBox has no problem: other providers may do. */
+/** Checks VirtualBox on this host. A host without VirtualBox has no problem, because other providers may suffice. */
 export async function doctor(parts: VirtualBoxParts, run: Run): Promise<Finding[]> {
   const version = await checkVersion(parts, run)
   if (version === undefined) {
@@ -21,7 +21,7 @@ export async function doctor(parts: VirtualBoxParts, run: Run): Promise<Finding[
 
 const installIt = 'install VirtualBox 7 from https://www.virtualbox.org/wiki/Linux_Downloads'
 
-/** Says what to do after a failed start, where this host shows a reason. */
+/** Returns advice after a failed start, if this host shows a reason. */
 export async function startHint(parts: VirtualBoxParts, _run: Run): Promise<string | undefined> {
   const problem = hostFindings(parts).find(({ level }) => level === 'problem')
   if (problem === undefined) return undefined
@@ -67,7 +67,7 @@ function checkDriver({ hostRoot }: VirtualBoxParts): Finding[] {
   return [{ id, level: 'problem', what, mend: secure ? sign : build }]
 }
 
-/** Reads the firmware's variable, whose last byte is 1 while Secure Boot is on. */
+/** Reads the firmware's variable SecureBoot, whose last byte is 1 while Secure Boot is on. */
 function isSecureBoot(hostRoot: string): boolean {
   const folder = join(hostRoot, 'sys', 'firmware', 'efi', 'efivars')
   if (!existsSync(folder)) return false
@@ -75,7 +75,10 @@ function isSecureBoot(hostRoot: string): boolean {
   return name !== undefined && readFileSync(join(folder, name)).at(-1) === 1
 }
 
-/** Reports a KVM that holds the processor's virtualisation: by a guest, or since Linux 6.12 by being loaded. */
+/**
+ * Reports that KVM holds the processor's virtualisation extensions. A running guest suffices; since Linux 6.12 the
+ * loaded module suffices too.
+ */
 function checkKvm({ hostRoot }: VirtualBoxParts): Finding[] {
   const id = 'virtualbox.kvm'
   const holder = ['kvm_intel', 'kvm_amd'].find(

@@ -4,7 +4,10 @@ import type { Guest, GuestNic } from '../common/identity.js'
 import type { VirtualBoxHandle } from './config.js'
 import type { VirtualBoxResource } from './places.js'
 
-/** Chooses how the image takes its identity. VirtualBox has nothing like QEMU's fw_cfg, so our images take a seed. */
+/**
+ * Chooses how the image receives its identity. VirtualBox has nothing like QEMU's fw_cfg, so hydra-ops's images use
+ * a seed.
+ */
 export function identityMethod(
   { config }: Pick<VirtualBoxResource, 'config'>,
   image: VirtualBoxHandle['image'],

@@ -11,11 +11,11 @@ const defaultRanges = ['192.168.56.0/21']
 
 export interface AllowedRanges {
   readonly ranges: readonly string[]
-  /** Whether /etc/vbox/networks.conf gives the ranges; that file replaces the default. */
+  /** Whether the ranges come from /etc/vbox/networks.conf, which replaces the default. */
   readonly fromFile: boolean
 }
 
-/** Reads the IPv4 ranges for host-only networks: lines `* 10.0.0.0/8 192.168.0.0/16`, and comments. */
+/** Reads the IPv4 ranges for host-only networks from lines such as `* 10.0.0.0/8 192.168.0.0/16`. */
 export function allowedRanges(hostRoot: string): AllowedRanges {
   const file = join(hostRoot, 'etc', 'vbox', 'networks.conf')
   if (!existsSync(file)) return { ranges: defaultRanges, fromFile: false }
@@ -33,7 +33,7 @@ export function allowedRanges(hostRoot: string): AllowedRanges {
   return { ranges, fromFile: true }
 }
 
-/** Tells whether an address lies in a range `a.b.c.d/n`. */
+/** Tells whether an address lies in a range such as `a.b.c.d/n`. */
 export function isWithin(address: string, range: string): boolean {
   const [network = '', bits = ''] = range.split('/')
   const length = Number(bits)
@@ -45,7 +45,7 @@ function numberOf(address: string): number {
   return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
 }
 
-/** One adapter of `list hostonlyifs`. */
+/** One adapter in the output of `list hostonlyifs`. */
 export interface HostOnlyAdapter {
   readonly name: string
   readonly address: string
@@ -63,8 +63,8 @@ export function parseAdapters(text: string): HostOnlyAdapter[] {
 }
 
 /**
- * Refuses a host-only network that this host lacks or VirtualBox forbids, before anything is made. VirtualBox only
- * warns about a missing adapter, and refuses an address with a bare `Access denied`.
+ * Refuses a host-only network that this host lacks or VirtualBox forbids, before anything is created. VirtualBox
+ * only warns about a missing adapter, and refuses an address with a bare `Access denied`.
  */
 export async function refuseHostOnly(
   parts: VirtualBoxParts,

@@ -20,7 +20,7 @@ import type { VirtualBoxParts } from './places.js'
 
 export interface VirtualBoxProviderParts {
   readonly local: Pick<LocalCommands, 'run'>
-  /** The program VBoxManage; without it the one on the PATH. */
+  /** The VBoxManage program; by default the program of that name on the PATH. */
   readonly program?: string | undefined
   readonly hostRoot?: string
   readonly uid?: number | undefined
@@ -29,8 +29,8 @@ export interface VirtualBoxProviderParts {
 type VirtualBoxProvider = Provider<VirtualBoxConfig, VirtualBoxAllocation, VirtualBoxHandle>
 
 /**
- * Creates the provider for VirtualBox. Every command loads this file; the code for VBoxManage is loaded at the first
- * work on such a machine.
+ * Creates the provider for VirtualBox. Every command loads this file. The code for VBoxManage is loaded on the first
+ * operation on such a machine.
  */
 export function createVirtualBoxProvider(given: VirtualBoxProviderParts): VirtualBoxProvider {
   const parts: VirtualBoxParts = {
@@ -81,7 +81,7 @@ export function createVirtualBoxProvider(given: VirtualBoxProviderParts): Virtua
 
     listOwned: async (run) => (await import('./owned.js')).listOwned(parts, run),
     console: {
-      // VirtualBox writes the serial port to a file, so that a boot is never lost; a file takes no input.
+      // VirtualBox writes the serial port to a file, so that no boot output is lost. A file takes no input.
       command: async (resource) => ['tail', '-n', '+1', '-F', resource.console],
       logFile: (resource) => resource.console,
     },

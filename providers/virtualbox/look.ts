@@ -10,11 +10,11 @@ import { machineUuid } from './names.js'
 import { type Places, placesOf, readNote, type VirtualBoxParts, type VirtualBoxResource } from './places.js'
 import { createVBoxManage, isAbsent, type VBoxManage, vboxError } from './vboxmanage.js'
 
-/** Objects that VirtualBox has under a machine's name: none, a foreign one, or the machine's own. */
+/** The object that VirtualBox has under a machine's name: none, a foreign object, or the machine itself. */
 export type Seen =
   | { readonly kind: 'absent' }
   | { readonly kind: 'foreign'; readonly what: string }
-  /** VirtualBox knows the machine, and cannot read its settings, which were moved or lost. */
+  /** VirtualBox lists the machine, but cannot read its settings, which were moved or lost. */
   | { readonly kind: 'inaccessible'; readonly uuid: string }
   | SeenMachine
 
@@ -24,13 +24,13 @@ export interface SeenMachine {
   readonly mark: Mark
 }
 
-/** Our marks on a machine, as its extra data. */
+/** hydra-ops's marks on a machine, stored as extra data. */
 export interface Mark {
   readonly deployment: string | undefined
   readonly machine: string | undefined
   /** Hash of the settings that were applied. */
   readonly spec: string | undefined
-  /** The same hash of each snapshot, by its UUID. */
+  /** Hash of the applied settings at each snapshot, by the snapshot's UUID. */
   readonly snapshots: ReadonlyMap<string, string>
 }
 
@@ -40,13 +40,16 @@ export const markKeys = {
   spec: 'hydra-ops/spec',
 } as const
 
-/** Beginning of the keys with the marks of snapshots: VirtualBox keeps extra data through a restore. */
+/** Prefix of the keys that hold the marks of snapshots. A restore does not change VirtualBox's extra data. */
 export const snapshotKey = 'hydra-ops/snapshot/'
 
-/** Words for a machine without a process. Every other word means that the machine runs, begins or ends. */
+/** States of a machine without a process. A machine in any other state runs, starts or stops. */
 const offWords: ReadonlySet<string> = new Set(['poweroff', 'aborted', 'saved', 'aborted-saved'])
 
-/** Words for a process that does nothing. A start brings such a machine back, and an ACPI request does not reach it. */
+/**
+ * States of a machine whose process does nothing. A start revives such a machine, but an ACPI request does not reach
+ * it.
+ */
 const stuckWords: ReadonlySet<string> = new Set(['paused', 'gurumeditation', 'stuck'])
 
 export function isActive({ state }: Pick<MachineFacts, 'state'>): boolean {
@@ -57,12 +60,12 @@ export function isStuck({ state }: Pick<MachineFacts, 'state'>): boolean {
   return stuckWords.has(state)
 }
 
-/** Tells whether the machine is off with memory, with which the next start continues. */
+/** Tells whether the machine is off with saved memory, from which the next start continues. */
 export function hasSavedMemory({ state }: Pick<MachineFacts, 'state'>): boolean {
   return state === 'saved' || state === 'aborted-saved'
 }
 
-/** One line of `list vms`. */
+/** One line of the output of `list vms`. */
 export interface ListedMachine {
   readonly name: string
   readonly uuid: string
@@ -77,7 +80,7 @@ export function parseList(text: string): ListedMachine[] {
   }))
 }
 
-/** Parses lines `Key: k, Value: v`; a value may span lines. */
+/** Parses lines such as `Key: k, Value: v`; a value may span lines. */
 export function parseExtraData(text: string): Map<string, string> {
   return new Map(
     text.split(/^Key: /m).flatMap((entry) => {
@@ -91,7 +94,7 @@ export async function readMark(vbox: VBoxManage, uuid: string, run: Run): Promis
   const call = { what: `look at the marks of machine ${uuid}` }
   const outcome = await vbox.attempt(['getextradata', uuid, 'enumerate'], call, run)
   if (outcome.kind === 'failed') {
-    // The machine disappeared, or lost its settings file, during the look.
+    // The machine disappeared, or lost its settings file, while hydra-ops looked at it.
     if (isGone(outcome.failure.complaint)) return undefined
     throw vboxError(outcome.failure, call)
   }
@@ -112,7 +115,7 @@ function isGone(complaint: string): boolean {
   return complaint === 'not-found' || complaint === 'inaccessible'
 }
 
-/** Looks for the machine of that name, and for files in its place; foreign objects are only named. */
+/** Looks for the machine of that name, and for files in its folder; foreign objects are only named. */
 export async function look(
   vbox: VBoxManage,
   places: Places,
@@ -135,7 +138,7 @@ export async function look(
   const facts = parseMachine(shown.stdout)
   const mark = await readMark(vbox, uuid, run)
   if (mark === undefined) return { kind: 'absent' }
-  // A crash may have come between the creation and the marks; the note then claims the machine.
+  // A crash may have come before the marks were complete; the note then claims the machine.
   const claimed = mark.deployment === undefined && mark.machine === undefined && note.kind === 'ours'
   const marked = mark.deployment === resource.deployment.uuid && mark.machine === machine
   const half = mark.deployment === resource.deployment.uuid && mark.machine === undefined
@@ -144,7 +147,7 @@ export async function look(
   return { kind: 'machine', facts, mark }
 }
 
-/** Looks as `look` does, but treats foreign objects as an error. */
+/** Looks as `look` does, but throws an error for foreign objects. */
 export async function lookAtOurs(
   vbox: VBoxManage,
   places: Places,
@@ -157,7 +160,7 @@ export async function lookAtOurs(
 }
 
 /**
- * Lists the disks that VirtualBox knows, where the machine's own list is not enough. Snapshots and linked
+ * Lists the disks that VirtualBox has registered, if the machine's own list is not enough. Snapshots and linked
  * clones base one disk on another, and a foreign disk may be attached.
  */
 export async function lookAtChains(
@@ -173,7 +176,7 @@ export async function lookAtChains(
   return hasSnapshots || strange || config.linkedClone ? lookAtMedia(vbox, machine, run) : []
 }
 
-/** Lists the disks that VirtualBox knows. */
+/** Lists the disks that VirtualBox has registered. */
 export async function lookAtMedia(vbox: VBoxManage, machine: string, run: Run): Promise<Medium[]> {
   return parseMedia(await vbox.must(['list', 'hdds'], { what: 'list the disks', machine }, run))
 }
@@ -189,7 +192,7 @@ export async function inspect(
       return { kind: 'stopped', detail: 'its settings are not where they were' }
     if (seen.kind !== 'machine') return seen
     const { facts } = seen
-    // A start resumes a machine that is stuck.
+    // A stuck machine counts as stopped, because a start makes it run again.
     return { kind: isActive(facts) && !isStuck(facts) ? 'running' : 'stopped', detail: facts.state }
   } catch (error) {
     if (!isAbsent(error)) throw error

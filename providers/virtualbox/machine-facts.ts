@@ -1,27 +1,27 @@
 import type { Forward } from '../common/ports.js'
 
-/** Facts that are read back from a machine. */
+/** Facts that are read back from a machine in VirtualBox. */
 export interface MachineFacts {
   readonly name: string
   readonly uuid: string
   /** Path of the settings file. */
   readonly settings: string
   readonly logFolder: string
-  /** VirtualBox's own word: `running`, `poweroff`, `saved` … */
+  /** VirtualBox's own word for the state: `running`, `poweroff`, `saved` … */
   readonly state: string
-  /** Whether a process has the machine locked. */
+  /** Whether a process holds the machine's lock. */
   readonly locked: boolean
   readonly memoryMiB: number
   readonly vcpu: number
   readonly firmware: string
-  /** Words about each network interface: `nat`, `hostonly vboxnet0`, `intnet NAME`. */
+  /** Kind and network of each interface, by its number: `nat`, `hostonly vboxnet0`, `intnet NAME`. */
   readonly nics: ReadonlyMap<number, string>
   readonly rules: readonly NatRule[]
-  /** Number of ports by the names of controllers. */
+  /** Number of ports by controller name. */
   readonly controllers: ReadonlyMap<string, number>
-  /** Paths of attached disks by `SATA-0-0`. */
+  /** Paths of attached disks by slot, such as `SATA-0-0`. */
   readonly attached: ReadonlyMap<string, string>
-  /** Mode of the first serial port: `file,/path`. */
+  /** Mode of the first serial port, such as `file,/path`. */
   readonly serial: string | undefined
   readonly sharedFolders: ReadonlyMap<string, string>
   readonly hasSnapshots: boolean
@@ -59,8 +59,8 @@ export function parseMachine(text: string): MachineFacts {
 }
 
 /**
- * Parses lines `key=value`. A value in quotes may span lines and hold `\"` and `\\`; keys may be in quotes too. A line
- * without `=` says nothing.
+ * Parses lines such as `key=value`. A quoted value may span lines and contain `\"` and `\\`; keys may be quoted too.
+ * A line without `=` is ignored.
  */
 export function parseMachineReadable(text: string): Map<string, string> {
   const values = new Map<string, string>()
@@ -76,7 +76,7 @@ export function parseMachineReadable(text: string): Map<string, string> {
     const from = at + start.length
     const quoted = unescapedKey.test(key) ? lineValue(line, start.length, at) : quotedAt(text, from)
     const name = key.startsWith('"') ? unescaped(key.slice(1, -1)) : key
-    // A description over several lines cannot replace an earlier value.
+    // The first value of a key counts, so that text in a multi-line description cannot replace it.
     if (!values.has(name)) values.set(name, quoted?.value ?? line.slice(start.length))
     const end = quoted?.end ?? from
     at = end + lineAt(text, end).length + 1
@@ -84,7 +84,7 @@ export function parseMachineReadable(text: string): Map<string, string> {
   return values
 }
 
-/** Keys whose values VirtualBox does not escape; such a value ends with its line. */
+/** Keys whose values VirtualBox does not escape; such a value ends at the end of its line. */
 const unescapedKey = /^(?:Current)?Snapshot(?:Name|Description)/
 
 function lineValue(line: string, from: number, at: number): { value: string; end: number } {
@@ -96,7 +96,7 @@ function lineAt(text: string, at: number): string {
   return end < 0 ? text.slice(at) : text.slice(at, end)
 }
 
-/** Reads a value in quotes; undefined for a value without quotes, or without an end. */
+/** Reads a quoted value; returns undefined if the value has no quotes or no closing quote. */
 function quotedAt(text: string, from: number): { value: string; end: number } | undefined {
   if (text[from] !== '"') return undefined
   for (let at = from + 1; at < text.length; at += 1) {
@@ -127,7 +127,10 @@ function nicsOf(values: ReadonlyMap<string, string>): Map<number, string> {
   )
 }
 
-/** Reads rules `name,tcp,127.0.0.1,2222,,22`; their numbers follow the alphabet and say nothing. */
+/**
+ * Parses rules such as `name,tcp,127.0.0.1,2222,,22`. The rules' numbers have no meaning, because VirtualBox sorts
+ * the rules by name.
+ */
 function rulesOf(values: ReadonlyMap<string, string>): NatRule[] {
   return matching(values, /^Forwarding\(\d+\)$/).flatMap(([, value]) => {
     const [, name, protocol, hostIp, host, guest] =
@@ -146,7 +149,10 @@ function controllersOf(values: ReadonlyMap<string, string>): Map<string, number>
   )
 }
 
-/** Reads `"SATA-0-0"="/path"`. Other keys of a slot, such as `SATA-ImageUUID-0-0`, hold no path. */
+/**
+ * Returns the paths of attached disks by slot, such as `SATA-0-0`. Other keys of a slot, such as
+ * `SATA-ImageUUID-0-0`, hold no path.
+ */
 function attachedOf(values: ReadonlyMap<string, string>): Map<string, string> {
   return new Map([...values].filter(([key, path]) => /-\d+-\d+$/.test(key) && path.startsWith('/')))
 }

@@ -3,8 +3,8 @@ import type { Forward } from '../common/ports.js'
 import type { ControllerName } from './config.js'
 
 /**
- * All data of a machine in VirtualBox. The forwarded ports can change while the machine runs. All other data can change
- * only while the machine is off.
+ * The complete wanted form of a machine in VirtualBox. The forwarded ports can change while the machine runs. All
+ * other parts can change only while the machine is off.
  */
 export interface MachineSpec {
   readonly memoryMiB: number
@@ -26,11 +26,11 @@ export interface MachineSpec {
 export interface MachineDisk {
   readonly port: number
   readonly path: string
-  /** Name for the plan: `data`. */
+  /** Name of the disk in the plan, such as `data`. */
   readonly title: string
 }
 
-/** A network interface besides the one for ssh. */
+/** A network interface other than the interface for ssh. */
 export interface MachineNic {
   readonly number: number
   readonly kind: 'hostonly' | 'hostonlynet' | 'intnet'
@@ -44,17 +44,17 @@ export interface SharedFolder {
   readonly readOnly: boolean
 }
 
-/** Port of the disk with the identity, after those of the user. */
+/** Port of the seed disk, after the ports of the user's disks. */
 export const seedPort = 8
 export const portCount = 10
 
-/** Hashes every part that cannot be read back from the machine. Paths and ports are read back. */
+/** Hashes all settings except paths and forwarded ports, which are compared with the machine itself. */
 export function specDigest(spec: MachineSpec): string {
   const { disks, forwards, console, ...facts } = spec
   return createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 16)
 }
 
-/** Makes the arguments of `modifyvm` for the whole machine; VirtualBox takes all of them or none. */
+/** Returns the arguments of `modifyvm` for the whole machine. VirtualBox applies either all of them or none. */
 export function settingsArgs(spec: MachineSpec): string[] {
   return [
     ...['--memory', String(spec.memoryMiB), '--cpus', String(spec.vcpu), '--vram', '16'],
@@ -69,7 +69,7 @@ export function settingsArgs(spec: MachineSpec): string[] {
   ]
 }
 
-/** Makes the arguments for the serial port, whose output becomes the console log. */
+/** Returns the arguments of `modifyvm` for the serial port, whose output becomes the console log. */
 export function serialArgs({ console }: Pick<MachineSpec, 'console'>): string[] {
   return ['--uart1', '0x3F8', '4', '--uartmode1', 'file', console]
 }

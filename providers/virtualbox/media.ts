@@ -1,11 +1,11 @@
-/** A disk that VirtualBox knows. */
+/** A disk that VirtualBox has registered. */
 export interface Medium {
   readonly uuid: string
-  /** UUID of the disk that this one holds the differences from; undefined for a whole disk. */
+  /** UUID of the disk that a differencing disk builds on; undefined for a disk that stands alone. */
   readonly parent: string | undefined
   readonly location: string
   readonly capacityMiB: number
-  /** Whether VirtualBox can open the file, which exists and is the same file as before. */
+  /** Whether VirtualBox can open the file: the file exists, and has the registered UUID. */
   readonly accessible: boolean
 }
 
@@ -29,8 +29,8 @@ export function parseMedia(text: string): Medium[] {
 }
 
 /**
- * Finds the disk of ours that an attached file belongs to. A snapshot attaches a file with differences in the place of
- * the disk.
+ * Finds the machine's own disk to which an attached file belongs. A snapshot attaches a differencing file in place
+ * of the disk.
  */
 export function ownerOf(
   attached: string,
@@ -49,7 +49,7 @@ export function ownerOf(
   return undefined
 }
 
-/** Lists the files that a disk builds on, the nearest first. */
+/** Lists the files that a disk builds on, nearest first. */
 export function ancestorsOf(location: string, media: readonly Medium[]): string[] {
   const found: string[] = []
   let medium = media.find((each) => each.location === location)
@@ -61,7 +61,7 @@ export function ancestorsOf(location: string, media: readonly Medium[]): string[
   return found
 }
 
-/** Orders disks so that each one comes before the disk that it builds on. */
+/** Orders disks so that every disk comes before the disk that it builds on. */
 export function childrenFirst(media: readonly Medium[]): Medium[] {
   const depth = (medium: Medium | undefined, steps = 0): number =>
     medium?.parent === undefined || steps > media.length

@@ -14,7 +14,7 @@ export function moveOf(facts: MachineFacts, resource: VirtualBoxResource): Move 
 }
 
 /**
- * Refuses to continue with a running guest whose files were left at their old place. The folder was copied, and the
+ * Refuses to continue if a running guest still uses files at the old path. The state folder was copied, and the
  * guest's writes would otherwise be lost.
  */
 export function refuseOtherFiles(facts: MachineFacts, { machine, handle }: VirtualBoxResource): void {
@@ -23,9 +23,9 @@ export function refuseOtherFiles(facts: MachineFacts, { machine, handle }: Virtu
 }
 
 /**
- * Registers a machine that is off, at the current place of its settings, in which disks have relative paths. Removes
- * settings that VirtualBox cannot read, unless the machine has snapshots. Only the settings then know which files build
- * on the disks.
+ * Registers a stopped machine at the current path of its settings, which name disks by relative paths. Removes
+ * settings that VirtualBox cannot read, unless the machine has snapshots. Only the settings then show which files
+ * build on the disks.
  */
 export async function registerHere(
   vbox: VBoxManage,

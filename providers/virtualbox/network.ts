@@ -10,17 +10,17 @@ import type { VBoxManage } from './vboxmanage.js'
 const sshRule = 'ssh'
 const rulePrefix = 'hydra-ops-'
 
-/** Lists our rules of NAT; rules of the user have other names. */
+/** Lists hydra-ops's own NAT rules; the user's rules have other names. */
 export function ourRules({ rules }: Pick<MachineFacts, 'rules'>): NatRule[] {
   return rules.filter(({ name }) => name === sshRule || name.startsWith(rulePrefix))
 }
 
-/** Names a rule by its ports, so that two rules never have one name. */
+/** Names a rule by its ports, so that no two rules have the same name. */
 function ruleName({ host, guest }: Forward, sshPort: number): string {
   return host === sshPort ? sshRule : `${rulePrefix}${guest}-${host}`
 }
 
-/** Makes the steps from the present rules to the wanted ones: each is one argument after `natpf1`, or two. */
+/** Returns the steps from the current rules to the wanted rules. Each step is one or two arguments after `natpf1`. */
 export function ruleSteps(
   facts: Pick<MachineFacts, 'rules'>,
   wanted: readonly Forward[],
@@ -40,7 +40,7 @@ export function ruleSteps(
   ]
 }
 
-/** Tells whether a rule listens on loopback alone. Another address opens the guest to the network. */
+/** Tells whether a rule listens only on loopback. Any other address opens the guest to the network. */
 function isLoopback({ hostIp, protocol }: NatRule): boolean {
   return hostIp === '127.0.0.1' && protocol === 'tcp'
 }
@@ -49,7 +49,7 @@ function keyOf({ host, guest }: Forward): string {
   return `${host}:${guest}`
 }
 
-/** Opens and closes forwarded ports of a running machine. */
+/** Opens and closes the forwarded ports of a running machine. */
 export async function applyForwards(
   vbox: VBoxManage,
   resource: VirtualBoxResource,
@@ -66,7 +66,8 @@ export async function applyForwards(
 }
 
 /**
- * Finds the wanted ports that another program has. VirtualBox starts the machine without them, and only its log tells.
+ * Finds the wanted ports that another program holds. VirtualBox starts the machine without these ports, and reports
+ * them only in its log.
  */
 export function lostPorts(
   { logFolder }: Pick<MachineFacts, 'logFolder'>,

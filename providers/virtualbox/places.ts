@@ -16,9 +16,9 @@ export type VirtualBoxResource = Resource<VirtualBoxConfig, VirtualBoxAllocation
 /** The environment that the provider needs. */
 export interface VirtualBoxParts {
   readonly local: Pick<LocalCommands, 'run'>
-  /** The program VBoxManage: a name on the PATH, or a path. */
+  /** The VBoxManage program: a name on the PATH, or a path. */
   readonly program: string
-  /** The root of this host's file system, whose /dev, /etc and /sys tell why VirtualBox does not work. */
+  /** The root of this host's file system, whose /dev, /etc and /sys show why VirtualBox does not work. */
   readonly hostRoot: string
   readonly uid: number | undefined
 }
@@ -27,11 +27,11 @@ export interface VirtualBoxParts {
 export interface Places {
   readonly folder: string
   readonly note: string
-  /** The folder that VirtualBox makes for the machine, in which it names disks by relative paths. */
+  /** The folder that VirtualBox creates for the machine. The settings name disks in this folder by relative paths. */
   readonly machineFolder: string
   readonly settings: string
   readonly credential: string
-  /** The seed as a file of ours, which becomes a disk of VirtualBox. */
+  /** The raw seed file, which is converted to a disk of VirtualBox. */
   readonly seed: string
   readonly seedDisk: string
 }
@@ -58,7 +58,7 @@ export async function writeNote(places: Places, note: Note<VirtualBoxHandle>): P
   await writeNoteOf(places, note)
 }
 
-/** Explains errors with files of ours. */
+/** Runs an action, and explains failures that concern the machine's own files. */
 export async function withFiles<T>(
   resource: VirtualBoxResource,
   what: string,

@@ -17,10 +17,10 @@ import { followMove, settle } from './provision.js'
 import { createVBoxManage, type VBoxManage, vboxError } from './vboxmanage.js'
 import { wantedHandle, wantedSpec } from './wanted.js'
 
-/** Time for a machine whose start began before we came. */
+/** Time to wait for a start that another process began. */
 const beginningMs = 60_000
 
-/** Starts the machine. A port that another program has is replaced, and the new allocation is returned. */
+/** Starts the machine. Replaces ports that other programs hold, and then returns the new allocation. */
 export async function startMachine(
   parts: VirtualBoxParts,
   given: VirtualBoxResource,
@@ -57,8 +57,8 @@ export async function startMachine(
 }
 
 /**
- * Waits for the end of a running operation. Returns a machine that can be started or resumed; undefined when the
- * machine runs.
+ * Waits until a running operation ends. Returns a machine that can be started or resumed; undefined when the machine
+ * runs.
  */
 async function readyToStart(
   vbox: VBoxManage,
@@ -95,7 +95,7 @@ function isOff({ facts }: SeenMachine): boolean {
   return !isActive(facts) && !facts.locked
 }
 
-/** Looks for the machine, which must exist; a moved machine is registered at its current location. */
+/** Looks at the machine, which must exist. A moved machine is first registered at its current path. */
 export async function ourMachine(
   vbox: VBoxManage,
   places: Places,
@@ -119,7 +119,10 @@ interface OneStart {
   readonly isLast: boolean
 }
 
-/** Starts the machine with these ports, or gives a running one the ports. Returns the ports that another program has. */
+/**
+ * Starts the machine with the given ports, or applies them to a running machine. Returns the ports that another
+ * program holds.
+ */
 async function startOnce(
   parts: VirtualBoxParts,
   vbox: VBoxManage,
@@ -147,7 +150,7 @@ async function startOnce(
   return lost
 }
 
-/** Tells whether a VBoxManage that outlived its hydra-ops started the machine meanwhile. */
+/** Tells whether a VBoxManage that outlived its hydra-ops has started the machine in the meantime. */
 async function isStarted(
   vbox: VBoxManage,
   places: Places,
@@ -157,7 +160,7 @@ async function isStarted(
   return isActive((await ourMachine(vbox, places, resource, run)).facts)
 }
 
-/** Asks the guest repeatedly, and cuts its power at the deadline. */
+/** Asks the guest repeatedly to shut down, and cuts its power at the deadline. */
 export async function stopMachine(
   parts: VirtualBoxParts,
   resource: VirtualBoxResource,
@@ -177,7 +180,7 @@ export async function stopMachine(
       return now.kind !== 'machine' || isOff(now)
     },
   }
-  // A paused or broken guest ignores requests.
+  // A paused or crashed guest ignores shutdown requests.
   if (!isStuck(seen.facts) && (await waitUntilOff(steps, graceMs, run))) return
   run.log(cuttingPower(graceMs))
   await cutPower(vbox, places, resource, run)

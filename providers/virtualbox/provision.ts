@@ -39,7 +39,7 @@ export async function reconcile(
   const recreate = reasonToRecreate(known)?.detail ?? lostRootReason(known.handle, seen.kind !== 'absent')
   if (recreate !== undefined) {
     requireRecreate(resource, recreate, options.allowRecreate)
-    // A machine that cannot be recreated stays unchanged.
+    // This call throws for a missing image before the machine is destroyed.
     imageFor(resource)
     await destroyMachine(parts, known, run)
     return reconcile(parts, { ...resource, handle: undefined }, options, run)
@@ -61,7 +61,7 @@ export async function reconcile(
   })
 }
 
-/** Marks the files as ours before they are made, in case the process dies. */
+/** Marks the files as hydra-ops's own before creating them, in case the process dies. */
 async function claimFiles(
   places: Places,
   resource: VirtualBoxResource,
@@ -76,7 +76,7 @@ async function claimFiles(
   await writeNote(places, { deployment: deployment.uuid, machine, handle, ...rest })
 }
 
-/** Notes that every wanted data disk was made. */
+/** Records in the note that every wanted data disk was created. */
 async function noteDisks(places: Places, resource: VirtualBoxResource): Promise<void> {
   const found = readNote(places, resource)
   const wanted = dataDisks(resource.config).map(([name]) => name)
@@ -102,7 +102,7 @@ async function makeDisks(
   }
 }
 
-/** Makes the machine, or finds the remains of a crash or a move. */
+/** Creates the machine, or adopts what a crash or a move left behind. */
 async function ensureMachine(
   vbox: VBoxManage,
   places: Places,
@@ -134,7 +134,7 @@ async function ensureMachine(
   return seen
 }
 
-/** Registers a machine that is off anew, where its files were moved. */
+/** Registers a stopped machine again if its files were moved. */
 export async function followMove(
   vbox: VBoxManage,
   places: Places,
@@ -152,8 +152,8 @@ export async function followMove(
 }
 
 /**
- * Gives the machine its settings where its state allows that. Forwarded ports change at any time, all else changes
- * while the machine is off.
+ * Applies the wanted settings as far as the machine's state allows. Forwarded ports can change at any time; all
+ * other settings change only while the machine is off.
  */
 export async function settle(
   parts: VirtualBoxParts,
@@ -175,7 +175,7 @@ export async function settle(
     await applyForwards(vbox, resource, { facts, wanted: spec.forwards }, run)
     return
   }
-  // Saved memory fits the machine of that time; the settings follow at the next start without memory.
+  // Saved memory fits only the settings of its time. New settings follow at the next start without saved memory.
   if (hasSavedMemory(facts)) return
   mkdirSync(dirname(resource.console), { recursive: true, mode: 0o700 })
   const media = await lookAtChains(vbox, resource, facts, run)

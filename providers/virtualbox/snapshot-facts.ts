@@ -5,12 +5,12 @@ import { failure } from '../../src/core/errors.js'
 import type { Snapshot } from '../../src/core/provider.js'
 import { parseXml } from '../common/xml.js'
 
-/** Facts of a snapshot in the settings file: VBoxManage shows neither the time of a snapshot nor its disks. */
+/** Facts about a snapshot from the settings file. VBoxManage shows neither a snapshot's time nor its disks. */
 export interface SnapshotFacts extends Snapshot {
   readonly uuid: string
   /** UUIDs of the disks at the time of the snapshot. */
   readonly disks: readonly string[]
-  /** File with the memory of a machine that ran. */
+  /** File with the saved memory, if the machine was running. */
   readonly stateFile: string | undefined
   readonly memoryMiB: number
   readonly vcpu: number
@@ -30,7 +30,7 @@ const Device = z.object({
   Image: z.object({ '@uuid': z.string() }).optional(),
 })
 
-/** Makes the schema of a list; the parser reads an empty element as an empty text. */
+/** Returns the schema of a list. The parser reads an empty element as an empty string. */
 const list = <Item extends z.ZodType>(name: string, item: Item) =>
   z
     .union([z.string(), z.looseObject({ [name]: z.array(item).default([]) })])
@@ -66,7 +66,7 @@ const Settings = z.object({
   }),
 })
 
-/** Reads the snapshots in a settings file, the oldest first. */
+/** Reads the snapshots in a settings file, oldest first. */
 export function readSnapshots(file: string): SnapshotFacts[] {
   return existsSync(file) ? parseSnapshots(readFileSync(file, 'utf8'), file) : []
 }

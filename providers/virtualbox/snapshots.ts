@@ -22,7 +22,7 @@ import { readSnapshots, type SnapshotFacts } from './snapshot-facts.js'
 import { createVBoxManage, type VBoxManage, vboxError } from './vboxmanage.js'
 import { wantedSpec } from './wanted.js'
 
-/** Reads the snapshots of the machine; none without a machine. */
+/** Reads the snapshots of the machine; returns an empty list for a missing machine. */
 async function snapshotsOf(
   vbox: VBoxManage,
   resource: VirtualBoxResource,
@@ -53,7 +53,7 @@ export async function createSnapshot(
   const vbox = createVBoxManage(parts)
   const { machine } = resource
   const { facts, mark } = await ourMachine(vbox, placesOf(resource), resource, run)
-  // VirtualBox itself takes a name twice.
+  // VirtualBox itself would accept a second snapshot with the same name.
   const present = await snapshotsOf(vbox, resource, run)
   if (present.some((each) => each.name === name)) throw snapshotExists(machine, name)
   const call = {
@@ -68,7 +68,7 @@ export async function createSnapshot(
   await vbox.mustUnlocked(['setextradata', facts.uuid, `${snapshotKey}${uuid}`, mark.spec], call, run)
 }
 
-/** Finds the only snapshot of that name. */
+/** Finds the snapshot with that name, and refuses an ambiguous name. */
 function snapshotNamed(
   found: readonly SnapshotFacts[],
   { machine, name: vm }: VirtualBoxResource,
@@ -82,7 +82,7 @@ function snapshotNamed(
   })
 }
 
-/** Finds a snapshot, and refuses one that cannot be restored as a whole. */
+/** Finds a snapshot, and refuses a snapshot that cannot be restored as a whole. */
 async function restorable(
   vbox: VBoxManage,
   resource: VirtualBoxResource,
@@ -132,7 +132,10 @@ interface DisksLook {
   readonly attached: readonly string[]
 }
 
-/** Names disks that the snapshot lacks. VirtualBox drops what such a disk holds beyond its own last snapshot. */
+/**
+ * Names disks that the snapshot lacks. VirtualBox discards changes that such a disk received after its own last
+ * snapshot.
+ */
 function newerDisks({ handle }: VirtualBoxResource, { snapshot, media, attached }: DisksLook): string[] {
   if (handle === undefined) return []
   const ours = new Set(allDisks(handle))
@@ -153,8 +156,8 @@ function newerDisks({ handle }: VirtualBoxResource, { snapshot, media, attached 
 }
 
 /**
- * Restores a snapshot, and gives the machine its current ports. The machine is then off, or has memory with which it
- * continues.
+ * Restores a snapshot, and applies the machine's current ports. The machine is then off, or has saved memory from
+ * which it continues.
  */
 export async function restoreSnapshot(
   parts: VirtualBoxParts,
@@ -173,8 +176,8 @@ export async function restoreSnapshot(
     machine: resource.machine,
     timeoutMs: memoryMs,
   }
-  // The mark would otherwise claim the newer settings. A restore that a crash ends leaves no mark, so that a deploy
-  // applies all settings.
+  // The mark would otherwise claim the newer settings. An interrupted restore leaves no mark, so that the next
+  // deploy applies all settings.
   const claim = (spec: string) =>
     vbox.mustUnlocked(['setextradata', facts.uuid, markKeys.spec, spec], call, run)
   await claim('')
@@ -184,7 +187,7 @@ export async function restoreSnapshot(
   return undefined
 }
 
-/** Gives the machine its current ports, which a machine with memory takes on too. */
+/** Applies the machine's current ports, which VirtualBox also accepts for a machine with saved memory. */
 async function givePorts(vbox: VBoxManage, resource: VirtualBoxResource, run: Run): Promise<void> {
   const { handle, allocation, name, machine } = resource
   if (handle === undefined) return
@@ -195,7 +198,7 @@ async function givePorts(vbox: VBoxManage, resource: VirtualBoxResource, run: Ru
   if (args.length > 0) await vbox.mustUnlocked(['modifyvm', facts.uuid, ...args], call, run)
 }
 
-/** Deletes a snapshot; VirtualBox keeps what newer states need of it. */
+/** Deletes a snapshot. VirtualBox keeps the parts that newer states need. */
 export async function deleteSnapshot(
   parts: VirtualBoxParts,
   resource: VirtualBoxResource,
@@ -223,7 +226,7 @@ export async function deleteSnapshot(
   await vbox.mustUnlocked(['setextradata', facts.uuid, `${snapshotKey}${snapshot.uuid}`, ''], call, run)
 }
 
-/** Refuses where VirtualBox cannot delete: several newer states build on the snapshot. */
+/** Refuses to delete a snapshot that several newer states build on, because VirtualBox cannot delete it. */
 function refuseNeeded(machine: string, { name, children, isCurrent }: SnapshotFacts): void {
   if (children.length + (isCurrent ? 1 : 0) < 2) return
   const [first = ''] = children

@@ -5,7 +5,7 @@ import type { Run } from '../../src/core/run.js'
 import type { CommandResult } from '../../src/core/ssh.js'
 import type { VirtualBoxParts } from './places.js'
 
-/** Complaints of a failing VBoxManage that change our action. */
+/** Failures of VBoxManage that hydra-ops handles specially. */
 export type Complaint =
   | 'not-found'
   | 'in-use'
@@ -30,28 +30,28 @@ export type VBoxOutcome =
   | { readonly kind: 'failed'; readonly failure: VBoxFailure }
 
 export interface VBoxCall {
-  /** The action, for errors. */
+  /** The action, as error messages name it. */
   readonly what: string
   readonly machine?: string | undefined
-  /** Advice after a failure. */
+  /** Advice for the user after a failure. */
   readonly hint?: string | undefined
   readonly timeoutMs?: number
 }
 
 export interface VBoxManage {
-  /** Returns the outcome; only a missing program or an expired deadline is an error. */
+  /** Returns the outcome; throws only if the program is missing or the deadline expires. */
   attempt(args: readonly string[], call: VBoxCall, run: Run): Promise<VBoxOutcome>
-  /** Attempts again while another session has the machine locked, as for a moment after its power-off. */
+  /** Retries while another session holds the machine's lock, as for a moment after its power-off. */
   attemptUnlocked(args: readonly string[], call: VBoxCall, run: Run): Promise<VBoxOutcome>
-  /** Returns the stdout; every complaint is an error that names the machine. */
+  /** Returns the output; throws an error that names the machine for every complaint. */
   must(args: readonly string[], call: VBoxCall, run: Run): Promise<string>
   mustUnlocked(args: readonly string[], call: VBoxCall, run: Run): Promise<string>
 }
 
-/** Deadline that leaves room for the first call, which starts VBoxSVC, on a busy host. */
+/** Deadline that leaves room for the first call on a busy host, because the first call starts VBoxSVC. */
 const deadlineMs = 120_000
 
-/** Time in which a session that ends gives up its lock. */
+/** Time for an ending session to release its lock. */
 const lockMs = 15_000
 const lockPollMs = 300
 
@@ -95,10 +95,7 @@ export function vboxError({ message }: VBoxFailure, { what, machine, hint }: VBo
   })
 }
 
-/**
- * Judges a call. An error on stderr is a failure with every exit status, because some verbs exit with 0 after a
- * failure.
- */
+/** Judges a call. An error on stderr always counts as a failure, because some verbs exit with 0 after a failure. */
 export function readOutcome(result: CommandResult): VBoxOutcome {
   const stdout = withoutWarning(result.stdout)
   const said = errorLines(result.stderr)
@@ -108,7 +105,7 @@ export function readOutcome(result: CommandResult): VBoxOutcome {
 
 const errorMark = 'VBoxManage: error: '
 
-/** Lists VBoxManage's messages after its mark; a usage text after an error is left out. */
+/** Lists VBoxManage's error messages, without their prefix. The usage text after an error is left out. */
 function errorLines(stderr: string): string[] {
   return stderr
     .split('\n')
@@ -123,7 +120,9 @@ function readFailure(result: CommandResult, said: readonly string[], stdout: str
   return { complaint: complaintOf(code, message), code, message, stdout }
 }
 
-/** Returns the first line on stderr that is not progress, for a program that fails without VBoxManage's own mark. */
+/**
+ * Returns the first line on stderr that does not show progress, for failures without VBoxManage's own error prefix.
+ */
 function otherWords({ stderr }: CommandResult): string | undefined {
   const lines = stderr.split('\n').map((line) => line.trim())
   return lines.find(
@@ -131,7 +130,7 @@ function otherWords({ stderr }: CommandResult): string | undefined {
   )
 }
 
-/** Finds VirtualBox's name for the error, in its details or, for an error without details, in its message. */
+/** Finds VirtualBox's name for the error: in the details, or else in the message. */
 function codeOf(said: readonly string[]): string | undefined {
   for (const pattern of [/^Details: code ([A-Z][A-Z0-9_]+) \(0x/, /^Code ([A-Z][A-Z0-9_]+) \(0x/]) {
     const found = said.flatMap((line) => pattern.exec(line)?.[1] ?? [])[0]
@@ -148,7 +147,7 @@ const complaints: Readonly<Record<string, Complaint>> = {
   E_ACCESSDENIED: 'inaccessible',
 }
 
-/** Classifies by the code; one code covers all errors with files, which name the cause as a second code. */
+/** Classifies a failure by its code. All file errors share one code, and name the cause in a second code. */
 function complaintOf(code: string | undefined, message: string): Complaint {
   if (code === 'VBOX_E_FILE_ERROR') {
     if (/\bVERR_(?:FILE|PATH)_NOT_FOUND\b/.test(message)) return 'no-file'
@@ -159,14 +158,14 @@ function complaintOf(code: string | undefined, message: string): Complaint {
 
 const lastWarningLine = /You will not be able to start VMs until this problem is fixed\.\s*\n?/
 
-/** Drops the warning about a missing driver, which the wrapper around VBoxManage prints before each output. */
+/** Removes the warning about a missing driver, which the wrapper around VBoxManage prints before all output. */
 export function withoutWarning(stdout: string): string {
   if (!stdout.startsWith('WARNING:')) return stdout
   const end = lastWarningLine.exec(stdout)
   return end === null ? stdout : stdout.slice(end.index + end[0].length).replace(/^\n/, '')
 }
 
-/** Finds the version in the output of `--version`, below warnings of any text. */
+/** Finds the version in the output of `--version`, which may follow any warnings. */
 export function parseVersion(stdout: string): string | undefined {
   return stdout
     .split('\n')
@@ -174,7 +173,7 @@ export function parseVersion(stdout: string): string | undefined {
     .at(-1)
 }
 
-/** Tells whether VirtualBox is not here at all. */
+/** Tells whether the error means that VirtualBox is not installed. */
 export function isAbsent(error: unknown): error is OpsError {
   return error instanceof OpsError && (error.code === 'NOT_INSTALLED' || error.code === 'NOT_EXECUTABLE')
 }

@@ -6,8 +6,8 @@ const headerBytes = 400
 const mebibyte = 1024 ** 2
 
 /**
- * Reads the size of a VDI file for its guest, in whole MiB as VirtualBox counts. Returns undefined for another kind of
- * file.
+ * Returns the guest's size of a VDI file in bytes, rounded down to whole MiB as in VirtualBox. Returns undefined for
+ * any other kind of file.
  */
 export function vdiBytes(path: string): number | undefined {
   const header = Buffer.alloc(headerBytes)

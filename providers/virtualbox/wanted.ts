@@ -17,7 +17,7 @@ import { type MachineNic, type MachineSpec, seedPort } from './machine-spec.js'
 import { lanName, machineUuid } from './names.js'
 import { type Places, placesOf, type VirtualBoxResource } from './places.js'
 
-/** Says why a machine must be made anew to reach the wanted form; undefined where a change suffices. */
+/** Returns the reason why a machine must be recreated; undefined where changes suffice. */
 export function reasonToRecreate({ handle, config, os }: VirtualBoxResource): Recreation | undefined {
   if (handle === undefined) return undefined
   const otherImage = imageChange(handle.image, imageReference(config, os))
@@ -29,7 +29,10 @@ export function reasonToRecreate({ handle, config, os }: VirtualBoxResource): Re
     : { detail: `controller of the disks ${handle.controller} → ${wanted}` }
 }
 
-/** Describes the present or future machine. A machine keeps its original image, controller and every disk. */
+/**
+ * Describes the current or future machine. An existing machine keeps its original image, its controller and every
+ * disk.
+ */
 export function wantedHandle(places: Places, resource: VirtualBoxResource): VirtualBoxHandle {
   const { handle: known, config } = resource
   const image = known?.image ?? imageFor(resource)
@@ -52,7 +55,7 @@ export function imageFor(resource: VirtualBoxResource): BaseImage {
   return placedImage(requireImage(resource, imageReference(resource.config, resource.os)))
 }
 
-/** Refuses a machine whose firmware finds no boot loader on our image. */
+/** Refuses an EFI machine with an image of hydra-ops's own, which has only a BIOS boot loader. */
 export function refuseFirmware({ config, machine, os }: VirtualBoxResource): void {
   const image = imageReference(config, os)
   if (config.firmware === 'bios' || !isOwnImage(image)) return

@@ -13,13 +13,13 @@ import { shownAs } from '../../src/core/option-docs.js'
 import { optionSchema } from './option-schema.js'
 import { checksTable, optionTable } from './table.js'
 
-/** Options of Debian machines alone. */
+/** Options that only Debian machines have. */
 const debian = { aptPackages: true, aptProxy: true } as const
 
-/** Options with a table of their own. */
+/** Options that have a table of their own. */
 const apart = { autoUpdate: true, keys: true, healthChecks: true, preDeployChecks: true } as const
 
-/** Options of an automatic update, whose checks are those of another table. */
+/** Options of an automatic update. Another table describes its checks. */
 const autoUpdate = AutoUpdateOptions.extend({
   healthChecks: shownAs('as `deployment.healthChecks`', z.unknown()).meta({
     ...AutoUpdateOptions.shape.healthChecks.meta(),
@@ -27,7 +27,7 @@ const autoUpdate = AutoUpdateOptions.extend({
 })
 const everyMachine = z.strictObject({ os: MachineKind, ...CommonOptions.omit(apart).shape })
 
-/** The tables of docs/options.md, by the names that their marks have. */
+/** The tables of docs/options.md, by the names in their markers. */
 const tables: Readonly<Record<string, () => string>> = {
   deployment: () => optionTable(optionSchema(everyMachine)),
   'Debian machines': () => optionTable(optionSchema(DebianOptions.pick(debian).extend(ClosureOptions.shape))),
@@ -52,7 +52,7 @@ const ofHosts = {
   privilegeEscalationCommand: true,
 } as const
 
-/** The documents with generated tables, and the tables of each by the names that their marks have. */
+/** The tables of each generated document, by the names in their markers. */
 const documents: Readonly<Record<string, Readonly<Record<string, () => string>>>> = {
   'docs/options.md': tables,
   'docs/providers/libvirt.md': {
@@ -69,7 +69,7 @@ const documents: Readonly<Record<string, Readonly<Record<string, () => string>>>
 /** Paths of the documents with generated tables. */
 export const generatedDocuments: readonly string[] = Object.keys(documents)
 
-/** Puts each generated table in its place in a document. */
+/** Inserts the generated tables into a document. */
 export function withOptionTables(path: string, text: string): string {
   return Object.entries(documents[path] ?? {}).reduce(
     (written, [name, table]) => withTable(written, name, table()),

@@ -8,13 +8,13 @@ import { KeyDefinition } from '../../src/core/key-definition.js'
 import { declaration, indented, submoduleBody } from './nix-module.js'
 import { innerSchema, type OptionSchema, optionSchema, typesOf } from './option-schema.js'
 
-/** Options of Debian machines that a NixOS machine has options of its own for. */
+/** Options of Debian machines for which NixOS has options of its own. */
 const debianAlone = { aptPackages: true, aptProxy: true } as const
 
 /**
- * Writes nix/options.nix: `deployment.*` of every machine, as a NixOS module. Its types tell kinds of values apart
- * (text, number, list …), so that definitions merge as they should. The schemas check the values' further rules, and
- * list every mistake with its file, for machines of all kinds alike.
+ * Writes nix/options.nix: `deployment.*` of every machine, as a NixOS module. Its types distinguish only kinds of
+ * values (text, number, list …), so that definitions merge correctly. The schemas check all further rules, and list
+ * every mistake with its file, for machines of all kinds.
  */
 export function machineModule(): string {
   const ofSets = DebianOptions.omit({ ...debianAlone, keys: true, healthChecks: true, preDeployChecks: true })
@@ -94,7 +94,7 @@ ${refused.map((name) => `    ${name} = debianOption;`).join('\n')}
 `)
 }
 
-/** Writes nix/hydra-options.nix: `deployment.hydra.*`, the largest of the sets in nix/options.nix. */
+/** Writes nix/hydra-options.nix: `deployment.hydra.*`, the largest set in nix/options.nix. */
 export function hydraOptionsFile(): string {
   const schema = kindsOf(optionSchema(DebianOptions.pick({ hydra: true })))
   const hydra = innerSchema(schema.properties?.hydra) ?? {}
@@ -119,7 +119,7 @@ function isOptional(name: string, required: readonly string[] | undefined): bool
   return required?.includes(name) !== true
 }
 
-/** Leaves the kinds of values of a schema, without bounds and patterns. */
+/** Reduces a schema to the kinds of its values, without bounds and patterns. */
 function kindsOf(schema: OptionSchema): OptionSchema {
   const {
     pattern: _pattern,

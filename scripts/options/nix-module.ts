@@ -21,7 +21,7 @@ const ownTypes = {
   only: 'name: type: types.addCheck (types.attrsOf type) (set: builtins.attrNames set == [ name ])',
 } as const
 
-/** The input of a module: the key below `deployment` (undefined = the provider has no options), and the schema. */
+/** The input of a module: the schema, and the key below `deployment`, undefined for a provider without options. */
 export interface ModuleSource {
   readonly optionKey: string | undefined
   readonly schema: z.ZodType
@@ -69,7 +69,7 @@ function declarations({ properties = {}, required = [] }: OptionSchema): string[
   )
 }
 
-/** Writes the declaration of an option. An optional option without a default is null where nobody sets the option. */
+/** Writes the declaration of an option. An optional option without a default is null when nobody sets the option. */
 export function declaration(name: string, option: OptionSchema, optional: boolean): string {
   const [example] = option.examples ?? []
   const isNull = optional && option.default === undefined
@@ -84,7 +84,7 @@ export function declaration(name: string, option: OptionSchema, optional: boolea
   return `${optionName([name])} = mkOption {\n${indented(lines.join('\n'), 2)}\n};`
 }
 
-/** Formats the description as sentences, with a default that is described in words. */
+/** Formats the description as sentences, with the default if words describe it. */
 function sentences({ description = '', shownDefault }: OptionSchema): string {
   const first = `${description.charAt(0).toUpperCase()}${description.slice(1)}.`
   return shownDefault === undefined ? first : `${first} Default: ${shownDefault}.`
@@ -94,7 +94,10 @@ export function indented(text: string, by: number): string {
   return text.replace(/^(?=.)/gm, ' '.repeat(by))
 }
 
-/** Writes the type of an option; a schema without an exact type is an error, never a wider type. */
+/**
+ * Writes the type of an option. Throws for a schema without an exact type, because a wider type would accept too
+ * much.
+ */
 function typeText(option: OptionSchema): string {
   const type = withPath(option, plainType(option))
   return mayBeNull(option) ? `types.nullOr ${nested(type)}` : type
@@ -140,7 +143,7 @@ function stringType(option: OptionSchema): string {
   return option.minLength === 1 ? 'notEmpty' : 'types.str'
 }
 
-/** Writes an integer type without the default bounds of zod: the range that a double holds exactly. */
+/** Writes an integer type without zod's default bounds, the range of integers that a double holds exactly. */
 function integerType({
   minimum = Number.MIN_SAFE_INTEGER,
   maximum = Number.MAX_SAFE_INTEGER,
@@ -176,7 +179,7 @@ export function submoduleBody(option: OptionSchema): string {
   return declarations(option).join('\n')
 }
 
-/** Writes a union. A submodule accepts every set, so alternatives that are sets must differ in their single name. */
+/** Writes a union. A submodule accepts every set, so alternatives that are sets must each have one distinct name. */
 function unionType(branches: readonly OptionSchema[]): string {
   const types = branches.map((branch) => {
     const names = Object.keys(branch.properties ?? {})
@@ -193,14 +196,14 @@ function oneOf(types: readonly string[]): string {
   return only !== undefined && others.length === 0 ? only : `types.oneOf [ ${types.map(nested).join(' ')} ]`
 }
 
-/** Puts a type that is a call into parentheses. */
+/** Puts parentheses around a type that is a function call. */
 function nested(type: string): string {
   return /^[\w.]+$/.test(type) ? type : `(${type})`
 }
 
 const classes: Readonly<Record<string, string>> = { s: '[:space:]', d: '[:digit:]' }
 
-/** Writes a JavaScript pattern for builtins.match: POSIX, extended, over the whole text. */
+/** Converts a JavaScript pattern for builtins.match, which matches POSIX extended patterns against the whole text. */
 export function posixPattern(pattern: string): string {
   const parts = pattern.match(/\[(?:\\.|[^\]\\])*\]|\\.|\(\?.?|[^[\\(]+|\(/gs) ?? []
   const text = parts

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-/** The part of a JSON schema that the generators use, with the words that src/core/option-docs.ts adds. */
+/** The part of a JSON schema that the generators use, with the documentation that src/core/option-docs.ts adds. */
 export const OptionSchema = z.object({
   type: z.union([z.string(), z.array(z.string())]).optional(),
   enum: z.array(z.unknown()).optional(),
@@ -26,17 +26,17 @@ export const OptionSchema = z.object({
   shownDefault: z.string().optional(),
   entryName: z.string().optional(),
   path: z.literal(true).optional(),
-  /** The NixOS type in place of the one that the schema has. */
+  /** The NixOS type that replaces the type of the schema. */
   nixType: z.string().optional(),
 })
 export type OptionSchema = z.infer<typeof OptionSchema>
 
-/** Reads the schema of a set of options in the form that expressions use. */
+/** Converts the schema of a set of options to a JSON schema of the values that expressions contain. */
 export function optionSchema(schema: z.ZodType): OptionSchema {
   return OptionSchema.parse(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }))
 }
 
-/** Parses a schema within another one; `true` and a missing schema count as none. */
+/** Parses a schema within another schema; returns undefined for `true` and for a missing schema. */
 export function innerSchema(schema: unknown): OptionSchema | undefined {
   return typeof schema === 'object' && schema !== null ? OptionSchema.parse(schema) : undefined
 }

@@ -3,7 +3,7 @@ import { SshConfig } from '../../providers/ssh/config.js'
 import { VirtualBoxConfig } from '../../providers/virtualbox/config.js'
 import { nixModule } from './nix-module.js'
 
-/** Returns the options.nix of each provider, by its path. */
+/** Returns the text of each provider's options.nix, by its path. */
 export function providerModules(): Record<string, string> {
   return {
     'providers/libvirt/options.nix': nixModule({ optionKey: 'libvirtd', schema: LibvirtConfig }),

@@ -4,12 +4,14 @@ import { alternatives, innerSchema, type OptionSchema, typesOf } from './option-
 /** One line of a table: the option, its type with the default, its meaning, an example. */
 type Row = readonly [name: string, type: string, meaning: string, example: string]
 
-/** Writes the table of all options of a set, however deep. */
+/** Writes the table of all options of a set, including nested options. */
 export function optionTable(schema: OptionSchema): string {
   return tableText(['option', 'type; default', 'meaning', 'example'], contents('', schema))
 }
 
-/** Writes one table of all kinds of checks: an option that several kinds share has one row, which names them. */
+/**
+ * Writes one table for all kinds of checks. An option that several kinds share has one row, which names the kinds.
+ */
 export function checksTable(schema: OptionSchema): string {
   const kinds = Object.entries(schema.properties ?? {}).map(([kind, list]) => ({
     kind: `\`${kind}\``,
@@ -34,7 +36,7 @@ function rows(name: string, option: OptionSchema): Row[] {
   return inner.length > 0 && option.properties !== undefined ? inner : [row(name, option), ...inner]
 }
 
-/** Lists the options of a set, of a list's elements, or of the values of a set with free names. */
+/** Lists the options of a set, of a list's elements, or of the values of an attribute set. */
 function contents(name: string, option: OptionSchema): Row[] {
   const prefix = name === '' ? '' : `${name}.`
   const within = (inner: string, schema: unknown) => {
@@ -81,7 +83,7 @@ function nameOf(type: string, option: OptionSchema): string {
   return type === 'object' ? manyOf('set', option.additionalProperties) : (typeNames[type] ?? type)
 }
 
-/** Describes the elements of a list or a set that are not sets themselves. */
+/** Describes a list or set, with the type of its elements unless they are sets themselves. */
 function manyOf(what: string, element: unknown): string {
   const type = typeOf(innerSchema(element) ?? {})
   return type === '' || type === 'set' ? what : `${what} of ${type}`

@@ -3,14 +3,17 @@ import { usageError } from '../core/errors.js'
 import type { DeployRequest } from '../deploy/request.js'
 import { positive } from './flags.js'
 
-/** Flags about the activation of systems, most of them for NixOS machines. */
+/** Flags for the activation of systems, most of them for NixOS machines. */
 export interface ActivationFlags {
   readonly boot?: boolean | undefined
   readonly test?: boolean | undefined
   readonly dryActivate?: boolean | undefined
   readonly onDegraded?: DeployRequest['onDegraded']
   readonly confirmTimeout?: number | undefined
-  /** Whether a system that needs a reboot is first booted once; false for `--no-boot-once`. */
+  /**
+   * Whether a system that needs a reboot becomes the default only after one successful boot; false for
+   * `--no-boot-once`.
+   */
   readonly bootOnce?: boolean | undefined
   readonly replaceUnknown?: boolean | undefined
   readonly onFailure?: DeployRequest['onFailure'] | undefined
@@ -47,7 +50,7 @@ type Activation = Pick<
   'mode' | 'onDegraded' | 'confirmSeconds' | 'bootOnce' | 'replaceUnknown' | 'onFailure'
 >
 
-/** Reads the flags, and refuses those that exclude each other. */
+/** Reads the flags, and refuses flags that exclude each other. */
 export function activationOf(
   flags: ActivationFlags & {
     readonly buildOnly?: boolean | undefined

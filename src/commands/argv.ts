@@ -13,7 +13,7 @@ export interface SplitArgv {
   readonly rest: readonly string[]
 }
 
-/** Finds the verb, also behind flags: `hydra-ops -d lab info` is `hydra-ops info -d lab`. */
+/** Finds the verb, even after flags: `hydra-ops -d lab info` is `hydra-ops info -d lab`. */
 export function splitArgv(argv: readonly string[]): SplitArgv {
   let at = 0
   while (at < argv.length) {

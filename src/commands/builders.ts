@@ -12,11 +12,11 @@ type Flags = CommonFlags & {
   readonly frozenAfter?: number | undefined
 }
 
-/** Time for running builds, in minutes, if no flag tells another one. */
+/** Minutes that running builds get if no flag sets a deadline. */
 const usualDeadline = 60
-/** Age in hours from which a build counts as frozen: the time that Hydra gives a build, if its meta.timeout is absent. */
+/** Age in hours from which a build counts as frozen. Hydra uses the same limit for builds without a meta.timeout. */
 const usualFrozen = 10
-/** Time without a build, in milliseconds, after which no queue runner has an old list. */
+/** Milliseconds without a build, after which no queue runner uses an old list. */
 const idleMs = 40_000
 
 export function registerBuilders(command: Command, cli: Cli): void {
@@ -130,7 +130,7 @@ function list(cli: Cli, flags: Flags): Promise<void> {
   })
 }
 
-/** Prints the lines of root's list; the rest that root must do is a notice. */
+/** Prints the lines for root's list of builders. A notice shows root's remaining steps. */
 function showHostLines(cli: Cli, flags: CommonFlags): Promise<void> {
   return cli.run(flags, async (ops, ui) => {
     const { hostLines } = await import('../operations/operator-builders.js')

@@ -39,7 +39,7 @@ export function registerConfig(command: Command, cli: Cli): void {
   unset.action((key: string, flags: CommonFlags) => change(cli, key, undefined, flags))
 }
 
-/** Runs without plugins, because a broken plugin could otherwise not be removed from the preferences. */
+/** Runs without plugins, because otherwise a broken plugin could not be removed from the preferences. */
 function withoutPlugins(cli: Cli, flags: CommonFlags, action: Parameters<Cli['run']>[1]): Promise<void> {
   return cli.run(flags, action, { plugins: false })
 }

@@ -69,7 +69,7 @@ export function planFlags(command: Command): void {
   fromHydraFlags(command)
 }
 
-/** Makes a request of the flags; only the preferences have been read at this point. */
+/** Builds a request from the flags. Only the preferences have been read at this point. */
 export async function deployRequest(
   flags: DeployFlags,
   ops: Pick<Ops, 'store'>,

@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander'
 import type { DrainChoice } from '../deploy/drain.js'
 import { positive } from './flags.js'
 
-/** Flags of the commands that take a builder down. */
+/** Flags of the commands that may take a builder out of service. */
 export interface DrainFlags {
   readonly drain?: boolean | undefined
   readonly drainDeadline?: number | undefined
@@ -18,7 +18,7 @@ export function drainFlags(command: Command): void {
     )
 }
 
-/** Returns how builders are drained; `undefined` for not at all. */
+/** Returns how builders are drained; returns `undefined` if they are not drained. */
 export async function drainOf(flags: DrainFlags): Promise<DrainChoice | undefined> {
   if (flags.drain === false) return undefined
   const { usualDrain } = await import('../deploy/drain.js')

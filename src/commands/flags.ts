@@ -7,7 +7,7 @@ export interface SelectionFlags {
   readonly exclude?: string[] | undefined
 }
 
-/** Adds `-d`, and for verbs with output also `json` and `plain`. */
+/** Adds `-d`, and for verbs with output also `--json` and `--plain`. */
 export function commonFlags(
   command: Command,
   kinds: { readonly deployment?: boolean; readonly json?: boolean; readonly plain?: boolean },
@@ -59,7 +59,7 @@ export function maxConcurrentFlag(command: Command): void {
   command.option('--max-concurrent <n>', 'maximum number of machines at once (default: 10)', positive)
 }
 
-/** The default of `--max-concurrent` without a flag or a preference. */
+/** The value of `--max-concurrent` if neither a flag nor a preference sets it. */
 const atOnce = 10
 
 export function maxConcurrentOf(
@@ -80,7 +80,7 @@ export function collect(value: string, previous: string[] | undefined): string[]
   return [...(previous ?? []), value]
 }
 
-/** Collects flags with a name and a value (`--arg NAME VALUE`), which `joinPairs` made into one word. */
+/** Collects flags with a name and a value (`--arg NAME VALUE`), which `joinPairs` joined into one word. */
 export function collectPair(
   value: string,
   previous: (readonly [string, string])[] | undefined,
@@ -89,7 +89,7 @@ export function collectPair(
   return [...(previous ?? []), [value.slice(0, at), value.slice(at + 1)]]
 }
 
-/** A separator that cannot occur in an argument of a process. */
+/** Separator that cannot occur in a process argument. */
 export const pairMark = '\0'
 
 export function example(command: Command, ...lines: readonly string[]): void {

@@ -5,7 +5,7 @@ import type { HydraWish } from '../deploy/from-hydra.js'
 import { readJob, readJobsetUrl } from '../hydra/names.js'
 import { positive } from './flags.js'
 
-/** Flags about a deploy of results of a Hydra. */
+/** Flags for a deploy of a Hydra's results. */
 export interface FromHydraFlags {
   readonly fromHydra?: string | true | undefined
   readonly eval?: number | undefined
@@ -36,7 +36,10 @@ export function fromHydraFlags(command: Command): void {
     .option('--allow-unsigned', 'Hydra: take paths without a trusted signature')
 }
 
-/** Returns the wish, or undefined for a deploy of evaluated closures; refuses flags without `--from-hydra`. */
+/**
+ * Returns the wish, or undefined for a deploy of evaluated closures. Refuses flags that need `--from-hydra` without
+ * it.
+ */
 export function hydraWishOf(flags: FromHydraFlags): HydraWish | undefined {
   const { fromHydra, job, maxAge } = flags
   const choices = [

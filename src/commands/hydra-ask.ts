@@ -32,7 +32,7 @@ const watchSeconds = 10
 
 const placeText = 'PROJECT, PROJECT:JOBSET or PROJECT:JOBSET:JOB'
 
-/** Registers the actions that ask a Hydra, or change its builds. None writes to the state. */
+/** Registers the actions that query a Hydra or change its builds. None of them writes to the state. */
 export function registerHydraAsk(hydra: Command, cli: Cli): void {
   registerStatus(hydra.command('status'), cli)
   registerLog(hydra.command('log'), cli)

@@ -10,7 +10,7 @@ interface InitFlags extends CommonFlags {
   readonly showTrace?: boolean | undefined
 }
 
-/** Registers the actions about the jobs that a Hydra makes of a network. */
+/** Registers the actions for the jobs that a Hydra creates from a network. */
 export function registerHydraJobs(command: Command, cli: Cli): void {
   command.description('the jobs that Hydra makes of the network: init').argument('[action]', 'the action')
   example(command, 'hydra-ops hydra jobs init -d lab')
@@ -46,7 +46,7 @@ export function registerHydraJobs(command: Command, cli: Cli): void {
   })
 }
 
-/** Describes the changes. The files of hydra-ops itself share one line. */
+/** Describes the changes. The files of hydra-ops itself share one line of the description. */
 export function linesOf({
   folder,
   written,

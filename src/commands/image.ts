@@ -7,7 +7,7 @@ import { commonFlags, example } from './flags.js'
 import { type BuildFlags, buildFlags, evaluationFlags, nixFlagsOf } from './nix-flags.js'
 import type { Cli, CommonFlags } from './verb.js'
 
-/** Resolves a reference. `./disk.qcow2` is a path of this folder; a name without a dot and a slash is a recipe's. */
+/** Resolves a reference. `./disk.qcow2` is a path relative to the current folder; a bare name refers to a recipe. */
 const absolute = (reference: string) => (/^\.{1,2}\//.test(reference) ? resolve(reference) : reference)
 
 export function registerImage(command: Command, cli: Cli): void {
@@ -58,7 +58,10 @@ export function registerImage(command: Command, cli: Cli): void {
   )
 }
 
-/** Makes the images of a deployment's NixOS machines; `experimental` is said, because no real one has run. */
+/**
+ * Builds the images of a deployment's NixOS machines. The output says `experimental`, because no real image of this
+ * kind has been tested.
+ */
 async function buildNixos(ops: Ops, ui: Ui, flags: CommonFlags & BuildFlags & { refresh?: boolean }) {
   const { buildNixosImages } = await import('../operations/nixos-images.js')
   ui.remark('the image nixos is experimental')

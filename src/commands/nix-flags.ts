@@ -21,7 +21,7 @@ export interface BuildFlags extends EvaluationFlags {
   readonly builders?: string | undefined
 }
 
-/** Adds the flags for arguments of the network expression and for the search path, which hold for this run only. */
+/** Adds the flags for expression arguments and the search path, which apply only to the current run. */
 export function expressionFlags(command: Command): void {
   command
     .option('-I <path>', 'add to the Nix search path, for this run', collect)
@@ -52,7 +52,7 @@ export function buildFlags(command: Command): void {
     .option('--builders <machines>', 'Nix: remote builders')
 }
 
-/** Returns Nix text by argument, from `--arg` and `--argstr`. */
+/** Returns Nix text by argument name, from `--arg` and `--argstr`. */
 export async function argumentsOf(flags: PairFlags): Promise<Record<string, string>> {
   if (flags.arg === undefined && flags.argstr === undefined) return {}
   const [{ argumentName }, { nixString }] = await Promise.all([

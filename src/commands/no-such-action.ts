@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { usageError } from '../core/errors.js'
 import { suggest } from '../core/suggest.js'
 
-/** Makes the error for an unknown action of a verb, with the action that was probably meant. */
+/** Creates the error for an unknown action of a verb, and suggests the action that was probably meant. */
 export function noSuchAction(wanted: string, command: Command): Error {
   const known = command.commands.map((each) => each.name())
   const close = suggest(wanted, known)

@@ -1,7 +1,7 @@
 import { suggest } from '../core/suggest.js'
 import { verbs } from './verbs.js'
 
-/** Verbs of NixOps, Morph, Colmena, deploy-rs, Vagrant and Terraform that have other names here. */
+/** Verbs of NixOps, Morph, Colmena, deploy-rs, Vagrant and Terraform that have other names in hydra-ops. */
 const verbsHere: Readonly<Record<string, string>> = {
   apply: 'deploy',
   up: 'deploy',
@@ -56,7 +56,7 @@ const verbsHere: Readonly<Record<string, string>> = {
   new: 'create',
 }
 
-/** Verbs of NixOps and Colmena without an equivalent here, with what to do instead. */
+/** Verbs of NixOps and Colmena without an equivalent in hydra-ops, with the alternative. */
 const verbsElsewhere: Readonly<Record<string, string>> = {
   clone: 'hydra-ops create FILE… -d NAME makes one more deployment of the same files',
   export: 'hydra-ops has no export; copy the state folder (docs/state.md)',
@@ -71,7 +71,10 @@ const verbsElsewhere: Readonly<Record<string, string>> = {
   repl: 'hydra-ops show-option OPTION shows an option of every machine',
 }
 
-/** Returns the hint for an unknown verb: for a verb of another tool, or the verb that is spelled nearly so. */
+/**
+ * Returns the hint for an unknown verb: the equivalent of another tool's verb, or the verb with the closest
+ * spelling.
+ */
 export function hintForVerb(word: string): string | undefined {
   const instead = own(verbsElsewhere, word)
   if (instead !== undefined) return instead
@@ -85,7 +88,7 @@ export function hintForVerb(word: string): string | undefined {
 
 const oneByOne = 'name the deployments one by one with -d; hydra-ops list shows them'
 
-/** Flags of NixOps, Morph, Colmena and deploy-rs that have other names here, or no equivalent. */
+/** Flags of NixOps, Morph, Colmena and deploy-rs that have another name in hydra-ops, or no equivalent. */
 const flagsElsewhere: Readonly<Record<string, string>> = {
   // NixOps
   '-s': 'write --state DIR; hydra-ops cannot read the state of NixOps',
@@ -144,12 +147,12 @@ const flagsElsewhere: Readonly<Record<string, string>> = {
   '--hostname': 'write deployment.targetHost in the network expression',
 }
 
-/** Returns the hint for an unknown flag that another tool has. */
+/** Returns the hint for an unknown flag that belongs to another tool. */
 export function hintForFlag(flag: string): string | undefined {
   return own(flagsElsewhere, flag)
 }
 
-/** Goals that Morph and Colmena take as words. */
+/** Goals that Morph and Colmena accept as words. */
 const goals: Readonly<Record<string, string>> = {
   switch: 'deploy',
   boot: 'deploy --boot',
@@ -160,10 +163,10 @@ const goals: Readonly<Record<string, string>> = {
   keys: 'send-keys',
 }
 
-/** Verbs that work on machines, and take no names of machines as words. */
+/** Verbs that work on machines, but accept no machine names as words. */
 const onMachines = new Set(['check', 'deploy', 'destroy', 'plan', 'reboot', 'send-keys', 'start', 'stop'])
 
-/** Returns the hint for words that the verb does not take: a goal of another tool, or names of machines. */
+/** Returns the hint for words that the verb does not accept: a goal of another tool, or machine names. */
 export function hintForWords(words: readonly string[], verb: string | undefined): string | undefined {
   if (verb === undefined || !onMachines.has(verb)) return undefined
   const [goal] = words.flatMap((word) => (verb === 'deploy' ? (own(goals, word) ?? []) : []))
@@ -174,7 +177,7 @@ function own(table: Readonly<Record<string, string>>, key: string): string | und
   return Object.hasOwn(table, key) ? table[key] : undefined
 }
 
-/** All hints, for the tests that compare them with the verbs and flags of hydra-ops. */
+/** All hints, for tests that compare them with the verbs and flags of hydra-ops. */
 export const peerHints: readonly {
   readonly kind: 'verb' | 'flag'
   readonly word: string

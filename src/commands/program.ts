@@ -9,7 +9,7 @@ import { hintForFlag, hintForVerb, hintForWords } from './peers.js'
 import type { Cli, CommonFlags, Verb } from './verb.js'
 import { verbs } from './verbs.js'
 
-/** The facts that are needed to build the context. */
+/** Facts that are needed to build the context. */
 export interface OpenRequest {
   readonly state: string | undefined
   readonly signal: AbortSignal
@@ -27,7 +27,7 @@ export interface ProgramOptions {
   readonly world?: World
 }
 
-/** Runs one command line; returns its exit status and shows every error itself. */
+/** Runs one command line. Returns its exit status, and shows every error itself. */
 export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<number> {
   const { stderr, env } = options.world ?? processWorld()
   const { verb: name, rest } = splitArgv(argv)
@@ -77,7 +77,7 @@ async function dispatch(verb: Verb | undefined, call: Call, options: ProgramOpti
   try {
     await program.parseAsync([verb.name, ...words], { from: 'user' })
   } catch (error) {
-    // commander "throws" after it has shown the requested help.
+    // commander "throws" even after it has shown the requested help.
     if (!(error instanceof CommanderError) || error.exitCode !== 0) throw error
   }
   return status
@@ -88,7 +88,10 @@ function help(program: Command): number {
   return 0
 }
 
-/** Makes the command with the names of all verbs; only the called verb's own file completes that verb. */
+/**
+ * Creates the command with the names of all verbs. Only the file of the called verb is loaded, and completes that
+ * verb.
+ */
 function skeleton(writeOut: (text: string) => void): Command {
   const program = new Command('hydra-ops')
     .description('Provision machines from a Nix network expression and deploy to them.')
@@ -129,7 +132,7 @@ function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status
         })
         ended((await actAndExplain(ops, () => action(ops, ui))) ?? 0)
       } catch (error) {
-        // An error after the user's cancel is only its consequence.
+        // An error after the user's cancellation is only a consequence of the cancellation.
         throw signal.aborted && !(error instanceof OpsError)
           ? interrupted('interrupted', { cause: error })
           : error
@@ -141,7 +144,7 @@ function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status
   }
 }
 
-/** Runs the action; if this host caused a failure, the error explains the cause. */
+/** Runs the action. If this host caused a failure, the error explains the cause. */
 async function actAndExplain<T>(ops: Ops, action: () => Promise<T>): Promise<T> {
   try {
     return await action()
@@ -161,8 +164,8 @@ function noSuchVerb(name: string | undefined, rest: readonly string[]): Error {
 }
 
 /**
- * Turns commander's errors into usage errors with commander's sentence. The hint is for users of another tool, or
- * commander's suggestion.
+ * Converts commander's errors to usage errors with commander's own sentence. The hint helps users of another tool,
+ * or is commander's suggestion.
  */
 function toOpsError(error: unknown, verb: Verb | undefined, words: readonly string[]): unknown {
   if (!(error instanceof CommanderError)) return error

@@ -32,7 +32,7 @@ export function machinesFlags(command: Command): void {
 }
 
 /**
- * Runs the verb and shows a table of results. A sentence with the purpose replaces an empty table: `there was
+ * Runs the verb and shows a table of results. A sentence about the purpose replaces an empty table: `there was
  * nothing to start`.
  */
 export function runOnMachines(

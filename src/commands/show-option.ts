@@ -13,7 +13,7 @@ export function registerShowOption(command: Command, cli: Cli): void {
     .argument('[option]', 'the option, such as services.nginx.enable; with --physical, the machine')
     .argument('[machine]', 'the only machine (default: every machine)')
     .option('--physical', 'show the facts of the provider as definitions: address, host key, disks')
-    // NixOps needs this flag for the facts of the provider; here the evaluation always has them.
+    // NixOps needs this flag for facts of the provider. Evaluations of hydra-ops always include these facts.
     .addOption(new Option('--include-physical').hideHelp())
   commonFlags(command, { json: true })
   evaluationFlags(command)
@@ -47,7 +47,10 @@ export function registerShowOption(command: Command, cli: Cli): void {
   )
 }
 
-/** Takes NixOps' order too, which has the machine first: the name of a machine has no place before an option. */
+/**
+ * Also accepts NixOps' order, with the machine first. A word without a dot before a word with a dot is a machine's
+ * name.
+ */
 function ordered(first: string | undefined, second: string | undefined) {
   const isNixops = second?.includes('.') === true && first?.includes('.') === false
   return isNixops ? { option: second, machine: first } : { option: first, machine: second }

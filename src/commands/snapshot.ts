@@ -84,7 +84,7 @@ export function registerSnapshot(command: Command, cli: Cli): void {
   )
 }
 
-/** Begins an action that takes machines by name, besides the flags of every verb on machines. */
+/** Creates an action that takes machine names as words, in addition to the usual flags for machines. */
 function part(command: Command, usage: string, description: string): Command {
   const made = command.command(usage).description(description)
   made.argument('[machine...]', 'only these machines, as with --include')

@@ -4,7 +4,7 @@ import { example, positive } from './flags.js'
 import { type MachinesFlags, machinesFlags, runOnMachines } from './run-on-machines.js'
 import type { Cli } from './verb.js'
 
-/** The default grace, above the 90 s in which systemd itself stops a unit. */
+/** The default grace period in seconds, longer than systemd's own 90 s for stopping a unit. */
 const graceSeconds = 120
 
 interface Flags extends MachinesFlags, DrainFlags {

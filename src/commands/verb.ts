@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import type { Ops } from '../core/context.js'
 import type { Ui } from '../ui/ui.js'
 
-/** One verb of the command line, whose file is only read when the verb is called. */
+/** One verb of the command line. Its file is read only when the verb is called. */
 export interface Verb {
   readonly name: string
   readonly summary: string
@@ -10,7 +10,7 @@ export interface Verb {
   load(): Promise<(command: Command, cli: Cli) => void>
   /** Whether the words after the first argument belong to another program (ssh …). */
   readonly passThrough?: boolean
-  /** Translates the exit status for verbs to which NixOps gave another one. */
+  /** Translates the exit status of verbs that have other statuses in NixOps. */
   statusOf?(code: number): number
 }
 
@@ -24,7 +24,7 @@ export interface CommonFlags {
   readonly color: boolean
 }
 
-/** The parameters of a verb's file, which imports everything else when the verb runs. */
+/** The part of the command line that the file of a verb uses. The file imports everything else when the verb runs. */
 export interface Cli {
   /** Opens the context and runs `action`, which returns the exit status (nothing = 0). */
   run(
@@ -33,7 +33,7 @@ export interface Cli {
     options?: {
       /** Whether the terminal belongs to a child process, which then handles Ctrl-C. */
       readonly handsOver?: boolean
-      /** Whether provider plugins are loaded (default: yes). A repair must work beside a broken plugin. */
+      /** Whether provider plugins are loaded (default: yes). A repair must work even with a broken plugin. */
       readonly plugins?: boolean
     },
   ): Promise<void>

@@ -164,7 +164,7 @@ export const verbs: readonly Verb[] = [
     name: 'check',
     group: 'Looking:',
     summary: 'check that every machine exists, is up, reachable and healthy',
-    // NixOps' bit mask uses 0 to 31; errors of the call itself lie above 31.
+    // NixOps' bit mask uses 0 to 31, so errors of the call itself use higher statuses.
     statusOf: (code) => (code === 2 ? 64 : code === 130 ? 130 : 69),
     load: async () => (await import('./check.js')).registerCheck,
   },

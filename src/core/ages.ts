@@ -7,7 +7,7 @@ const units = [
   ['second', 1],
 ] as const
 
-/** Describes a length of time in its largest unit: `2 days`. */
+/** Describes a duration in its largest unit, such as `2 days`. */
 export function describeAge(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds))
   const [name, size] = units.find(([, each]) => whole >= each) ?? ['second', 1]
@@ -15,14 +15,14 @@ export function describeAge(seconds: number): string {
   return `${count} ${name}${count === 1 ? '' : 's'}`
 }
 
-/** Describes the time since a moment in its largest unit. */
+/** Describes the time since a moment in its largest unit, such as `2 days ago`. */
 export function ago(now: Date, at: string): string {
   return `${describeAge((now.getTime() - Date.parse(at)) / 1000)} ago`
 }
 
 const letters: Readonly<Record<string, number>> = { w: 604_800, d: 86_400, h: 3_600, m: 60, s: 1 }
 
-/** Reads a length of time such as `36h` or `2d`, in seconds; a number without a unit is refused as ambiguous. */
+/** Parses a duration such as `36h` or `2d`, in seconds. A number without a unit is refused as ambiguous. */
 export function readAge(text: string, flag: string): number {
   const [, number = '', unit = ''] = /^(\d{1,6})([wdhms])$/.exec(text.trim()) ?? []
   const size = letters[unit]

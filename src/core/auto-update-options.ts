@@ -4,7 +4,7 @@ import { HealthChecks } from './health-checks.js'
 import { type HydraSource, hydraNames, type NetworkHydra } from './hydra-source.js'
 import { documented, shownAs } from './option-docs.js'
 
-/** A length of time with its unit, as `--max-age` takes it. */
+/** A duration with its unit, in the format of `--max-age`. */
 const age = shownAs(
   'length of time',
   z.string().regex(/^[1-9]\d{0,5}[wdhms]$/, 'a length of time such as "36h" or "7d"'),
@@ -12,7 +12,7 @@ const age = shownAs(
 
 const { url, project, jobset, job } = hydraNames
 
-/** `deployment.autoUpdate`: the machine brings itself to the newest build of its jobset. */
+/** `deployment.autoUpdate`: the machine updates itself to the newest build of its jobset. */
 export const AutoUpdateOptions = z.strictObject({
   enable: documented(
     z.boolean().default(false),
@@ -56,7 +56,7 @@ export const AutoUpdateOptions = z.strictObject({
 })
 export type AutoUpdateOptions = z.infer<typeof AutoUpdateOptions>
 
-/** An automatic update with everything that the options leave to other options. */
+/** An automatic update whose missing options were filled from other options. */
 export interface AutoUpdate {
   readonly url: string
   readonly project: string
@@ -68,17 +68,17 @@ export interface AutoUpdate {
   readonly healthChecks: HealthChecks
 }
 
-/** Options that an automatic update takes values from. */
+/** Options from which an automatic update takes its values. */
 interface Sources {
   readonly autoUpdate: AutoUpdateOptions
   readonly hydraSource: HydraSource
   readonly healthChecks: HealthChecks
 }
 
-/** Parts that identify a jobset; all are necessary. */
+/** Parts that identify a jobset; all of them are required. */
 const needed = ['url', 'project', 'jobset'] as const
 
-/** Fills what the options of a machine leave to the network. */
+/** Fills in options that the machine leaves to its own Hydra source or to the network. */
 export function withNetworkHydra(options: AutoUpdateOptions, own: HydraSource, network: NetworkHydra = {}) {
   return {
     ...options,
@@ -89,7 +89,7 @@ export function withNetworkHydra(options: AutoUpdateOptions, own: HydraSource, n
   }
 }
 
-/** Names the first part of a jobset that no option gives. */
+/** Names the first part of a jobset that no option sets. */
 export function missingPart(options: Pick<AutoUpdateOptions, (typeof needed)[number]>): string | undefined {
   return needed.find((part) => options[part] == null)
 }

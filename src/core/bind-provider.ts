@@ -3,10 +3,7 @@ import { failure, usageError } from './errors.js'
 import type { Json } from './json.js'
 import type { Provider, Resource, Snapshots } from './provider.js'
 
-/**
- * A provider whose inputs are plain JSON, which the engine works with. Each call parses its inputs before it passes
- * them on.
- */
+/** A provider with plain JSON inputs, as the engine uses it. Each call parses its inputs before it passes them on. */
 export type AnyProvider = Provider<Json, Json, Json>
 
 type Raw = Resource<Json, Json, Json>
@@ -17,8 +14,8 @@ export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider 
     parse(provider.configSchema, value, `options of provider ${provider.name}`)
   const parseAllocation = (value: Json): A =>
     parse(provider.allocationSchema, value, `allocation of provider ${provider.name}`)
-  // The engine passes every machine's allocation with those of all its siblings. No allocation changes once it exists,
-  // so each is parsed once.
+  // The engine passes every machine's allocation together with the allocations of all siblings. An allocation never
+  // changes once it exists, so each allocation is parsed once.
   const parsedAllocations = new WeakMap<object, A>()
   const allocation = (value: Json): A => {
     if (typeof value !== 'object' || value === null) return parseAllocation(value)

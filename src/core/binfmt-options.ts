@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { documented } from './option-docs.js'
 
-/** Emulators of QEMU for the systems of Nix, by the names that their packages register. */
+/** QEMU's emulators by Nix system, under the names that their packages register. */
 export const emulators = {
   'aarch64-linux': 'qemu-aarch64',
   'armv6l-linux': 'qemu-arm',
@@ -32,7 +32,7 @@ const EmulatedSystem = z.enum([
   'x86_64-linux',
 ])
 
-/** `deployment.binfmt`: programs of other systems, which the machine emulates. */
+/** `deployment.binfmt`: systems whose programs the machine emulates. */
 export const BinfmtOptions = z.strictObject({
   emulatedSystems: documented(
     z.array(EmulatedSystem).default([]),

@@ -1,18 +1,18 @@
 import type { MachineName } from './names.js'
 import type { Host } from './ssh.js'
 
-/** Nix that decides where a build runs: a queue runner, the daemon, or the Nix of a user without a daemon. */
+/** The part of Nix that decides where a build runs: a queue runner, the daemon, or a user's daemonless Nix. */
 export type Decider = 'queue runner' | 'daemon' | 'user'
 
-/** Report of a queue runner about a builder. */
+/** A queue runner's report about a builder. */
 export interface ReportedBuilder {
   readonly currentJobs: number
-  /** Seconds for which the queue runner leaves the builder alone; 0 if it does not. */
+  /** Seconds for which the queue runner avoids the builder; 0 if it does not. */
   readonly disabledFor: number
   readonly failures: number
 }
 
-/** Login to a builder that hydra-ops set up. */
+/** A login to a builder that hydra-ops set up. */
 export interface OwnBuilder {
   readonly machine: MachineName
   readonly user: string
@@ -23,14 +23,14 @@ export interface OwnBuilder {
 /** The machine for which a derivation should be built. */
 export interface WhyPlace {
   readonly shell: Pick<Host, 'machine' | 'script'>
-  /** Words for the machine: `machine 'ci'`, `this host`. */
+  /** Name of the machine in messages: `machine 'ci'`, `this host`. */
   readonly where: string
   readonly decider: Decider
-  /** User of the shell, by name. */
+  /** Name of the user who runs the shell. */
   readonly user: string
-  /** Whether the shell is root's, and can run programs as other users. */
+  /** Whether the shell runs as root, and can run programs as other users. */
   readonly root: boolean
-  /** File of this machine that holds the derivation. */
+  /** Path of the derivation's file on the machine. */
   readonly file: string
   /** Value of NIX_REMOTE. */
   readonly store: string

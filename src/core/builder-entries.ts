@@ -2,7 +2,7 @@ import { type BuilderOffer, fieldOf, none, useTask, valuesOf } from './builder-o
 import type { MachineName } from './names.js'
 import type { Host } from './ssh.js'
 
-/** A builder as another machine uses the builder. */
+/** A builder as another machine uses it. */
 export interface UsedBuilder extends BuilderOffer {
   /** Name of the builder in the deployment. */
   readonly machine: MachineName
@@ -10,26 +10,26 @@ export interface UsedBuilder extends BuilderOffer {
   readonly hostKey: string
 }
 
-/** A place from which builds on a builder are tried. */
+/** A place from which hydra-ops tests builds on a builder. */
 export interface ProofPlace {
   readonly shell: Pick<Host, 'machine' | 'script'>
-  /** `daemon`, or `own` for a store of the user's own. */
+  /** `daemon` for the daemon's store, or `own` for a store that belongs to the user. */
   readonly through: 'daemon' | 'own'
-  /** User who builds; empty means the one who logged in. */
+  /** User who runs the build; empty for the user of the shell. */
   readonly runAs: string
-  /** File that has the line of the builder, and the name of the builder there. */
+  /** File that contains the builder's line, and the builder's name in that file. */
   readonly list: string
   readonly name: string
-  /** Key of the logins, and its user for messages. */
+  /** Key file for the logins, and the key's user for messages. */
   readonly key: { readonly file: string; readonly user: string }
-  /** Configuration of ssh for the logins; empty means the usual one. */
+  /** ssh configuration file for the logins; empty for the default configuration. */
   readonly sshConfig: string
 }
 
-/** Program that reads a list of builders; each takes another form of their names. */
+/** Program that reads a list of builders. Each program expects the builders' names in its own form. */
 export type BuilderReader = 'queue runner' | 'daemon'
 
-/** Returns the name by which a queue runner or a daemon knows the builder. */
+/** Returns the builder's name in the lists of a queue runner or a daemon. */
 export function builderName(
   { user, host }: Pick<BuilderOffer, 'user' | 'host'>,
   reader: BuilderReader,
@@ -38,8 +38,8 @@ export function builderName(
 }
 
 /**
- * Writes the line of one builder. `maxJobs` 0 keeps new builds from a drained builder. Its line stays,
- * because a queue runner aborts steps that no line covers (measured).
+ * Writes the line of one builder. `maxJobs` 0 keeps new builds away from a drained builder. Its line stays, because
+ * a queue runner aborts steps that no line covers (measured).
  */
 export function builderLine(
   builder: Omit<UsedBuilder, 'machine'>,
@@ -54,7 +54,7 @@ export function builderLine(
     readonly keyFile: string
     readonly drained: boolean
     readonly name?: string
-    /** Whether the line holds the host key; a known_hosts file of ssh may hold the key instead. */
+    /** Whether the line contains the host key. ssh's known_hosts file may contain the key instead. */
     readonly pinned?: boolean
   },
 ): string {
@@ -67,24 +67,26 @@ export function builderLine(
     String(builder.speedFactor),
     fieldOf([...builder.supportedFeatures, ...mandatoryFeatures]),
     fieldOf(mandatoryFeatures),
-    // Nix takes the whole content of a public key file, in base64.
+    // Nix expects the whole content of a public key file, in base64.
     pinned ? Buffer.from(`${builder.hostKey}\n`).toString('base64') : none,
   ].join(' ')
 }
 
-/** Writes the first line of a list. A semicolon ends a line for Nix, also in a comment (seen). */
+/**
+ * Writes the first line of a list, without semicolons. Nix ends a line at a semicolon, even within a comment (seen).
+ */
 function header(task: string): string {
   return `# Written by hydra-ops (set-up task "${task}"). Changes made here are overwritten.`
 }
 
-/** Writes a whole list of builders, in the order of their names. */
+/** Writes a whole list of builders: the header and the given lines. */
 export function builderList(lines: readonly string[]): string {
   return [header(useTask), ...lines].map((line) => `${line}\n`).join('')
 }
 
 /**
- * Joins values of Nix' setting `builders`, such as `@FILE`. Nix 2.8 takes a file after a space for a builder of that
- * name, and never reads the file (seen).
+ * Joins values of Nix's setting `builders`, such as `@FILE`. Nix 2.8 treats a file after a space as a builder of
+ * that name, and never reads the file (seen).
  */
 export function buildersSetting(...values: readonly string[]): string {
   const parts = values.flatMap((value) => value.split(/[;\n]/)).map((part) => part.trim())
@@ -92,8 +94,8 @@ export function buildersSetting(...values: readonly string[]): string {
 }
 
 /**
- * Finds the first fault of a machines file; returns `undefined` if the file is sound. One wrong line makes a queue
- * runner forget every machine, and abort every queued build (measured).
+ * Finds the first fault in a machines file; returns `undefined` if the file is valid. A single wrong line makes a
+ * queue runner forget every machine and abort every queued build (measured).
  */
 export function listProblem(text: string): string | undefined {
   const seen = new Set<string>()
@@ -127,7 +129,10 @@ function lineProblem(fields: readonly string[], seen: Set<string>): string | und
 
 const notBase64 = 'the host key is not in base64'
 
-/** Finds a field that ends the reading of the whole list. A daemon takes a hyphen for a number, a queue runner does not. */
+/**
+ * Finds a field that makes the whole list unreadable. A daemon accepts a hyphen in place of a number; a queue runner
+ * does not.
+ */
 export function unreadableField(fields: readonly string[], reader: BuilderReader): string | undefined {
   const absent = reader === 'daemon' ? [undefined, none] : [undefined]
   const [, , , maxJobs, speed, , , hostKey = none] = fields
@@ -137,7 +142,7 @@ export function unreadableField(fields: readonly string[], reader: BuilderReader
   return hostKey === none || /^[A-Za-z0-9+/]+=*$/.test(hostKey) ? undefined : notBase64
 }
 
-/** Says whether a text is a whole public key: its name, and fields that each begin with their length. */
+/** Tells whether a text is a whole public key: its name, and fields that each begin with their length. */
 function isPublicKey(text: string): boolean {
   const [, name = '', coded = ''] = /^(\S+) ([A-Za-z0-9+/]+=*)(?: [^\n]*)?\n?$/.exec(text) ?? []
   const blob = Buffer.from(coded, 'base64')
@@ -152,12 +157,12 @@ function isPublicKey(text: string): boolean {
 }
 
 /**
- * Writes the settings of ssh for logins to builders. Keepalive ends a step whose builder freezes; the step would
+ * Writes the ssh settings for logins to builders. Keepalives end a step whose builder freezes; the step would
  * otherwise run for hours. Other logins to the same hosts keep their own settings.
  */
 export function sshSettings(
   logins: readonly (Pick<UsedBuilder, 'user' | 'host' | 'port'> & {
-    /** Seconds for a connection; ssh itself waits for minutes. */
+    /** Connection timeout in seconds; ssh itself would wait for minutes. */
     readonly connectTimeout?: number
   })[],
   task: string,
@@ -168,7 +173,8 @@ export function sshSettings(
       ...(connectTimeout === undefined ? [] : [`  ConnectTimeout ${connectTimeout}`]),
       '  ServerAliveInterval 15',
       '  ServerAliveCountMax 4',
-      // The pinned key has the bare name, and ssh would otherwise look for a name with the port.
+      // known_hosts lists the pinned key under the bare host name. ssh would otherwise look for the name with the
+      // port.
       ...(port === 22 ? [] : [`  Port ${port}`, `  HostKeyAlias ${host}`]),
     ].join('\n'),
   )

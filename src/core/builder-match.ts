@@ -1,4 +1,4 @@
-/** Abilities of a builder, as a machines file or a queue runner lists them. */
+/** A builder's abilities, as a machines file or a queue runner lists them. */
 export interface Abilities {
   readonly name: string
   readonly systems: readonly string[]
@@ -10,29 +10,32 @@ export interface Abilities {
 export interface Demand {
   readonly system: string
   readonly features: readonly string[]
-  /** Whether a builder takes the build whose mandatory feature is `local`. */
+  /** Whether the build also matches a builder whose mandatory feature is `local`. */
   readonly local?: boolean | undefined
 }
 
-/** Feature by which a queue runner calls a build that its machine prefers to run itself. */
+/** Feature that a queue runner adds to a build that prefers the local machine. */
 export const localFeature = 'local'
 
-/** System of a builder that is a part of Nix; a queue runner takes its own system instead. */
+/**
+ * System of derivations whose builder is part of Nix, such as `builtin:fetchurl`. A queue runner uses its own system
+ * instead.
+ */
 export const builtinSystem = 'builtin'
 
-/** Part of a demand that no builder meets. */
+/** The part of a demand that no builder meets. */
 export type Gap = 'builders' | 'system' | 'feature' | 'combination' | 'mandatory'
 
 export interface Mismatch {
   readonly gap: Gap
   readonly cause: string
-  /** The builders that come closest. */
+  /** Names of the builders that come closest to the demand. */
   readonly nearest: readonly string[]
-  /** Features that nobody offers. */
+  /** Features that no builder offers. */
   readonly features: readonly string[]
 }
 
-/** Returns the builders that take a build, or the reason why none does. */
+/** Returns the builders that accept a build, or the reason why no builder does. */
 export function matchBuilders<B extends Abilities>(
   { system, features, local = false }: Demand,
   builders: readonly B[],

@@ -1,31 +1,31 @@
 import { MachineName } from './names.js'
 
-/** Names of the tasks, whose outputs other machines read. */
+/** Names of the set-up tasks whose outputs other machines read. */
 export const keyTask = 'builder-key'
 export const offerTask = 'builder'
 export const useTask = 'builders'
 export const cacheTask = 'builder-cache'
 export const cachesTask = 'builder-caches'
 
-/** User by whom other machines read a builder's store; the Nix daemon does not trust this user. */
+/** User as whom other machines read a builder's store. The Nix daemon does not trust this user. */
 export const cacheUser = 'nix-cache'
 
-/** Name of the operator host among those who build on a machine. */
+/** Name of the operator host in the list of machines that may build on a builder. */
 export const operatorName = 'operator'
 
-/** Builder lists that hydra-ops writes, beside the machine's own lists; keyed by the program that reads the list. */
+/** Builder lists that hydra-ops writes beside the machine's own lists, by the program that reads each list. */
 export const builderLists = {
   'queue runner': '/etc/hydra/builders',
   daemon: '/etc/nix/hydra-ops-machines',
 } as const
 
 /**
- * Folder of marks: a file for each builder that gets no new builds. The file of a person's drain is empty; that of a
- * drain before a reboot says `automatic`.
+ * Folder of markers: one file for each builder that gets no new builds. The file is empty if a user drained the
+ * builder, and says `automatic` for a drain before a reboot.
  */
 export const drainFolder = '/var/lib/hydra-ops/drained-builders'
 
-/** A builder as its own set-up task offers the builder to other machines. */
+/** A builder as its own set-up task offers it to other machines. */
 export interface BuilderOffer {
   /** The user for the logins. */
   readonly user: string
@@ -38,20 +38,20 @@ export interface BuilderOffer {
   readonly mandatoryFeatures: readonly string[]
 }
 
-/** Field of a machines file without a value. */
+/** Empty value of a field in a machines file. */
 export const none = '-'
 
-/** Writes a list as one field. */
+/** Writes a list as one field of a machines file. */
 export function fieldOf(values: readonly string[]): string {
   return values.length === 0 ? none : [...new Set(values)].join(',')
 }
 
-/** Reads a list from one field. */
+/** Reads a list from one field of a machines file. */
 export function valuesOf(field: string): string[] {
   return field === none ? [] : field.split(',')
 }
 
-/** Writes an offer as the public output of a task: the fields of a machines file, without keys. */
+/** Writes an offer as a task's public output: the fields of a machines file, without keys. */
 export function offerText(offer: BuilderOffer): string {
   const { user, host, port, supportedFeatures, mandatoryFeatures } = offer
   const features = [...supportedFeatures, ...mandatoryFeatures]
@@ -65,7 +65,7 @@ export function offerText(offer: BuilderOffer): string {
   ].join(' ')
 }
 
-/** Reads an offer from the state; returns `undefined` if the text is none. */
+/** Parses an offer from the state; returns `undefined` if the text is not an offer. */
 export function readOffer(text: string | undefined): BuilderOffer | undefined {
   const found = /^([^@\s]+)@(\S+):(\d+) (\S+) (\d+) (\d+) (\S+) (\S+)$/.exec(text ?? '')
   if (found === null) return undefined
@@ -83,7 +83,7 @@ export function readOffer(text: string | undefined): BuilderOffer | undefined {
   }
 }
 
-/** Reads a list of machines from a task's output. */
+/** Parses a list of machine names from a task's output. */
 export function machinesIn(text: string | undefined): MachineName[] {
   return (text ?? '').split(',').flatMap((name) => (name === '' ? [] : MachineName.parse(name)))
 }

@@ -8,7 +8,7 @@ const entryWord = z.string().regex(/^[A-Za-z0-9._+-]+$/, 'letters, digits and ".
 
 const features = z.array(entryWord)
 
-/** A user of the machine, as useradd(8) of Debian takes one. */
+/** A user of the machine, in the form that Debian's useradd(8) accepts. */
 const unixUser = z
   .string()
   .regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'a user name: small letters, digits, "_" and "-"')
@@ -17,7 +17,7 @@ const address = z
   .string()
   .regex(/^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/, 'a host name or an IPv4 address')
 
-/** `deployment.builder.cache`: the machines that build here fetch from here too. */
+/** `deployment.builder.cache`: machines that build on this machine also fetch from it. */
 const BuilderCacheOptions = z.strictObject({
   enable: documented(
     z.boolean().default(false),
@@ -122,12 +122,12 @@ export const BuilderOptions = z
   })
 export type BuilderOptions = z.infer<typeof BuilderOptions>
 
-/** Returns the names of those who build on a machine; the operator host is one of them by its own name. */
+/** Returns the names of the users of a builder. The operator host has a name of its own there. */
 export function buildersUsers({ for: users }: Pick<BuilderOptions, 'for'>): readonly MachineName[] {
   return typeof users === 'string' ? [MachineName.parse(users)] : users
 }
 
-/** Says whether the operator host builds on a machine. */
+/** Tells whether the operator host builds on a machine. */
 export function isForOperator(builder: Pick<BuilderOptions, 'enable' | 'for'>): boolean {
   return builder.enable && buildersUsers(builder).some((name) => name === operatorName)
 }

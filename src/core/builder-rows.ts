@@ -5,12 +5,12 @@ import type { BuilderRow } from './reports.js'
 
 type Machines = Pick<DeploymentRecord, 'machines'>
 
-/** Lists the builders of a deployment with the machines that build there, as the last deploy left them. */
+/** Lists the builders of a deployment with the machines that build on them, as of the last deploy. */
 export function builderRows(record: Machines): BuilderRow[] {
   return Object.keys(record.machines).flatMap((user) => buildersUsedBy(record, MachineName.parse(user)))
 }
 
-/** Lists the builders of one machine, as its last deploy left them. */
+/** Lists the builders that one machine uses, as of its last deploy. */
 export function buildersUsedBy({ machines }: Machines, usedBy: MachineName): BuilderRow[] {
   const { builders, drained } = machines[usedBy]?.tasks[useTask]?.outputs ?? {}
   return machinesIn(builders).flatMap((builder) => {

@@ -5,8 +5,8 @@ const expected =
   'expected a calendar event of systemd.time(7), such as "weekly" or "03:15", or a line of cron'
 
 /**
- * Parses a recurring time into calendar events of systemd.time(7), or returns why the text is not valid. A line of
- * crontab(5) is translated, because systemd refuses such a line.
+ * Parses a recurring time into calendar events of systemd.time(7), or returns why the text is invalid. A crontab(5)
+ * line is translated, because systemd refuses such lines.
  */
 export function calendarOf(dates: string): Translated {
   const text = dates.trim()
@@ -14,13 +14,13 @@ export function calendarOf(dates: string): Translated {
   return isCalendarEvent(text) ? { events: [text] } : { problem: `${JSON.stringify(text)}: ${expected}` }
 }
 
-/** A recurring time of a timer, as an option takes it. */
+/** A recurring time of a timer, as an option accepts it. */
 export const RecurringTime = z.string().superRefine((text, context) => {
   const read = calendarOf(text)
   if ('problem' in read) context.addIssue({ code: 'custom', message: read.problem })
 })
 
-/** Returns the calendar events of a text that was validated before. */
+/** Returns the calendar events of a text that has already been validated. */
 export function calendarEvents(dates: string): readonly string[] {
   const read = calendarOf(dates)
   return 'events' in read ? read.events : [dates]
@@ -33,14 +33,14 @@ const weekdays = new RegExp(
   `^${dayName}(?:(?:\\.\\.|-)${dayName})?(?:,${dayName}(?:(?:\\.\\.|-)${dayName})?)*,?$`,
   'i',
 )
-/** The form of a time zone's name. The set-up task asks the machine, which knows its zones. */
+/** The form of a time zone's name. The set-up task checks the name on the machine, which has the list of zones. */
 const zone = /^[A-Za-z][A-Za-z0-9_+-]*(?:\/[A-Za-z0-9_+-]+)*$/
 
 function isZone(text: string): boolean {
   return zone.test(text) && !words.test(text) && !weekdays.test(text)
 }
 
-/** Tells whether systemd would accept a text. Forms that systemd accepts but its manual does not show are refused. */
+/** Tells whether systemd would accept a text. Forms that systemd accepts without documenting them are refused. */
 export function isCalendarEvent(text: string): boolean {
   const parts = text.split(/ +/)
   const last = parts.at(-1) ?? ''
@@ -79,7 +79,7 @@ function isTime(text: string): boolean {
   return more.length === 0 && isChain(hour, 0, 23) && isChain(minute, 0, 59) && isChain(whole, 0, 59)
 }
 
-/** Tells whether a text is `*`, or numbers, ranges and steps that are all within bounds. */
+/** Tells whether a text is `*`, or consists of numbers, ranges and steps within bounds. */
 function isChain(text: string, least: number, most: number): boolean {
   if (text === '*') return true
   return text.split(',').every((part) => {

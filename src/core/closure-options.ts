@@ -35,8 +35,8 @@ const Unit = z.strictObject({
 })
 
 /**
- * The options of a Debian machine that become its closure. nix/debian-machine.nix checks these options, because
- * derivations and texts that name packages never reach a schema.
+ * Options of a Debian machine that become part of its closure. nix/debian-machine.nix checks these options, because
+ * derivations and texts that refer to packages never reach a schema.
  */
 export const ClosureOptions = z.strictObject({
   packages: documented(

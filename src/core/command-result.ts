@@ -1,7 +1,7 @@
 import { failure } from './errors.js'
 import type { CommandResult } from './ssh.js'
 
-/** The number of output lines that are kept as evidence. */
+/** Number of output lines that are kept as evidence. */
 const evidenceLines = 20
 
 /** Describes how a command ended, as part of a sentence. */
@@ -16,7 +16,7 @@ export function describeEnd(result: CommandResult): string {
   }
 }
 
-/** Returns the output of a successful command; a failed command throws an error with the end of its output. */
+/** Returns the output of a successful command. Throws an error with the end of the output after a failure. */
 export function requireSuccess(
   result: CommandResult,
   facts: { readonly machine: string; readonly what: string; readonly hint?: string },
@@ -25,7 +25,7 @@ export function requireSuccess(
   throw commandFailure(result, facts)
 }
 
-/** Makes the error for a failed command. Only stderr is evidence, because stdout may carry secrets. */
+/** Creates the error for a failed command. Only stderr is evidence, because stdout may contain secrets. */
 export function commandFailure(
   result: CommandResult,
   facts: { readonly machine: string; readonly what: string; readonly hint?: string },

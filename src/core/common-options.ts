@@ -10,7 +10,7 @@ const noChecks = { cmd: [], http: [], tcp: [], systemd: [] }
 
 const port = shownAs('port', z.number().int().min(1).max(65535))
 
-/** The option `deployment.os`. */
+/** The option `deployment.os`, the operating system of a machine. */
 export const MachineKind = documented(
   z.enum(['debian', 'nixos']).default('nixos'),
   'operating system of the machine; Debian also stands for Ubuntu and their derivatives',

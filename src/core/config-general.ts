@@ -1,6 +1,7 @@
 /**
- * Names the options that a text sets outside of blocks, as Perl's Config::General 2.65 reads hydra.conf. Included files
- * are not read. Config::General makes a list of an option that is set twice; Hydra shows such a list as `ARRAY(0x…)`.
+ * Names the options that a text sets outside of blocks, as Perl's Config::General 2.65 reads hydra.conf. Included
+ * files are not read. Config::General turns an option that is set twice into a list, which Hydra shows as
+ * `ARRAY(0x…)`.
  */
 export function optionsSetBy(text: string): ReadonlySet<string> {
   const options = new Set<string>()
@@ -14,8 +15,8 @@ export function optionsSetBy(text: string): ReadonlySet<string> {
 }
 
 /**
- * Returns the lines, with their continuations and the names of here-documents. Comments, includes and empty blocks are
- * left out.
+ * Returns the entries: lines with their continuations, and the names of here-documents. Comments, includes and empty
+ * blocks are left out.
  */
 function entriesOf(text: string): string[] {
   const entries: string[] = []
@@ -55,8 +56,8 @@ function hereDocOf(line: string): { readonly option: string; readonly end: strin
 }
 
 /**
- * Makes a function that takes line after line. The function returns undefined for a line inside a C-style comment,
- * which may span several lines.
+ * Returns a function that takes the lines in order. The function returns undefined for a line inside a C-style
+ * comment, which may span several lines.
  */
 function commentRemover(): (line: string) => string | undefined {
   let inside = false

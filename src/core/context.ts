@@ -18,7 +18,7 @@ import type { DeploymentStore } from './store.js'
 
 export interface ProviderRegistry {
   all(): readonly AnyProvider[]
-  /** Returns the provider of a canonical name; throws a usage error for an unknown name. */
+  /** Returns the provider with a canonical name; throws a usage error for an unknown name. */
   named(name: string): AnyProvider
 }
 
@@ -27,13 +27,15 @@ export interface Operator {
   readonly user: string
   readonly host: string
   readonly command: string
-  /** An id that is unique per invocation: `20261121-101500-a1b2c3`. */
+  /** An id that is unique for each invocation: `20261121-101500-a1b2c3`. */
   readonly run: string
 }
 
 /** Commands on the operator host. */
 export interface LocalCommands {
-  /** Runs argv; secrets go only to stdin. A missing program is an OpsError that says how to install the program. */
+  /**
+   * Runs argv; secrets are passed only on stdin. A missing program causes an OpsError that says how to install it.
+   */
   run(
     argv: readonly string[],
     options: {
@@ -44,7 +46,7 @@ export interface LocalCommands {
       readonly env?: Readonly<Record<string, string>>
       readonly cwd?: string
       /**
-       * The encoding of the output; `latin1` gives one character per byte, for output that need not be text. Default:
+       * The encoding of the output. `latin1` gives one character per byte, for output that may not be text. Default:
        * `utf8`.
        */
       readonly encoding?: 'utf8' | 'latin1'
@@ -53,15 +55,15 @@ export interface LocalCommands {
       onLine?(line: string): void
     },
   ): Promise<import('./ssh.js').CommandResult>
-  /** Runs a program with the user's terminal; returns the exit status (128 + n for a signal). */
+  /** Runs a program on the user's terminal; returns the exit status (128 + n for a signal). */
   interactive(
     argv: readonly string[],
     options: { readonly signal: AbortSignal; readonly env?: Readonly<Record<string, string>> },
   ): Promise<number>
   /**
-   * Starts a program as a byte pipe (`ssh -W`). Writes go to its stdin, reads come from its stdout, and stderr goes to
-   * `onLine`. Destroying the stream, or the signal, ends the program. The stream emits an error when the program is
-   * missing.
+   * Starts a program as a byte pipe (`ssh -W`). Writes go to its stdin, reads come from its stdout, and stderr goes
+   * to `onLine`. Destroying the stream, or firing the signal, ends the program. The stream emits an error if the
+   * program is missing.
    */
   spawnDuplex(
     argv: readonly string[],
@@ -73,9 +75,9 @@ export interface LocalCommands {
     },
   ): Duplex
   /**
-   * Starts a program whose output, of any size, is read as a stream. Destroying the stream, or the signal, ends the
-   * program. `done` resolves with the end of the program and an empty stdout. `done` rejects when the program could not
-   * be started.
+   * Starts a program whose output is read as a stream, because it may be of any size. Destroying the stream, or
+   * firing the signal, ends the program. `done` resolves when the program ends, with an empty stdout. `done` rejects
+   * if the program could not be started.
    */
   spawnReadable(
     argv: readonly string[],
@@ -87,35 +89,35 @@ export interface LocalCommands {
   ): { readonly stdout: Readable; readonly done: Promise<import('./ssh.js').CommandResult> }
 }
 
-/** Questions that only a person can answer. Each question fails with `NO_TERMINAL` when there is no terminal. */
+/** Questions that only a person can answer. Each question fails with `NO_TERMINAL` if no terminal is available. */
 export interface Questions {
-  /** Whether there is a person to ask. */
+  /** Whether a person can answer. */
   readonly interactive: boolean
   confirm(question: string): Promise<boolean>
   secret(question: string): Promise<string>
   /**
-   * Asks for one line again until `wrong` finds nothing; `wrong` returns the reason. An empty answer takes the
-   * suggestion.
+   * Asks for one line until `wrong` returns undefined; `wrong` returns the reason for refusing an answer. An empty
+   * answer means the suggestion.
    */
   text(
     question: string,
     how: { readonly suggestion: string; wrong(answer: string): string | undefined },
   ): Promise<string>
-  /** Asks for one of several options; the first option is suggested. */
+  /** Asks the user to choose one of several options; the first option is suggested. */
   choose<T extends string>(
     question: string,
     choices: readonly { readonly value: T; readonly text: string }[],
   ): Promise<T>
-  /** Reads all piped standard input; refuses, with the hint, when standard input is a terminal. */
+  /** Reads all piped standard input. Fails, with the hint, when standard input is a terminal. */
   piped(what: string, hint: string): Promise<string>
 }
 
 /** The log files of one run. */
 export interface RunLogs {
-  /** Appends one line to the machine's log of this run; timestamps are added. */
+  /** Appends one line, with a timestamp, to the machine's log of this run. */
   append(machine: MachineName | undefined, line: string): void
   tail(machine: MachineName, lines: number): string[]
-  /** Keeps lines in memory until `release`, so that a run without any work leaves no log. */
+  /** Keeps lines in memory until `release`, so that a run without work leaves no log. */
   hold(): void
   release(): void
   close(): void
@@ -133,13 +135,13 @@ export interface Ops {
   /** Returns all set-up tasks, in no particular order. */
   tasks(): Promise<readonly ((machine: TaskMachine) => WantedTask | undefined)[]>
   /**
-   * Returns the users of a machine's Hydra, or undefined when the machine wants no Hydra. `deployed` is the package
-   * that runs there.
+   * Returns the users of a machine's Hydra, or undefined when the machine has no Hydra. `deployed` is the package
+   * that runs on the machine.
    */
   hydraUsers(machine: TaskMachine, deployed: string | undefined): Promise<HydraUserAdmin | undefined>
-  /** Finds the one cause that keeps a derivation from being built. */
+  /** Finds the one reason why a derivation cannot be built. */
   whyNotBuilt(place: WhyPlace, derivation: string, run: Run): Promise<BuildWhy>
-  /** Builds on a builder, once for each system and kind of build; throws the cause of a failure. */
+  /** Runs a build on a builder for each system and kind of build; throws the cause of a failure. */
   proveBuilder(place: ProofPlace, builder: UsedBuilder, run: Run): Promise<void>
   readonly events: EventSink
   readonly operator: Operator
@@ -149,6 +151,6 @@ export interface Ops {
   logs(folder: string): RunLogs
   readonly signal: AbortSignal
   now(): Date
-  /** Checks what this operator host can and cannot do. */
+  /** Checks what this operator host supports. */
   doctor(run: Run): Promise<Finding[]>
 }

@@ -1,9 +1,9 @@
-/** A field of a line of crontab(5). */
+/** A field of a crontab(5) line. */
 interface Field {
   readonly name: string
   readonly least: number
   readonly most: number
-  /** Words for the field's numbers, starting with the lowest number. */
+  /** Names for the field's numbers, starting with the lowest number. */
   readonly words: readonly string[]
 }
 
@@ -14,10 +14,10 @@ const minutes: Field = { name: 'minute', least: 0, most: 59, words: [] }
 const hours: Field = { name: 'hour', least: 0, most: 23, words: [] }
 const days: Field = { name: 'day of the month', least: 1, most: 31, words: [] }
 const months: Field = { name: 'month', least: 1, most: 12, words: monthWords }
-/** The days of the week; both 0 and 7 are Sunday. */
+/** The field for days of the week; both 0 and 7 are Sunday. */
 const weekdays: Field = { name: 'day of the week', least: 0, most: 7, words: dayWords }
 
-/** Words that cron itself defines for times. */
+/** Shorthand times that cron itself defines. */
 const lines: Readonly<Record<string, string>> = {
   '@yearly': '0 0 1 1 *',
   '@annually': '0 0 1 1 *',
@@ -28,15 +28,15 @@ const lines: Readonly<Record<string, string>> = {
   '@hourly': '0 * * * *',
 }
 
-/** Calendar events that together mean a line of crontab(5), or the problem of that line. */
+/** The calendar events that are equivalent to a crontab(5) line, or the problem with the line. */
 export type Translated = { readonly events: readonly string[] } | { readonly problem: string }
 
-/** Tells a line of crontab(5) from a calendar event, which has at most four words and begins with no "@word". */
+/** Distinguishes a crontab(5) line from a calendar event, which has at most four words and begins with no "@word". */
 export function looksLikeCron(text: string): boolean {
   return /^@[a-z]/i.test(text) || text.split(/\s+/).length > 4
 }
 
-/** Translates the times of a line of crontab(5) to calendar events of systemd.time(7). */
+/** Translates the times of a crontab(5) line to calendar events of systemd.time(7). */
 export function translateCron(text: string): Translated {
   const line = text.startsWith('@') ? lines[text.toLowerCase()] : text
   const known = Object.keys(lines).join(', ')
@@ -63,12 +63,12 @@ export function translateCron(text: string): Translated {
   }
 }
 
-/** An error that never leaves this file. */
+/** An error that is always caught within this file. */
 class NotCron extends Error {}
 
 /**
- * Returns the dates of both day fields. Either field is enough when neither begins with `*` (crontab(5)), and such a
- * line takes two calendar events.
+ * Returns the dates of both day fields. A day needs to match only one field if neither field begins with `*`
+ * (crontab(5)). Such a line takes two calendar events.
  */
 function dates(day: string, weekday: string): ((month: string) => string)[] {
   const ofMonth = numbers(day, days)
@@ -87,7 +87,7 @@ function dates(day: string, weekday: string): ((month: string) => string)[] {
   return [(month) => `*-${month}-${monthDays}`, (month) => `${weekDays}*-${month}-*`]
 }
 
-/** Returns the numbers that a field means. */
+/** Returns the numbers that a field stands for. */
 function numbers(field: string, kind: Field): Set<number> {
   const wrong = (why: string) => new NotCron(`${kind.name} ${JSON.stringify(field)}: ${why}`)
   const number = (text: string): number => {
@@ -116,7 +116,7 @@ function numbers(field: string, kind: Field): Set<number> {
   return new Set(found)
 }
 
-/** Formats numbers as systemd writes them: all, even steps, or runs. */
+/** Formats numbers as systemd writes them: as `*`, as even steps, or as runs. */
 function listOf(set: ReadonlySet<number>, least: number, most: number): string {
   const all = [...set].sort((a, b) => a - b)
   const [first = least, second = least] = all
@@ -124,15 +124,16 @@ function listOf(set: ReadonlySet<number>, least: number, most: number): string {
   const last = all.at(-1) ?? first
   const step = second - first
   const isEven = all.every((number, index) => number === first + index * step)
-  // The range always has an end; otherwise systemd 252 would go from 29 December of `*-*-1/4` to 5 January (measured).
+  // The range always has an end. Otherwise systemd 252 would go from 29 December of `*-*-1/4` to 5 January
+  // (measured).
   if (all.length > 2 && step > 1 && isEven) return `${first}..${last}/${step}`
   return runs(all, String)
 }
 
-/** Formats days of the week with a trailing blank; returns an empty text when all days are meant. */
+/** Formats days of the week with a trailing blank; returns an empty text for all seven days. */
 function weekdayText(set: ReadonlySet<number>): string {
   const names = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun']
-  // systemd's week begins on Monday.
+  // systemd's week starts on Monday.
   const all = [...set].map((day) => (day + 6) % 7).sort((a, b) => a - b)
   return all.length === names.length ? '' : `${runs(all, (day) => names[day] ?? '')} `
 }

@@ -1,23 +1,23 @@
 import { onAbort } from './on-abort.js'
 
-/** The bounds of a wait: a caller's cancel, or a time limit. */
+/** The bounds of a wait: a caller's cancellation, and a time limit. */
 export interface Bounds {
   readonly signal: AbortSignal
   readonly timeoutMs: number
 }
 
 export interface Deadline {
-  /** The signal that fires with the caller's signal, or when the time is over. */
+  /** The signal that fires together with the caller's signal, or when the time is up. */
   readonly signal: AbortSignal
-  /** Tells whether the time was over before the caller cancelled. */
+  /** Tells whether the time was up before the caller cancelled. */
   expired(): boolean
   /** Stops the timer and removes the listener from the caller's signal. */
   stop(): void
 }
 
 /**
- * Derives a signal that also fires after some time. Node 20 collects the timeout of `AbortSignal.any([signal,
- * AbortSignal.timeout(…)])` as garbage, and such a wait never ends (measured).
+ * Derives a signal that also fires after some time. Node 20 garbage-collects the timeout in
+ * `AbortSignal.any([signal, AbortSignal.timeout(…)])`, so such a wait never ends (measured).
  */
 export function withDeadline(signal: AbortSignal, milliseconds: number): Deadline {
   const controller = new AbortController()
@@ -43,7 +43,7 @@ export function withDeadline(signal: AbortSignal, milliseconds: number): Deadlin
   }
 }
 
-/** Waits for `action`, which gets bounds with the deadline. No timer and no listener stays behind. */
+/** Waits for `action`, which gets the deadline. No timer and no listener remains afterwards. */
 export async function withinDeadline<T>(
   signal: AbortSignal,
   milliseconds: number,

@@ -34,7 +34,7 @@ const CacheKeyOptions = z.strictObject({
   ),
 })
 
-/** Options of `deployment.*` on a Debian machine, apart from the options of its closure (closure-options.ts). */
+/** Options of `deployment.*` on a Debian machine, except for the options of its closure (closure-options.ts). */
 export const DebianOptions = CommonOptions.extend({
   aptPackages: documented(
     z.array(z.string().regex(/^[a-z0-9][a-z0-9.+-]*(?:=[^\s=]+)?$/, 'a Debian package name')).default([]),

@@ -5,7 +5,7 @@ import { jsonSchema } from './json.js'
 import { MachineName, StorePath } from './names.js'
 import { NixosOptions } from './nixos-options.js'
 
-/** The evaluation's facts about one file or unit; the text itself lies in the closure. */
+/** The evaluation's facts about one file or unit; the text itself is in the closure. */
 export const ManagedFile = z.strictObject({
   /** The sha256 of the text, in hex. */
   hash: z.string(),
@@ -57,30 +57,30 @@ export type StoreServer = z.infer<typeof StoreServer>
 export const NixosMachine = AnyMachine.extend({
   os: z.literal('nixos'),
   options: NixosOptions,
-  /** Set-up tasks that hydra-ops leaves to a service of the machine, by their names, with the service. */
+  /** Set-up tasks that hydra-ops leaves to a service of the machine: the service by the task's name. */
   leftAlone: z.record(z.string(), z.string()).optional(),
   /** Service that serves the store of the Hydra's machine, and signs with the key of the options. */
   storeServer: StoreServer.optional(),
 })
 export type NixosMachine = z.infer<typeof NixosMachine>
 
-/** One machine as the evaluation describes it. */
+/** One machine, as the evaluation describes it. */
 export const MachineDefinition = z.discriminatedUnion('os', [DebianMachine, NixosMachine])
 export type MachineDefinition = z.infer<typeof MachineDefinition>
 
-/** The kinds of network expressions that hydra-ops recognises; `nixops` is also the form of hydra-ops. */
+/** Kinds of network expressions that hydra-ops recognises. `nixops` also covers hydra-ops's own form. */
 export const networkLayouts = ['colmena', 'morph', 'nixops'] as const
 
-/** The facts of a network that decide on the jobsets of a Hydra. */
+/** Facts about a network that determine the jobsets of a Hydra. */
 export interface NetworkForm {
   readonly layout: (typeof networkLayouts)[number]
-  /** Whether the network names its nixpkgs. */
+  /** Whether the network sets its own nixpkgs. */
   readonly namesNixpkgs: boolean
   /** The platform of this host, such as `x86_64-linux`. */
   readonly system: string
 }
 
-/** A whole network expression, evaluated. */
+/** An evaluated network expression. */
 export interface NetworkDefinition {
   readonly name: string | undefined
   readonly description: string | undefined
@@ -91,8 +91,8 @@ export interface NetworkDefinition {
   readonly form?: NetworkForm | undefined
   readonly machines: ReadonlyMap<MachineName, MachineDefinition>
   /**
-   * Machines that were not required and whose definition is invalid. These machines still belong to the network, so
-   * they are not obsolete.
+   * Machines that were not required and whose definitions are invalid. These machines still belong to the network,
+   * so they are not obsolete.
    */
   readonly failed?: ReadonlyMap<MachineName, Error>
 }

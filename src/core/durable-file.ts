@@ -6,7 +6,7 @@ import { errnoOf, fsFailure } from './file-failure.js'
 
 const intact = '; the previous content is intact'
 
-/** The names of our temporary files; the lock's holder may sweep the leftovers of a crash. */
+/** Pattern for names of hydra-ops's temporary files. The holder of the lock may remove the leftovers of a crash. */
 export const temporaryName = /\.[0-9a-f]{12}\.tmp$/
 
 export function temporary(file: string): string {
@@ -16,8 +16,8 @@ export function temporary(file: string): string {
 type Content = string | Uint8Array
 
 /**
- * Replaces a file while other work goes on; the old file gets the name `backup`, if one is given. A crash or a full disk
- * leaves either the old or the new file, whole. The new file is on the disk when the promise is fulfilled.
+ * Replaces a file asynchronously; the old file gets the name `backup`, if given. A crash or a full disk leaves
+ * either the old or the new file, whole. The new file is on the disk when the promise is fulfilled.
  */
 export async function replaceFile(
   file: string,
@@ -30,7 +30,7 @@ export async function replaceFile(
   })
 }
 
-/** Makes a new file whose backup is the file itself, so that a later deletion is noticed. */
+/** Creates a new file together with its backup, so that a later deletion of the file is noticed. */
 export async function addFile(file: string, text: string, backup: string): Promise<void> {
   await writeAs(file, text, 0o600, async (draft) => {
     await rename(draft, file)
@@ -61,8 +61,8 @@ async function writeAs(
 }
 
 /**
- * Makes a new file, whole or not at all. A crash may leave a part if the file system lacks hard links. An existing file
- * stays, and the error is node's own `EEXIST`.
+ * Creates a new file, whole or not at all. A crash may leave a partial file if the file system lacks hard links. An
+ * existing file stays, and the error is node's own `EEXIST`.
  */
 export async function createFile(file: string, content: Content, mode = 0o600): Promise<void> {
   const draft = temporary(file)
@@ -83,7 +83,10 @@ export async function createFile(file: string, content: Content, mode = 0o600): 
   }
 }
 
-/** Writes a new file under its own name and removes the leftovers of a full disk. An existing file stays. */
+/**
+ * Writes a new file directly under its final name, and removes a partial file after a failure. An existing file
+ * stays.
+ */
 async function writeNew(file: string, content: Content, mode: number): Promise<void> {
   try {
     await writeChecked(file, content, mode)
@@ -93,7 +96,7 @@ async function writeNew(file: string, content: Content, mode: number): Promise<v
   }
 }
 
-/** Removes a backup and then its file from the disk, an order that never leaves a backup alone. */
+/** Removes a backup and then its file from the disk, so that a backup never remains without its file. */
 export async function removeFile(file: string, backup: string, removed: () => void): Promise<void> {
   try {
     for (const each of [backup, file]) {
@@ -107,8 +110,8 @@ export async function removeFile(file: string, backup: string, removed: () => vo
 }
 
 /**
- * Appends one line, which is on the disk when the promise is fulfilled. A line that a crash cut off is ended first, so
- * that it spoils no other line. A line that does not fit is removed again.
+ * Appends one line, which is on the disk when the promise is fulfilled. If a crash cut off the last line, that line
+ * is ended first, so that both lines stay separate. A line that does not fit is removed again.
  */
 export async function appendLine(file: string, line: string): Promise<void> {
   try {
@@ -132,7 +135,7 @@ export async function appendLine(file: string, line: string): Promise<void> {
   }
 }
 
-/** Renames another program's file after its content is on the disk. */
+/** Renames a file that another program wrote, after flushing its content to the disk. */
 export async function renameDurably(draft: string, file: string): Promise<void> {
   await syncFile(draft)
   await rename(draft, file)
@@ -140,7 +143,7 @@ export async function renameDurably(draft: string, file: string): Promise<void> 
 }
 
 /**
- * Makes a folder, with its parents, for its owner alone. All these folders are on the disk when the promise is
+ * Creates a folder and its parents, for its owner alone. All these folders are on the disk when the promise is
  * fulfilled.
  */
 export async function makeFolderDurably(folder: string, mode = 0o700): Promise<void> {
@@ -153,7 +156,10 @@ export async function makeFolderDurably(folder: string, mode = 0o700): Promise<v
   }
 }
 
-/** Writes a file and reads it again: conf and write-file-atomic report success for a short write on a full disk. */
+/**
+ * Writes a file and checks it by reading it back. conf and write-file-atomic report success for a short write on a
+ * full disk.
+ */
 async function writeChecked(file: string, content: Content, mode: number, rest = ''): Promise<void> {
   const handle = await open(file, 'wx', mode)
   try {
@@ -165,14 +171,14 @@ async function writeChecked(file: string, content: Content, mode: number, rest =
   if (!(await readFile(file)).equals(Buffer.from(content))) throw shortWrite(file, rest)
 }
 
-/** Makes the error for a file that a full disk truncated silently. */
+/** Creates the error for a file that a full disk silently truncated. */
 function shortWrite(file: string, rest: string): OpsError {
   return failure('DISK_FULL', `cannot write ${file}: the disk holds fewer bytes than were written${rest}`, {
     hint: `make room on the disk of ${file}, then run the same command again`,
   })
 }
 
-/** Gives the existing file a second name: no bytes are copied, so a full disk cannot truncate the backup. */
+/** Gives the existing file a second name. No bytes are copied, so a full disk cannot truncate the backup. */
 async function keepAs(file: string, backup: string): Promise<void> {
   const draft = temporary(backup)
   try {
@@ -182,11 +188,11 @@ async function keepAs(file: string, backup: string): Promise<void> {
     await writeChecked(draft, await readFile(file), 0o600, intact)
   }
   await rename(draft, backup)
-  // rename(2) does nothing when both names already mean the same file.
+  // rename(2) does nothing if both names already refer to the same file.
   await rm(draft, { force: true })
 }
 
-/** Tells whether a file system lacks hard links (vfat, folders shared into a VM). */
+/** Tells whether an error means that the file system lacks hard links (vfat, folders shared into a VM). */
 function hasNoLinks(error: unknown): boolean {
   return ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK'].includes(errnoOf(error) ?? '')
 }
@@ -202,8 +208,8 @@ export async function syncFile(file: string): Promise<void> {
 }
 
 /**
- * Flushes a folder's entries to the disk, so that renames inside survive a power cut. File systems of other hosts
- * (vboxsf, CIFS) do not support such a flush.
+ * Flushes a folder's entries to the disk, so that renames in the folder survive a power cut. Shared file systems of
+ * other hosts (vboxsf, CIFS) do not support such a flush.
  */
 export async function syncFolder(folder: string): Promise<void> {
   try {

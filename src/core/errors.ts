@@ -18,13 +18,13 @@ export interface ErrorFacts {
   /** The machine that the error concerns, if any. */
   readonly machine?: string
   readonly cause?: unknown
-  /** Longer evidence (last log lines, a trace) that is shown below the message. The evidence never holds a secret. */
+  /** Longer evidence (last log lines, a trace), shown below the message. The evidence never contains a secret. */
   readonly detail?: string
 }
 
 /**
- * An expected failure, shown as one sentence with its hint and evidence, without a stack. Any other error is a bug and
- * exits with 70.
+ * An expected failure, shown as one sentence with its hint and evidence, but without a stack trace. Any other error
+ * is a bug, and the exit code is then 70.
  */
 export class OpsError extends Error {
   readonly code: string
@@ -44,32 +44,32 @@ export class OpsError extends Error {
   }
 }
 
-/** Makes the error for wrong flags, names or expressions: nothing was touched. */
+/** Creates the error for wrong flags, names or expressions. Nothing has been changed at that point. */
 export function usageError(message: string, facts: ErrorFacts = {}): OpsError {
   return new OpsError('USAGE', exitCodes.usage, message, facts)
 }
 
-/** Makes the error for an attempt that failed. */
+/** Creates the error for an attempt that failed. */
 export function failure(code: string, message: string, facts: ErrorFacts = {}): OpsError {
   return new OpsError(code, exitCodes.failed, message, facts)
 }
 
-/** Makes the error for a machine that does not answer. */
+/** Creates the error for a machine that does not answer. */
 export function unreachable(machine: string, message: string, facts: ErrorFacts = {}): OpsError {
   return new OpsError('UNREACHABLE', exitCodes.unreachable, message, { ...facts, machine })
 }
 
-/** Makes the error for a deployment that another process is writing to. */
+/** Creates the error for a deployment that another process is writing to. */
 export function locked(message: string, facts: ErrorFacts = {}): OpsError {
   return new OpsError('LOCKED', exitCodes.locked, message, facts)
 }
 
-/** Makes the error for Ctrl-C or SIGTERM. */
+/** Creates the error for Ctrl-C or SIGTERM. */
 export function interrupted(message = 'interrupted', facts: ErrorFacts = {}): OpsError {
   return new OpsError('INTERRUPTED', exitCodes.interrupted, message, facts)
 }
 
-/** Makes the error for a fired signal. A caller's deadline is not an interruption by the user. */
+/** Creates the error for a fired signal. A caller's deadline does not count as an interruption by the user. */
 export function abortError({ reason }: AbortSignal, what?: string): OpsError {
   if (reason instanceof OpsError) return reason
   if (reason instanceof DOMException && reason.name === 'TimeoutError')
@@ -77,12 +77,12 @@ export function abortError({ reason }: AbortSignal, what?: string): OpsError {
   return interrupted(what === undefined ? undefined : `interrupted while trying to ${what}`)
 }
 
-/** Throws the error of a fired signal: an interruption, a deadline, or the signal's own error. */
+/** Throws the error of a signal that has fired: an interruption, a deadline, or the signal's own error. */
 export function throwIfAborted(signal: AbortSignal): void {
   if (signal.aborted) throw abortError(signal)
 }
 
-/** Returns the message of anything that was thrown. */
+/** Returns the message of any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }

@@ -17,7 +17,7 @@ export const stages = [
 ] as const
 export type Stage = (typeof stages)[number]
 
-/** Messages from operations to the user interface; operations themselves print nothing. */
+/** Messages from operations to the user interface. Operations themselves print nothing. */
 export type OpsEvent =
   | { readonly kind: 'stage'; readonly machine: MachineName; readonly stage: Stage; readonly detail?: string }
   | { readonly kind: 'line'; readonly machine: MachineName | undefined; readonly line: string }
@@ -30,9 +30,9 @@ export type MachineOutcome = 'changed' | 'unchanged' | 'degraded' | 'failed' | '
 export interface MachineResult {
   readonly machine: MachineName
   readonly outcome: MachineOutcome
-  /** Whether an earlier failure kept due work on the machine from beginning. */
+  /** Whether due work on the machine never began because of an earlier failure. */
   readonly notBegun?: true | undefined
-  /** The stage that failed. */
+  /** The stage in which the machine failed. */
   readonly stage?: Stage | undefined
   readonly seconds: number
   readonly reason?: string | undefined

@@ -32,15 +32,15 @@ export function fsFailure(error: unknown, doing: string, file: string, rest = ''
 }
 
 /**
- * Turns an unforeseen failure of a file operation into a sentence; other errors pass unchanged. A full disk or another
- * user's file is not a bug of ours.
+ * Turns an unforeseen failure of a file operation into a sentence; returns other errors unchanged. A full disk or
+ * another user's file is not a bug in hydra-ops.
  */
 export function withFileFailure(error: unknown): unknown {
   if (error instanceof OpsError) return error
   const errno = errnoOf(error)
   if (!(error instanceof Error) || errno === undefined || !Object.hasOwn(meanings, errno)) return error
   const path = 'path' in error && typeof error.path === 'string' ? error.path : undefined
-  // Node's error of write(2) on an open file names no path.
+  // Node's errors of write(2) on an open file name no path.
   if (path === undefined && errno !== 'ENOSPC' && errno !== 'EDQUOT') return error
   const call = 'syscall' in error && typeof error.syscall === 'string' ? error.syscall : 'use'
   return fsFailure(error, verbs[call] ?? call, path ?? 'a file')

@@ -23,7 +23,7 @@ const host = documented(
   { shownDefault: 'the machine itself' },
 )
 
-/** `deployment.healthChecks` and `deployment.preDeployChecks`: lists of checks by their kind. */
+/** `deployment.healthChecks` and `deployment.preDeployChecks`: lists of checks, by kind. */
 export const HealthChecks = z.strictObject({
   cmd: z
     .array(

@@ -26,7 +26,7 @@ const Refusal = z.object({ error: z.string() })
 
 /**
  * Describes a server's refusal, as the end of a sentence. Hydra mostly gives the reason in JSON, but some errors are
- * plain text or a page. A redirect leads to another program.
+ * plain text or an HTML page. A redirect comes from a program other than Hydra.
  */
 export function refusal(answer: HttpAnswer): string {
   const [location] = [answer.headers.location ?? []].flat()
@@ -43,19 +43,19 @@ export interface HttpRequest {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string
-  /** Whether this host must trust the certificate, which must also carry the name in the URL. */
+  /** Whether the certificate must be trusted by this host and valid for the host name in the URL. */
   readonly checkCertificate: boolean
-  /** Makes the connection, which ends by these bounds. */
+  /** Opens the connection, which ends when the bounds are exceeded. */
   connect(bounds: Bounds): Promise<Duplex>
   readonly signal: AbortSignal
   readonly timeoutMs: number
-  /** Largest body that is read. Default: 4 MiB, above the size of most pages. */
+  /** The largest body that is read, in bytes. Default: 4 MiB, more than most pages need. */
   readonly mostBytes?: number
 }
 
 const usualMostBytes = 4 * 1024 * 1024
 
-/** Sends one request over a connection that the caller makes. Redirects are not followed. */
+/** Sends one request over a connection that the caller opens. Redirects are not followed. */
 export function httpAnswer(request: HttpRequest): Promise<HttpAnswer> {
   return exchange(request, async (response) => {
     const bytes = await wholeBody(response, request.mostBytes ?? usualMostBytes)
@@ -68,7 +68,7 @@ export function httpAnswer(request: HttpRequest): Promise<HttpAnswer> {
   })
 }
 
-/** Returns the status alone, without reading the body. */
+/** Returns only the status, without reading the body. */
 export function httpStatus(request: HttpRequest): Promise<number> {
   return exchange(request, async (response) => {
     response.on('error', () => {})
@@ -86,7 +86,7 @@ function exchange<T>(request: HttpRequest, read: (response: IncomingMessage) => 
     try {
       const modules = await node()
       const raw = await request.connect({ signal, timeoutMs })
-      // The reader of the connection reports why it broke.
+      // The code that reads from the connection reports why the connection broke.
       raw.on('error', () => {})
       const stopListening = onAbort(signal, () => {
         raw.destroy()
@@ -98,14 +98,14 @@ function exchange<T>(request: HttpRequest, read: (response: IncomingMessage) => 
         raw.destroy()
       }
     } catch (error) {
-      // A deadline or a cancel ends the connection, whose own error blames the peer.
+      // A deadline or a cancellation ends the connection, and the connection's own error would blame the peer.
       throwIfAborted(request.signal)
       throw expired() ? new Error(`no answer within ${timeoutMs / 1_000} s`) : error
     }
   })
 }
 
-/** Imports node's modules on demand: every start loads this file, but few starts use HTTP. */
+/** Imports node's modules on demand, because every start loads this file but few starts use HTTP. */
 async function node() {
   const [http, https, net, tls] = await Promise.all([
     import('node:http'),
@@ -132,7 +132,7 @@ function responseTo(
   return new Promise((resolve, reject) => {
     const sent = (secure ? modules.https : modules.http).request(url, {
       method,
-      // Node without an agent takes 80 as the default port of https too, and sends `Host: name:80` (seen).
+      // Node assumes port 80 without an agent, even for https, and would send `Host: name:80` (seen).
       headers: { host, connection: 'close', ...headers, ...length },
       signal,
       createConnection: () => stream,
@@ -143,19 +143,21 @@ function responseTo(
   })
 }
 
-/** Starts TLS. A server chooses its certificate by the name in the handshake (SNI), which must not be an address. */
+/**
+ * Starts TLS. A server chooses its certificate by the name in the handshake (SNI), which must not be an IP address.
+ */
 function encrypted({ url, checkCertificate }: HttpRequest, { net, tls }: Node, raw: Duplex): Duplex {
   const name = new URL(url).hostname.replace(/^\[|\]$/g, '')
   return tls.connect({
     socket: raw,
-    // The name that the certificate must carry; Node's default is always `localhost` (seen).
+    // The certificate must carry this name; Node's default would always be `localhost` (seen).
     host: name,
     servername: net.isIP(name) === 0 ? name : '',
     rejectUnauthorized: checkCertificate,
   })
 }
 
-/** Reads the body to its announced end; a connection that closes earlier is an error. */
+/** Reads the body to its announced end. Throws if the connection closes earlier. */
 async function wholeBody(response: IncomingMessage, mostBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
@@ -172,7 +174,7 @@ async function wholeBody(response: IncomingMessage, mostBytes: number): Promise<
   return Buffer.concat(chunks)
 }
 
-/** Tells the peer's early close from a deadline and from a cancel, for which Node reports other codes. */
+/** Tells whether the peer closed the connection early. Node reports other codes for a deadline or a cancellation. */
 function closedTooEarly(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ECONNRESET'
 }

@@ -5,7 +5,7 @@ import { passwordRoles, UserOptions } from './hydra-users.js'
 import { GcOptions } from './nix-options.js'
 import { documented } from './option-docs.js'
 
-/** A host name of RFC 1123 with at most 253 characters. */
+/** A host name according to RFC 1123, with at most 253 characters. */
 const hostName = z
   .string()
   .max(253)
@@ -17,12 +17,12 @@ const hostName = z
 const port = z.number().int().min(1).max(65535)
 const gibibytes = z.number().int().min(0)
 
-/** One line of a file that other programs read line by line. */
+/** Text on one line, for files that other programs read line by line. */
 const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
 
 /**
- * Text that Perl's Config::General can hold in a value. Config::General takes a tag with a final "/>" for an empty
- * block.
+ * Text that a value in Perl's Config::General can contain. Config::General treats a tag with a final "/>" as an
+ * empty block.
  */
 const configValue = oneLine.refine(
   (text) => !text.includes('/*') && !text.startsWith('<<') && !/\\$|\/>\s*$/.test(text),
@@ -31,17 +31,17 @@ const configValue = oneLine.refine(
 
 const word = z.string().regex(/^[^\s#]+$/, 'text without blanks and "#"')
 
-/** A path that becomes part of unit files, of nginx' configuration and of a store URL. */
+/** A path that becomes part of unit files, nginx's configuration and a store URL. */
 const plainPath = z
   .string()
   .regex(/^(?:\/[A-Za-z0-9._+@=-]+)+$/, 'an absolute path of letters, digits and "._+@=-"')
 
 const mailAddress = z.string().regex(/^[^\s@"\\]+@[^\s@"\\]+$/, 'a mail address')
 
-/** An address to listen at; `*` is none. */
+/** An address to listen on; `*` is not an address. */
 const address = z.string().regex(/^[0-9A-Fa-f.:]+$|^localhost$/, 'an IP address or "localhost"')
 
-/** A store path; a derivation arrives as its future path. */
+/** A store path. A derivation arrives here as the path of its future output. */
 const storePath = z
   .string()
   .regex(/^\/nix\/store\/[0-9a-z]{32}-[0-9a-zA-Z+\-._?=]+$/, 'a derivation or a store path')
@@ -193,7 +193,7 @@ const Nginx = z.strictObject({
   ),
 })
 
-/** Message for an `nginx.cacheHostName` that is also a name of Hydra. */
+/** Error message for an `nginx.cacheHostName` that is also a host name of Hydra. */
 export const sharedCacheName = 'is a name of Hydra itself: nginx would never ask the cache'
 
 function hostOf(url: string | null | undefined): string | undefined {
@@ -201,8 +201,8 @@ function hostOf(url: string | null | undefined): string | undefined {
 }
 
 /**
- * `deployment.hydra.*`, which the set-up tasks of a Debian machine follow. nix/modules/hydra.nix makes the same options
- * into those of NixOS.
+ * `deployment.hydra.*`, which the set-up tasks of a Debian machine implement. nix/modules/hydra.nix translates the
+ * same options to options of NixOS.
  */
 export const HydraOptions = z
   .strictObject({
@@ -383,7 +383,7 @@ export const HydraOptions = z
         'gc_roots_dir cannot be replaced: the units of Hydra may write to /nix/var/nix/gcroots/hydra alone',
       )
     const { nixServe } = hydra
-    // Only root may listen on lower ports (ip_unprivileged_port_start of Debian).
+    // Only root may listen on lower ports (Debian's ip_unprivileged_port_start).
     if (hydra.port < 1024) refuse(['port'], 'expected a number of at least 1024: hydra-server is not root')
     if (nixServe.enable && nixServe.port < 1024)
       refuse(['nixServe', 'port'], 'expected a number of at least 1024: nix-serve is not root')

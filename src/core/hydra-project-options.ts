@@ -1,17 +1,17 @@
 import * as z from 'zod'
 import { documented } from './option-docs.js'
 
-/** The user as whom hydra-ops signs in to a Hydra whose administrator's password is not at hand. */
+/** The Hydra user for hydra-ops's own logins when the administrator's password is not available. */
 export const serviceUser = 'hydra_ops'
 
 const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
 
-/** Hydra trims most texts, so a text with blanks at an end would differ forever. */
+/** Hydra trims most texts, so a text with leading or trailing blanks would always differ from the stored text. */
 const trimmed = z
   .string()
   .regex(/^(?:[^\s](?:[^\n\r]*[^\s])?)?$/, 'text on one line without blanks at its ends')
 
-/** Names as Hydra's own form allows; Hydra's regular expressions allow some more by mistake. */
+/** Names that Hydra's own form allows. Hydra's regular expressions also allow some other names by mistake. */
 const name = /^[A-Za-z_][A-Za-z0-9_-]*$/
 const projectName = z.string().regex(name, 'a project name: letters, digits, "_" and "-", not first a digit')
 const jobsetName = z
@@ -21,7 +21,7 @@ const inputName = z
   .string()
   .regex(/^[A-Za-z][A-Za-z0-9_-]*$/, 'an input name: letters, digits, "_" and "-", first a letter')
 
-/** A path as Hydra takes it: relative, of plain characters. */
+/** A path that Hydra accepts: relative, and without special characters. */
 const relativePath = z
   .string()
   .regex(
@@ -29,7 +29,7 @@ const relativePath = z
     'a relative path of letters, digits and "_+-.@"',
   )
 
-/** All types of inputs that Hydra's plugins know; sets of plugins differ between versions. */
+/** All types of inputs that Hydra's plugins support. Versions of Hydra differ in their plugins. */
 export const inputTypes = [
   ...(['path', 'git', 'string', 'boolean', 'nix', 'build', 'sysbuild', 'eval'] as const),
   ...(['hg', 'svn', 'svn-checkout', 'bzr', 'bzr-checkout', 'darcs'] as const),
@@ -163,16 +163,16 @@ export type ProjectOptions = z.infer<typeof ProjectOptions>
 export const ProjectsOptions = z.record(projectName, ProjectOptions).nullish()
 export type ProjectsOptions = Readonly<Record<string, ProjectOptions>>
 
-/** Name of the project in which hydra-ops proves the Hydra. */
+/** Name of the project that hydra-ops creates to test the Hydra. */
 const proofProject = 'hydra-ops-probe'
 
-/** A fault of an option, with its path below `projects`. */
+/** A fault in an option, with the path below `projects`. */
 export interface ProjectFault {
   readonly path: readonly string[]
   readonly say: string
 }
 
-/** Lists the faults that no type tells, by the rules of Hydra; `users` are the names of the options. */
+/** Lists faults against Hydra's rules that the schema cannot express. `users` lists the user names in the options. */
 export function projectFaults(
   projects: ProjectsOptions | null | undefined,
   users: readonly string[],
@@ -229,7 +229,7 @@ function jobsetFaults(jobset: JobsetOptions): ProjectFault[] {
 
 const evaluation = /^(?:\d+|[A-Za-z_][\w-]*:[A-Za-z_][\w.-]*(?::[\w.-]+)?)$/
 
-/** Returns the fault of an input's value by Hydra's rules for the type. */
+/** Returns the fault in an input's value, by Hydra's rules for the type of the input. */
 function valueFault(type: JobsetInput['type'], value: string): string | undefined {
   if (type === 'string') return undefined
   if (value.trim() !== value) return 'blanks at the ends, which Hydra drops'

@@ -1,15 +1,15 @@
 /** Reports about a Hydra, which the user interface shows. */
 
-/** Cause that keeps steps from running, with its remedy. */
+/** A cause that keeps steps from running, with its remedy. */
 export interface Blockage {
-  /** System and features of the steps, as the queue runner names them; absent if all steps wait. */
+  /** System and features of the blocked steps, as the queue runner names them; absent if all steps are blocked. */
   readonly type?: string
   readonly steps: number
   readonly cause: string
   readonly remedy: string
 }
 
-/** State of the queue. `stuck`: some steps wait for something that no waiting brings. */
+/** State of the queue. `stuck` means that some steps will never run without intervention. */
 export interface QueueState {
   readonly kind: 'idle' | 'busy' | 'stuck' | 'down'
   readonly runnable: number
@@ -22,32 +22,32 @@ export interface BuildRow {
   readonly id: number
   readonly job: string
   readonly state: string
-  /** Time of its end in seconds, if it ended. */
+  /** Unix time at which the build ended, in seconds; undefined for a build that has not ended. */
   readonly at: number | undefined
 }
 
 /** One evaluation in a report. */
 export interface EvaluationRow {
   readonly id: number
-  /** Time of the evaluation in seconds, if Hydra reports one. */
+  /** Unix time of the evaluation in seconds, if Hydra reports it. */
   readonly at: number | undefined
 }
 
 export interface JobsetStatus {
   readonly project: string
   readonly jobset: string
-  /** Work of its evaluator: none, a wait for its turn, or an evaluation. */
+  /** Current work of the jobset's evaluator: none, waiting for its turn, or evaluating. */
   readonly evaluator: 'idle' | 'waiting' | 'evaluating'
-  /** Time since when the evaluator waits or evaluates, in seconds. */
+  /** Unix time in seconds since which the evaluator has been waiting or evaluating. */
   readonly since: number | undefined
   readonly lastChecked: number | undefined
-  /** Builds of the newest evaluation. */
+  /** Number of successful builds in the newest evaluation. */
   readonly succeeded: number
   readonly failed: number
   readonly unfinished: number
-  /** First line of the last evaluation's error; empty if there is none. */
+  /** First line of the last evaluation's error; empty if the evaluation had no error. */
   readonly error: string
-  /** Facts that only the question for one jobset brings. */
+  /** Details that only a report about a single jobset contains. */
   readonly detail?: JobsetDetail
 }
 
@@ -57,19 +57,19 @@ export interface JobsetDetail {
   readonly gate: BuildRow | undefined
   /** Newest evaluation whose gate is green. */
   readonly lastGreen: EvaluationRow | undefined
-  /** Builds of the newest evaluation that failed. */
+  /** Failed builds of the newest evaluation. */
   readonly failedBuilds: readonly BuildRow[]
-  /** The whole error of the last evaluation. */
+  /** Full error text of the last evaluation. */
   readonly errors: string
 }
 
 export interface HydraStatus {
   readonly url: string
   readonly queue: QueueState
-  /** Unfinished builds of the place in question. */
+  /** Unfinished builds of the requested project, jobset or job. */
   readonly queued: readonly BuildRow[]
   readonly running: readonly BuildRow[]
   readonly jobsets: readonly JobsetStatus[]
-  /** Newest finished builds, where the question is about one job. */
+  /** Newest finished builds, if the report is about a single job. */
   readonly builds?: readonly BuildRow[]
 }

@@ -10,7 +10,7 @@ const jobset = z
   .regex(/^(?:\.jobsets|[A-Za-z_][A-Za-z0-9_-]*)$/, 'a name of letters, digits, "-" and "_"')
 const job = z.string().regex(/^[A-Za-z_][A-Za-z0-9_.-]*$/, 'a name of letters, digits, ".", "-" and "_"')
 
-/** Schemas of the names that lead to a job of a Hydra. */
+/** Schemas for the URL and the names that identify a job of a Hydra. */
 export const hydraNames = { url, project: name, jobset, job }
 
 const source = {
@@ -35,7 +35,7 @@ const source = {
 export const NetworkHydra = z.strictObject(source)
 export type NetworkHydra = z.infer<typeof NetworkHydra>
 
-/** `deployment.hydraSource`: the jobset whose results one machine gets, and the machine's job. */
+/** `deployment.hydraSource`: the jobset and the job whose results one machine gets. */
 export const HydraSource = z.strictObject({
   ...source,
   job: documented(job.nullish(), 'job whose result is the system of this machine', 'hosts.web', {

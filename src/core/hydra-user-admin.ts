@@ -8,11 +8,11 @@ export interface HydraUserSeen {
   readonly fullName: string
   readonly emailAddress: string
   readonly roles: readonly string[]
-  /** Whether the user can log in; false when no password was ever set. */
+  /** Whether the user can log in; false if a password was never set. */
   readonly canLogin: boolean
 }
 
-/** A change to a user, or a new user; absent fields stay as they are. */
+/** A change to a user, or a new user; absent fields remain unchanged. */
 export interface HydraUserChange {
   readonly name: string
   readonly fullName?: string | undefined
@@ -27,6 +27,6 @@ export interface HydraUserAdmin {
   /** The users in the network expression, with the sources of their passwords. */
   readonly named: ReadonlyMap<string, PasswordSource>
   list(host: Host, run: Run): Promise<readonly HydraUserSeen[]>
-  /** Changes a user, or makes the user if the name is new. The password goes to the machine on standard input. */
+  /** Changes a user, or creates the user if the name is new. The password reaches the machine on standard input. */
   change(host: Host, change: HydraUserChange, run: Run): Promise<void>
 }

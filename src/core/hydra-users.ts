@@ -2,8 +2,8 @@ import * as z from 'zod'
 import { documented } from './option-docs.js'
 
 /**
- * The rules for users, because Hydra itself checks neither names nor roles: `hydra-create-user` accepts a role that
- * grants nothing.
+ * Rules for users. Hydra itself checks neither names nor roles: `hydra-create-user` accepts a role that grants
+ * nothing.
  */
 export const passwordRoles = {
   userName: z
@@ -14,7 +14,7 @@ export const passwordRoles = {
 
 const sources = ['file', 'command', 'prompt', 'generate'] as const
 
-/** The source of a password, never the password itself: an expression is not a place for secrets. */
+/** The source of a password, never the password itself, because secrets do not belong in an expression. */
 export const PasswordSource = z
   .strictObject({
     file: documented(
@@ -61,7 +61,7 @@ export const UserOptions = z.strictObject({
 })
 export type UserOptions = z.infer<typeof UserOptions>
 
-/** Returns the name of a user's password among the secrets of a machine. */
+/** Returns the name of a user's password in the secrets of a machine. */
 export function userSecretName(user: string): string {
   return `hydra-user-${user}`
 }

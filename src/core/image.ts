@@ -4,31 +4,34 @@ import type { Run } from './run.js'
 /** The operating system of a machine, as `deployment.os` names it. */
 export type SystemKind = 'debian' | 'nixos'
 
-/** The image that hydra-ops makes from the nixpkgs of a machine. */
+/** The image that hydra-ops builds from the nixpkgs of a machine. */
 export const nixosImage = 'nixos'
 
-/** The image of a machine whose definition names none. */
+/** The image of a machine whose definition does not name an image. */
 export const defaultImages: Readonly<Record<SystemKind, string>> = { debian: 'debian-12', nixos: nixosImage }
 
-/** Tells whether a reference is the name of an image that hydra-ops makes, and neither a path nor a URL. */
+/** Tells whether a reference names an image that hydra-ops builds, and is neither a path nor a URL. */
 export function isOwnImage(reference: string): boolean {
   return reference === nixosImage || /^debian-[a-z0-9-]+$/.test(reference)
 }
 
 const grubSuffix = '-grub'
 
-/** Names the image with the same system and a boot loader on its disk; an image of somebody else has its own. */
+/**
+ * Names the variant of the image that has a boot loader on its disk. An image from another source has its own boot
+ * loader.
+ */
 export function bootableImage(reference: string): string {
   const lacksLoader = reference !== nixosImage && isOwnImage(reference) && !reference.endsWith(grubSuffix)
   return lacksLoader ? `${reference}${grubSuffix}` : reference
 }
 
-/** The way in which an image takes its host name, host key and authorised key at boot. */
+/** The way in which an image receives its host name, host key and authorised key at boot. */
 export type IdentityMethod = 'fwcfg' | 'nocloud' | 'none'
 
 /** A base image on the operator host. */
 export interface BaseImage {
-  /** The recipe hash or content hash, which a machine's handle remembers. */
+  /** The recipe hash or content hash, which a machine's handle records. */
   readonly id: string
   /** The user's name for the image: `debian-12`, a path, a URL. */
   readonly reference: string
@@ -46,11 +49,11 @@ export interface BaseImage {
 export interface ImageInfo extends BaseImage {
   readonly bytes: number
   readonly builtAt: string
-  /** The names of the image's lost files; absent for a whole image. */
+  /** The names of the image's missing files; absent for a complete image. */
   readonly missing?: readonly string[]
 }
 
-/** The remains of an image that lost its record: only the folder is known. */
+/** The remains of an image that lost its record, so that only its folder is known. */
 export interface ImageRemains {
   /** The name of the folder. */
   readonly id: string
@@ -60,9 +63,9 @@ export interface ImageRemains {
 
 export type ListedImage = ImageInfo | ImageRemains
 
-/** The image `nixos` of one nixpkgs, as the evaluation describes it. */
+/** The image `nixos` for one nixpkgs, as the evaluation describes it. */
 export interface NixosParts {
-  /** The id of these parts, which the id of the image begins with. */
+  /** The id of these parts, with which the id of the image begins. */
   readonly id: string
   readonly derivation: StorePath
   readonly output: StorePath
@@ -78,33 +81,33 @@ export interface WantedImage {
 /** The built content of an image `nixos`. */
 export interface NixosContent {
   readonly id: string
-  /** The folder of this host that holds the store paths. */
+  /** The folder on this host that contains the store paths. */
   readonly storeFolder: string
-  /** The names of the store paths; the last one has the boot loader and its menu. */
+  /** The names of the store paths. The last path contains the boot loader and its menu. */
   readonly paths: readonly string[]
-  /** The size of all paths. */
+  /** The total size of the paths. */
   readonly bytes: number
-  /** The lines that enter the paths in a Nix database. */
+  /** Lines that register the paths in a Nix database. */
   readonly registration: string
 }
 
 export interface ImageStore {
-  /** Lists every image, including the remains of images that lost a file. */
+  /** Lists every image, including the remains of incomplete images. */
   list(): Promise<ListedImage[]>
   /**
-   * Returns an existing image and makes nothing. `id` finds the exact image that a machine was made from; `recipe` is
-   * the id of the parts of an image `nixos`.
+   * Returns an existing image, and never creates an image. `id` finds the exact image that a machine was created
+   * from. `recipe` is the id of the parts of an image `nixos`.
    */
   find(reference: string, id?: string, recipe?: string): Promise<BaseImage | undefined>
   /**
-   * Makes or fetches a missing image. `refresh` makes a new image in any case. The image `nixos` needs its content,
-   * which is asked for only if the image is missing.
+   * Builds or downloads a missing image. `refresh` creates a new image in any case. `nixos.content` is called only
+   * if the image `nixos` is missing.
    */
   ensure(
     reference: string,
     run: Run,
     options?: { refresh?: boolean; nixos?: { id: string; content(): Promise<NixosContent> } },
   ): Promise<BaseImage>
-  /** Removes an image by id or reference; ids in `inUse` must stay. */
+  /** Removes an image by id or reference. Images with an id in `inUse` must stay. */
   remove(idOrReference: string, inUse: ReadonlySet<string>): Promise<ListedImage[]>
 }

@@ -4,7 +4,10 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 
 export const jsonSchema: z.ZodType<Json> = z.json() as z.ZodType<Json>
 
-/** Compares JSON without regard to the order of keys. One side went through the state file, the other came from Nix. */
+/**
+ * Compares JSON values regardless of the order of keys. A value from the state file and a value from Nix may order
+ * their keys differently.
+ */
 export function sameJson(a: unknown, b: unknown): boolean {
   return sortedText(a) === sortedText(b)
 }

@@ -1,7 +1,7 @@
-/** The bytes of side output that are kept: a program's first words, and a good part of its last ones. */
+/** Number of bytes that are kept from a side output: the beginning, and a larger part of the end. */
 const usual = { head: 64 * 1024, tail: 1024 * 1024 }
 
-/** The beginning and the end of an output that may never end. */
+/** The beginning and the end of an output of unlimited length. */
 export class KeptEnds {
   readonly #most: { readonly head: number; readonly tail: number }
   readonly #head: Buffer[] = []
@@ -24,7 +24,7 @@ export class KeptEnds {
     if (rest.length === 0) return
     this.#tail.push(rest)
     this.#tailBytes += rest.length
-    // A trim at each chunk would otherwise copy the whole end again and again.
+    // Trimming at each chunk would copy the whole end again and again.
     if (this.#tailBytes > 2 * this.#most.tail) this.#trim()
   }
 
@@ -40,14 +40,14 @@ export class KeptEnds {
   #trim(): void {
     const over = this.#tailBytes - this.#most.tail
     if (over <= 0) return
-    // A slice of a chunk keeps the whole chunk in memory, so the end is copied.
+    // A slice of a chunk would keep the whole chunk in memory, so the end is copied.
     this.#tail = [Buffer.from(Buffer.concat(this.#tail).subarray(over))]
     this.#tailBytes = this.#most.tail
     this.#leftOut += over
   }
 }
 
-/** Joins the bytes before they are decoded, because a character may lie on both sides. */
+/** Joins the bytes before decoding them, because a character may be split between both parts. */
 function whole(head: readonly Buffer[], tail: readonly Buffer[]): string {
   return Buffer.concat([...head, ...tail]).toString('utf8')
 }

@@ -3,7 +3,7 @@ import { documented, shownAs } from './option-docs.js'
 
 const path = shownAs('path', z.string().startsWith('/'))
 
-/** One secret that is delivered outside the Nix store (`deployment.keys` of NixOps and Colmena). */
+/** A secret that is delivered outside the Nix store (`deployment.keys` of NixOps and Colmena). */
 export const KeyDefinition = z.strictObject({
   text: documented(
     z.string().nullish(),

@@ -1,9 +1,10 @@
-/** The maximal length of a unit's name, by systemd.unit(5). */
+/** Maximum length of a unit name, according to systemd.unit(5). */
 const unitNameMax = 255
 
 /**
- * Returns NixOps' name of the unit that is active while the key exists: `<name>-key.service`. Characters that a unit
- * name cannot have become `\xNN`, as in systemd-escape. A name that becomes too long has no unit.
+ * Returns NixOps' name of the unit that is active while the key exists: `<name>-key.service`. Characters that are
+ * not allowed in a unit name become `\xNN`, as in systemd-escape. A key whose unit name would be too long has no
+ * unit.
  */
 export function keyUnitName(key: string): string | undefined {
   const escaped = [...Buffer.from(key)]
@@ -17,7 +18,7 @@ export function keyUnitName(key: string): string | undefined {
   return unit.length <= unitNameMax ? unit : undefined
 }
 
-/** Escapes a byte as units write it. */
+/** Escapes a byte in the notation of unit names. */
 export function hexEscape(byte: number): string {
   return `\\x${byte.toString(16).padStart(2, '0')}`
 }

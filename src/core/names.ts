@@ -1,8 +1,8 @@
 import * as z from 'zod'
 
 /**
- * A machine's name, by which its LAN and /etc/hosts find the machine. The name must be a host name (RFC 1123, and `_`
- * as NixOps allows).
+ * A machine's name, under which its LAN and /etc/hosts list the machine. The name must be a host name (RFC 1123, and
+ * `_` as in NixOps).
  */
 export const MachineName = z
   .string()
@@ -27,8 +27,8 @@ export const DeploymentName = z
 export type DeploymentName = z.infer<typeof DeploymentName>
 
 /**
- * The name of a new snapshot. A hypervisor keeps files of that name, and could take a name of digits for one of its own
- * numbers.
+ * The name of a new snapshot. A hypervisor uses the name for files, and could mistake a name of digits for one of
+ * its own numbers.
  */
 export const SnapshotName = z
   .string()
@@ -39,7 +39,7 @@ export const SnapshotName = z
   .brand<'SnapshotName'>()
 export type SnapshotName = z.infer<typeof SnapshotName>
 
-/** A path of the Nix store: `/nix/store/<32 characters>-<name>`. */
+/** A path in the Nix store: `/nix/store/<32 characters>-<name>`. */
 export const StorePath = z
   .string()
   .regex(/^\/nix\/store\/[0-9a-z]{32}-[0-9a-zA-Z+\-._?=]+$/, 'not a Nix store path')

@@ -5,7 +5,10 @@ import { documented } from './option-docs.js'
 /** One entry of a list in nix.conf, where blanks separate entries and "#" begins a comment. */
 const nixWord = z.string().regex(/^[^\s#]+$/, 'text without blanks and "#"')
 
-/** Settings of nix.conf(5) that our options write, also under their old names. */
+/**
+ * Settings of nix.conf(5) that options of hydra-ops set, with the names of the options. Old names of settings are
+ * included.
+ */
 const optionOf: Readonly<Record<string, string>> = {
   'allowed-uris': 'allowedUris',
   'auto-optimise-store': 'autoOptimiseStore',
@@ -16,7 +19,7 @@ const optionOf: Readonly<Record<string, string>> = {
   'trusted-users': 'trustedUsers',
 }
 
-/** New names by the old names of settings that the nix task writes. */
+/** New names of settings that the set-up task `nix` writes, by their old names. */
 const newName: Readonly<Record<string, string>> = {
   'build-chroot-dirs': 'sandbox-paths',
   'build-sandbox-paths': 'sandbox-paths',
@@ -26,7 +29,7 @@ const newName: Readonly<Record<string, string>> = {
   'gc-keep-outputs': 'keep-outputs',
 }
 
-/** Returns the names of the settings in lines of nix.conf(5). */
+/** Returns the names of the settings in lines of nix.conf(5), with old names replaced. */
 export function settingNames(lines: string): string[] {
   return lines.split('\n').flatMap((line) => {
     const name = /^\s*([^\s#!]+)\s/.exec(line)?.[1]
@@ -34,7 +37,7 @@ export function settingNames(lines: string): string[] {
   })
 }
 
-/** Describes the problem with a line of nix.conf(5). A bad line keeps every program of Nix from starting. */
+/** Describes the problem with a line of nix.conf(5). An invalid line keeps every Nix program from starting. */
 function lineProblem(line: string): string | undefined {
   const [name, sign, ...rest] = line.replace(/#.*/s, '').split(/\s+/).filter(Boolean)
   if (name === undefined || (name === '!include' && sign !== undefined && rest.length === 0)) return undefined
@@ -59,10 +62,10 @@ const extraOptions = z
     }
   })
 
-/** Options of nix-collect-garbage, as words of a unit's command line: no quotes, no second command. */
+/** Options of nix-collect-garbage, as words of a unit's command line: no quotes, and no second command. */
 const CommandWords = z.string().regex(/^[^\n\r"'\\;]*$/, 'words on one line without quotes, "\\" and ";"')
 
-/** `gc` of `deployment.nix` and of `deployment.hydra`: a timer that collects garbage. */
+/** `gc` of `deployment.nix` and of `deployment.hydra`: a timer for garbage collection. */
 export const GcOptions = z.strictObject({
   automatic: documented(z.boolean().default(false), 'collects garbage by a timer', true),
   dates: documented(

@@ -17,16 +17,16 @@ export interface NixFlags {
   readonly keepGoing?: boolean | undefined
   readonly fallback?: boolean | undefined
   readonly builders?: string | undefined
-  /** Configuration of ssh for logins to the builders; never a flag of the user. */
+  /** ssh configuration file for logins to the builders. The user has no flag for it. */
   readonly sshConfig?: string | undefined
 }
 
-/** The allocated facts of a machine, which the evaluation gets as plain data. */
+/** Allocated facts about a machine, which are passed to the evaluation as plain data. */
 export interface PhysicalMachine {
   readonly privateIPv4?: string | undefined
   readonly publicIPv4?: string | undefined
   readonly hostKey?: string | undefined
-  /** Names of disks inside the machine. */
+  /** Names that the disks have inside the machine. */
   readonly disk?: MachineDisk | undefined
 }
 
@@ -40,35 +40,35 @@ export type ShownOption =
       readonly isDefault: boolean
       readonly definitions: readonly { readonly file: string; readonly value: Json }[]
     }
-  /** The path leads to options below it. */
+  /** The path leads to a set with further options. */
   | { readonly kind: 'set'; readonly names: readonly string[] }
-  /** There is nothing at the path; `at` is the part of the path that exists. */
+  /** The path does not exist; `at` is the existing part of the path. */
   | { readonly kind: 'absent'; readonly at: readonly string[]; readonly known: readonly string[] }
-  /** Facts of the provider as definitions, each with whether it counts. */
+  /** Facts of the provider, as definitions. `counts` shows whether a definition takes effect. */
   | {
       readonly kind: 'facts'
       readonly facts: readonly {
         readonly option: readonly string[]
         readonly value: Json
-        /** Priority of the definition, as `lib.mkOverride` takes it. */
+        /** Priority of the definition, as in `lib.mkOverride`. */
         readonly priority: number
         readonly counts: boolean
       }[]
     }
-  /** The machine has no modules of NixOS. */
+  /** The machine does not use NixOS modules. */
   | { readonly kind: 'other' }
 
-/** An option to look at, or the facts of the provider. */
+/** A question about one option, or about the facts of the provider. */
 export interface OptionQuestion {
   readonly path: readonly string[]
-  /** The only machine; undefined = all. */
+  /** Name of the machine in question; undefined for all machines. */
   readonly machine: string | undefined
   readonly physical: boolean
 }
 
 export interface EvaluationRequest {
   readonly files: readonly string[]
-  /** The root of the checkout from whose fetched source the files are evaluated; absent: the files as they lie. */
+  /** Root of the checkout whose fetched source is evaluated; absent if the files are evaluated in place. */
   readonly checkout?: string | undefined
   readonly searchPath: readonly string[]
   /** Nix text by argument name. */
@@ -79,43 +79,43 @@ export interface EvaluationRequest {
    * The depth of the evaluation.
    *
    * - `shape`: names, provider options and tags, without closures.
-   * - `tasks`: also what the services of a NixOS machine decide about its set-up tasks.
-   * - `read`: paths of the closures too, without writing anything.
-   * - `write`: .drv files too.
+   * - `tasks`: as `shape`, plus the set-up tasks that the services of a NixOS machine replace.
+   * - `read`: as `tasks`, plus the paths of the closures, without writing anything.
+   * - `write`: as `read`, and also writes the .drv files.
    */
   readonly mode: 'shape' | 'tasks' | 'read' | 'write'
-  /** The machines whose closures are evaluated; undefined means all. */
+  /** Machines whose closures are evaluated; undefined means all machines. */
   readonly only?: readonly MachineName[] | undefined
   /**
-   * The machines whose problems are errors; other machines' problems go to `failed`. Default: the machines of `only`.
+   * Machines whose problems are errors; problems of other machines go to `failed`. Default: the machines in `only`.
    */
   readonly required?: readonly MachineName[] | undefined
   readonly flags: NixFlags
 }
 
-/** The sizes of a closure's paths, to estimate a copy to a machine. */
+/** The paths of a closure and their sizes, for the estimate of a copy to a machine. */
 export interface ClosureInfo {
-  /** Store paths in the order of their dependencies, dependencies first. */
+  /** Store paths in dependency order, dependencies first. */
   readonly paths: readonly StorePath[]
   /** The size of each path in bytes, as a NAR. */
   readonly sizes: ReadonlyMap<StorePath, number>
 }
 
-/** Options of a fetch from binary caches. */
+/** Options for a fetch from binary caches. */
 export interface FetchOptions {
-  /** Whether a path without a trusted signature is accepted too. */
+  /** Whether paths without a trusted signature are also accepted. */
   readonly allowUnsigned: boolean
   readonly flags?: NixFlags | undefined
 }
 
-/** A fetch that failed, with the last lines of Nix. */
+/** The problem of a failed fetch, with the last lines of Nix's output. */
 export interface FetchProblem {
   /** `full`: no space is left; `unreachable`: a cache does not answer. */
   readonly kind: 'unsigned' | 'absent' | 'unreachable' | 'full' | 'other'
   readonly detail: string
 }
 
-/** Answer of the caches about a closure. */
+/** The caches' answer about a closure. */
 export type Fetchable =
   | { readonly kind: 'valid' }
   | { readonly kind: 'fetchable'; readonly paths: number; readonly bytes: number }
@@ -125,21 +125,22 @@ export interface Nix {
   /** Returns the store in use and the reason, for `doctor`. */
   describeStore(): Promise<{ readonly remote: string; readonly why: string }>
   version(run: Run): Promise<string>
-  /** Returns the settings of Nix for this user, by name. */
+  /** Returns Nix's settings for this user, by name. */
   settings(run: Run): Promise<ReadonlyMap<string, string>>
   /**
-   * Evaluates and validates a network. Every error is an OpsError with exit code 2 that names machine, file and option.
+   * Evaluates and validates a network. Every error is an OpsError with exit code 2 that names the machine, the file
+   * and the option.
    */
   evaluate(request: EvaluationRequest, run: Run): Promise<NetworkDefinition>
-  /** Evaluates one option of the network's machines, or the facts that their providers give; never a secret. */
+  /** Evaluates one option of the network's machines, or the facts from their providers; never returns a secret. */
   showOption(
     request: EvaluationRequest,
     question: OptionQuestion,
     run: Run,
   ): Promise<{ readonly names: readonly string[]; readonly shown: ReadonlyMap<string, ShownOption> }>
   /**
-   * Evaluates the image `nixos` of NixOS machines; machines of one nixpkgs share an image. Mode `write` makes the
-   * derivations too.
+   * Evaluates the image `nixos` for NixOS machines. Machines with the same nixpkgs share an image. Mode `write` also
+   * writes the derivations.
    */
   nixosImages(
     request: EvaluationRequest,
@@ -152,16 +153,16 @@ export interface Nix {
     flags: NixFlags,
     run: Run,
   ): Promise<Map<MachineName, { readonly out: StorePath } | { readonly error: Error }>>
-  /** Tells whether the path is in the operator's store and valid. */
+  /** Tells whether the path is valid in the operator's store. */
   isBuilt(path: StorePath): Promise<boolean>
-  /** Returns the folder or file of this host that holds a path of the operator's store; undefined if it is not valid. */
+  /** Returns the folder or file on this host that holds an operator's store path; undefined for an invalid path. */
   folderOf(path: StorePath): Promise<string | undefined>
   closure(path: StorePath, run: Run): Promise<ClosureInfo>
-  /** Returns the lines that enter these paths in another Nix database. */
+  /** Returns the lines that register the paths in another Nix database. */
   registration(paths: readonly StorePath[], run: Run): Promise<string>
   /** Returns the paths that are not valid on the host. */
   missingOn(host: Host, paths: readonly StorePath[], run: Run): Promise<StorePath[]>
-  /** Copies a closure in a way that the host allows, and returns that way (`copyMethod`). */
+  /** Copies a closure by a method that the host allows, and returns the method (`copyMethod`). */
   copy(
     host: Host,
     path: StorePath,
@@ -169,9 +170,12 @@ export interface Nix {
     run: Run,
   ): Promise<void>
   copyMethod(host: Host): string
-  /** Asks the caches of a host, or of this host if `undefined`, for a closure; fetches nothing. */
+  /** Checks whether the caches of a host have a closure, without fetching. An `undefined` host means this host. */
   fetchable(host: Host | undefined, path: StorePath, options: FetchOptions, run: Run): Promise<Fetchable>
-  /** Lets a host, or this host if `undefined`, fetch a closure from its caches; builds nothing. Returns the problem. */
+  /**
+   * Makes a host fetch a closure from its caches, without building. Returns the problem, if any. An `undefined` host
+   * means this host.
+   */
   fetch(
     host: Host | undefined,
     path: StorePath,
@@ -179,14 +183,17 @@ export interface Nix {
     run: Run,
   ): Promise<FetchProblem | undefined>
   /**
-   * Runs `nix-store --verify-path` over the closure on the host, then deletes and copies broken paths again. Returns
-   * the repaired paths.
+   * Runs `nix-store --verify-path` over the closure on the host, then deletes broken paths and copies them again.
+   * Returns the repaired paths.
    */
   repair(host: Host, path: StorePath, options: { readonly sshConfig: string }, run: Run): Promise<StorePath[]>
-  /** Verifies the closure's paths on the host and removes broken ones without copying. Returns the broken paths. */
+  /**
+   * Verifies the closure's paths on the host, and removes broken paths without copying them again. Returns the
+   * broken paths.
+   */
   removeBroken(host: Host, path: StorePath, run: Run): Promise<StorePath[]>
-  /** Makes `folder/<name>-<n>` a GC root of the path, and keeps the newest three roots of that name. */
+  /** Creates the GC root `folder/<name>-<n>` for the path, and keeps the newest three roots of that name. */
   root(folder: string, name: string, path: StorePath, run: Run): Promise<void>
-  /** Removes every root of these names from the folder, so that their paths may be collected. */
+  /** Removes every GC root of these names from the folder, so that their paths can be garbage-collected. */
   forgetRoots(folder: string, names: readonly string[]): Promise<void>
 }

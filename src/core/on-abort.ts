@@ -2,8 +2,8 @@ import { setMaxListeners } from 'node:events'
 
 /**
  * Calls `action` when the signal fires, or at once if the signal has already fired. Returns a function that stops
- * listening. Many commands wait for one signal. Otherwise Node would report their listeners as a leak on the user's
- * terminal.
+ * listening. Many commands listen to one signal, so the limit of listeners is lifted. Otherwise Node would report a
+ * leak on the user's terminal.
  */
 export function onAbort(signal: AbortSignal, action: () => void): () => void {
   if (signal.aborted) {

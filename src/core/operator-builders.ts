@@ -4,7 +4,7 @@ import type { DeploymentRecord } from './deployment.js'
 import { MachineName } from './names.js'
 import type { SshTarget } from './ssh.js'
 
-/** Lists the builders that the operator host uses, as the last deploy left them. */
+/** Lists the builders that the operator host uses, as of the last deploy. */
 export function buildersOfOperator({ machines }: DeploymentRecord): UsedBuilder[] {
   return Object.entries(machines).flatMap(([name, { tasks, hostKey, obsolete }]) => {
     const outputs = tasks[offerTask]?.outputs
@@ -19,21 +19,23 @@ export function buildersOfOperator({ machines }: DeploymentRecord): UsedBuilder[
 /** A line of the operator host's list of builders. */
 export interface OperatorEntry {
   readonly builder: UsedBuilder
-  /** Name of the builder for Nix. */
+  /** Name under which Nix lists the builder. */
   readonly name: string
   readonly line: string
-  /** Settings of ssh that root on the operator host needs to reach the builder; absent if root needs none. */
+  /** ssh settings that root on the operator host needs to reach the builder; absent if root needs none. */
   readonly sshBlock?: string | undefined
 }
 
 interface EntryFacts {
-  /** How this host reaches the builder. */
+  /** The address of the builder as seen from this host, with any jump host. */
   readonly target: Pick<SshTarget, 'host' | 'port' | 'jump' | 'proxyCommand'>
   readonly keyFile: string
   readonly drained: boolean
 }
 
-/** Writes the line for a Nix that runs ssh as the operator; the ssh configuration has key and host key. */
+/**
+ * Writes the line for a Nix that runs ssh as the operator. The key and the host key come from the ssh configuration.
+ */
 export function ownEntry(builder: UsedBuilder, { drained }: Pick<EntryFacts, 'drained'>): OperatorEntry {
   const name = `ssh://${builder.user}@${builder.machine}`
   const line = builderLine(builder, { reader: 'daemon', keyFile: none, drained, name, pinned: false })
@@ -41,8 +43,8 @@ export function ownEntry(builder: UsedBuilder, { drained }: Pick<EntryFacts, 'dr
 }
 
 /**
- * Writes the line for the Nix daemon, whose ssh runs as root and reads only root's and the system's settings. The line
- * has no place for a port, for a jump, or for a key whose path has a space.
+ * Writes the line for the Nix daemon, whose ssh runs as root and reads only root's and the system's settings. The
+ * line cannot contain a port, a jump host, or a key path with a space.
  */
 export function daemonEntry(
   builder: UsedBuilder,
@@ -77,7 +79,7 @@ function rootBlock(
   return `Host ${alias}\n${lines.map((line) => `  ${line}\n`).join('')}`
 }
 
-/** Says whether the answer of `ssh -G` shows that ssh has the settings of a block. */
+/** Tells whether the output of `ssh -G` shows that the settings of a block are in effect. */
 export function hasBlock(answer: string, block: string): boolean {
   const wanted = ['hostname', 'port', 'hostkeyalias'].map((keyword) => {
     const value = new RegExp(`^  ${keyword} (.*)$`, 'im').exec(block)?.[1] ?? ''
@@ -87,7 +89,7 @@ export function hasBlock(answer: string, block: string): boolean {
   return wanted.every((line) => said.includes(line))
 }
 
-/** Says whether a Nix daemon trusts a user; a Nix without the setting tells nothing about trust. */
+/** Tells whether a Nix daemon trusts a user. A Nix that does not report the setting counts as trusting. */
 export function isTrusted(
   trustedUsers: readonly string[],
   { user, groups }: { readonly user: string; readonly groups: readonly string[] },

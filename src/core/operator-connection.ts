@@ -6,7 +6,7 @@ export function connectFromOperator(host: string, port: number, signal: AbortSig
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port, signal })
     socket.once('connect', () => resolve(socket))
-    // The listener stays after the connection is made, because later errors reach the user of the socket.
+    // The listener stays after the connection is established. The code that uses the socket handles later errors.
     socket.on('error', reject)
   })
 }

@@ -1,23 +1,23 @@
 import { posix } from 'node:path'
 import { optionName } from './option-name.js'
 
-/** A place on a machine that hydra-ops itself writes and a definition must not. */
+/** A path on a machine that hydra-ops itself writes, and that a definition must not write. */
 export interface OwnedPlace {
-  /** An absolute path; `*` stands for any characters of one name, `/**` at the end for everything below. */
+  /** An absolute path. `*` stands for any characters within one name, and `/**` at the end for everything below. */
   readonly path: string
-  /** The alternative for users, as the continuation of `use …`. */
+  /** The alternative for the user, as the continuation of `use …`. */
   readonly instead: string
-  /** Whether a key may be delivered to the place, because the task accepts an existing file. */
+  /** Whether a key may be delivered to this path, because the task accepts an existing file. */
   readonly takesKey?: boolean
 }
 
-/** A place with its writer, a part of hydra-ops. */
+/** A reserved path, with the part of hydra-ops that writes it. */
 export interface ReservedPlace extends OwnedPlace {
-  /** The writer's name for error texts: `set-up task 'nix'`. */
+  /** The writer's name in error messages: `set-up task 'nix'`. */
   readonly owner: string
 }
 
-/** A place that a definition requests: one of its files, units or keys. */
+/** A path that a definition requests for a file, a unit or a key. */
 export interface WantedPlace {
   /** The path of the option. */
   readonly option: readonly string[]
@@ -28,7 +28,7 @@ export interface WantedPlace {
 
 const unitFolder = '/etc/systemd/system'
 
-/** Lists the file of a unit, and the links by which the unit is started at boot. */
+/** Lists the file of a unit, and the links that start the unit at boot. */
 export function ownedUnit(name: string, instead: string): OwnedPlace[] {
   return [
     { path: unitFile(name), instead },
@@ -36,7 +36,7 @@ export function ownedUnit(name: string, instead: string): OwnedPlace[] {
   ]
 }
 
-/** Lists the places of a service; a drop-in is the users' way to change the service. */
+/** Lists the paths of a service. Users can change the service with a drop-in. */
 export function ownedService(name: string): OwnedPlace[] {
   const dropIn = `${unitFile(name.replaceAll('*', 'NAME'))}.d/own.conf`
   return ownedUnit(name, `a drop-in: deployment.files.${JSON.stringify(dropIn)}`)
@@ -47,7 +47,7 @@ export function unitFile(name: string): string {
   return `${unitFolder}/${name}`
 }
 
-/** Explains each refusal of a wanted place that is reserved or requested twice. */
+/** Explains why requested paths are refused: because they are reserved, or requested twice. */
 export function placeProblems(
   wanted: readonly WantedPlace[],
   reserved: readonly ReservedPlace[],
@@ -85,7 +85,7 @@ function covers(pattern: string, path: string): boolean {
   return new RegExp(`^${names.join('[^/]*')}${below === undefined ? '' : '(?:/.*)?'}$`).test(path)
 }
 
-/** Resolves the links that every Debian has, and drops empty and dot parts of the path. */
+/** Resolves the links that exist on every Debian, and removes empty and dot parts of the path. */
 function realPlace(path: string): string {
   return posix
     .resolve('/', path)

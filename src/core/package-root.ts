@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url'
 let found: string | undefined
 
 /**
- * Returns the folder of this package, which holds its `.nix` files. The folder is the nearest parent with a
- * package.json, both from the sources and from `dist/`.
+ * Returns the root folder of this package, which contains its `.nix` files. The root is the nearest parent folder
+ * with a package.json, for the sources as well as for `dist/`.
  */
 export function packageRoot(): string {
   found ??= nearest(dirname(fileURLToPath(import.meta.url)))

@@ -18,24 +18,27 @@ export type PlanAction =
 
 /** One line of the plan. */
 export interface PlanItem {
-  /** `libvirt`, `image`, `closure`, `keys`, `files`, `units`, `packages`, `setup` … */
+  /**
+   * The part of the machine that changes: `libvirt`, `image`, `closure`, `keys`, `files`, `units`, `packages`,
+   * `setup` …
+   */
   readonly subject: string
   readonly action: PlanAction
   readonly detail: string
-  /** The permission that the change needs: `restart needed`, `needs --kill-obsolete`. */
+  /** The restart or permission that the change needs: `restart needed`, `needs --kill-obsolete`. */
   readonly note?: string | undefined
 }
 
 export interface MachinePlan {
   readonly machine: MachineName
   readonly items: readonly PlanItem[]
-  /** The reason why the plan ends here (the machine does not answer …). */
+  /** The reason why the plan is incomplete (the machine does not answer …). */
   readonly unknown?: string | undefined
 }
 
 export interface Plan {
   readonly machines: readonly MachinePlan[]
-  /** Whether the change destroys, recreates, restarts or reboots something, so that the user is asked first. */
+  /** Whether the plan destroys, recreates, restarts or reboots anything, so that the user is asked first. */
   readonly disruptive: boolean
 }
 

@@ -1,17 +1,19 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Facts of /proc/PID/stat (man 5 proc). */
+/** Facts about a process from /proc/PID/stat (man 5 proc). */
 export interface ProcessStat {
-  /** One letter; `Z` and `X` mean that the process has ended. */
+  /** A single letter; `Z` and `X` mean that the process has ended. */
   readonly state: string
-  /** The session; its leader is the process with this pid. */
+  /** The session id, which is the pid of the session's leader. */
   readonly session: number
-  /** Clock ticks since boot: the same pid with another start is another process. */
+  /**
+   * Start time in clock ticks since boot. A process with the same pid and another start time is a different process.
+   */
   readonly startTime: string
 }
 
-/** Reads the facts of a process; the fields follow the command name, which may hold spaces and brackets. */
+/** Reads the facts about a process. The fields follow the command name, which may contain spaces and parentheses. */
 export function processStat(pid: number, proc = '/proc'): ProcessStat | undefined {
   try {
     const stat = readFileSync(join(proc, String(pid), 'stat'), 'utf8')
@@ -22,12 +24,12 @@ export function processStat(pid: number, proc = '/proc'): ProcessStat | undefine
   }
 }
 
-/** Tells whether the process runs, and is the one that began at that time. */
+/** Tells whether the process is running, and started at the given time. */
 export function runsSince(startTime: string, found: ProcessStat | undefined): boolean {
   return found !== undefined && found.startTime === startTime && !['Z', 'X'].includes(found.state)
 }
 
-/** Returns the namespace of this process's pids; containers share a boot id, but not their pids. */
+/** Returns the pid namespace of this process. Containers share the boot id, but not their pids. */
 export function pidNamespace(): string {
   return readlinkSync('/proc/self/ns/pid')
 }

@@ -2,13 +2,13 @@
 export interface KnownProgram {
   readonly program: string
   readonly package: string
-  /** The purpose that needs the program. */
+  /** The purpose for which the program is needed. */
   readonly purpose: 'guests' | 'images' | 'nix' | 'ssh'
 }
 
 /**
- * The known programs. `scripts/packages` names the same packages (and those without a program); a test compares the
- * two.
+ * All known programs. `scripts/packages` lists the same packages, and packages without a program; a test compares
+ * both lists.
  */
 export const knownPrograms: readonly KnownProgram[] = [
   { program: 'virsh', package: 'libvirt-clients', purpose: 'guests' },

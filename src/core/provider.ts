@@ -14,8 +14,8 @@ export type { Run } from './run.js'
 export type { SshTarget } from './ssh.js'
 
 /**
- * The version of this interface, which a plugin's package.json names as `hydraOps.providerInterface`. A change that an
- * existing provider does not survive raises the number; a new optional member does not.
+ * The version of this interface, which a plugin's package.json states as `hydraOps.providerInterface`. A change that
+ * breaks existing providers raises the number; a new optional member does not.
  */
 export const providerInterface = 1
 
@@ -23,7 +23,7 @@ export const providerInterface = 1
 export type Observation =
   /** No resource has this name. */
   | { readonly kind: 'absent' }
-  /** A resource has this name but not our mark, so it is never touched. */
+  /** A resource has this name but lacks the deployment's mark, so it is never touched. */
   | { readonly kind: 'foreign'; readonly what: string }
   | { readonly kind: 'stopped'; readonly detail?: string }
   | { readonly kind: 'running'; readonly detail?: string }
@@ -42,7 +42,7 @@ export interface MachineIdentity {
   readonly identityFile: string
 }
 
-/** One machine, as its provider sees the machine. */
+/** One machine, as its provider sees it. */
 export interface Resource<Config, Allocation, Handle> {
   readonly deployment: { readonly uuid: DeploymentUuid; readonly name: string | undefined }
   readonly machine: MachineName
@@ -50,21 +50,21 @@ export interface Resource<Config, Allocation, Handle> {
   readonly name: string
   /** The 1-based position in the LAN. */
   readonly index: number
-  /** The options; the last applied options for an obsolete machine. */
+  /** The options; for an obsolete machine, the options that were last applied. */
   readonly config: Config
   readonly allocation: Allocation
   readonly handle: Handle | undefined
-  /** The identity; absent for providers that make nothing. */
+  /** The identity; undefined for providers that do not create machines. */
   readonly identity: MachineIdentity | undefined
   /** The operating system of the machine; absent in records of older versions. */
   readonly os?: SystemKind | undefined
-  /** The resolved base image; absent when the provider or the action (destroy, stop) needs none. */
+  /** The resolved base image; undefined when the provider or the action (destroy, stop) needs no image. */
   readonly image: BaseImage | undefined
   /** The absolute paths of the folders for this machine's disks and console logs, which may not exist yet. */
   readonly disks: string
   readonly console: string
   /**
-   * `deployment.targetHost`, `.targetPort`, `.targetUser`, `.targetHostKey`, `.sshOptions`,
+   * The options `deployment.targetHost`, `.targetPort`, `.targetUser`, `.targetHostKey`, `.sshOptions`,
    * `.privilegeEscalationCommand`.
    */
   readonly target: TargetOptions
@@ -83,14 +83,14 @@ export interface TargetOptions {
   readonly privilegeEscalation: readonly string[]
 }
 
-/** One difference between the wanted and the present resource. */
+/** One difference between the wanted and the current resource. */
 export interface ResourceChange {
   readonly action: 'create' | 'change' | 'recreate'
-  /** The text for the plan: `memory 1024 → 2048 MiB`. */
+  /** The text in the plan, such as `memory 1024 → 2048 MiB`. */
   readonly detail: string
   /**
-   * The step that brings the change to the machine: none, a restart, or a new machine. `new-disk` means a lost disk,
-   * which only `--allow-recreate` replaces by an empty disk.
+   * The step that applies the change: none, a restart, or a recreation. `new-disk` means a lost disk, which only
+   * `--allow-recreate` replaces with an empty disk.
    */
   readonly needs: 'nothing' | 'restart' | 'recreate' | 'new-disk'
   /** A way to save the disks, if any: `put it back if there is a copy`. */
@@ -102,9 +102,9 @@ export interface AllocationRequest<Config, Allocation> {
   readonly machine: MachineName
   readonly index: number
   readonly config: Config
-  /** The known allocation. Parts that still fit are kept, so that allocations are stable. */
+  /** The existing allocation, if any. Parts that still fit are kept, so that allocations remain stable. */
   readonly known: Allocation | undefined
-  /** Loopback TCP ports that other machines of any deployment already have. */
+  /** Loopback TCP ports that other machines of any deployment already use. */
   readonly takenPorts: ReadonlySet<number>
   /** This provider's allocations for the other machines of this deployment. */
   readonly siblings: ReadonlyMap<MachineName, Allocation>
@@ -113,9 +113,9 @@ export interface AllocationRequest<Config, Allocation> {
 export interface ReconcileOptions<Handle> {
   /** Whether a running machine may be restarted for changes that need a restart. */
   readonly allowRestart: boolean
-  /** Whether the machine may be recreated without its disks, or a lost disk replaced by an empty disk. */
+  /** Whether the machine may be recreated without its disks, or a lost disk replaced with an empty disk. */
   readonly allowRecreate: boolean
-  /** Persists the handle; await the call once a part that costs disk or memory exists. */
+  /** Persists the handle. Await the call as soon as a part that takes up disk space or memory exists. */
   checkpoint(handle: Handle): Promise<void>
 }
 
@@ -135,29 +135,29 @@ export interface OrphanResource {
   readonly machine: string
 }
 
-/** One snapshot of a machine, as its hypervisor knows it. */
+/** One snapshot of a machine, as its hypervisor reports it. */
 export interface Snapshot {
   readonly name: string
   /** The time of the snapshot (ISO 8601). */
   readonly at: string
   /**
-   * Whether the snapshot has the machine's memory. A restore then continues from that memory; otherwise the machine is
-   * off.
+   * Whether the snapshot contains the machine's memory. A restore then continues from the memory; a restore without
+   * memory leaves the machine off.
    */
   readonly memory: boolean
   readonly description: string | undefined
 }
 
 /**
- * The power to keep and restore states of a machine. The hypervisor alone knows which snapshots there are; snapshots
- * that the user made without hydra-ops count too. Names of new snapshots are `SnapshotName`s (`core/names.ts`).
+ * The ability to keep and restore states of a machine. Only the hypervisor has the list of snapshots, which includes
+ * snapshots that the user made without hydra-ops. Names of new snapshots are `SnapshotName`s (`core/names.ts`).
  */
 export interface Snapshots<Config, Allocation, Handle> {
-  /** Lists the snapshots, oldest first; none for a machine that is absent. */
+  /** Lists the snapshots, oldest first; returns an empty list for a missing machine. */
   list(resource: Resource<Config, Allocation, Handle>, run: Run): Promise<Snapshot[]>
   /**
-   * Makes a snapshot of the disks, and of the memory of a machine that runs, which goes on running. An existing name is
-   * refused; the remains of a creation that a crash ended do not count.
+   * Creates a snapshot of the disks, and of the memory of a running machine, which keeps running. An existing name
+   * is refused, unless it belongs to the remains of an interrupted creation.
    */
   create(
     resource: Resource<Config, Allocation, Handle>,
@@ -165,14 +165,14 @@ export interface Snapshots<Config, Allocation, Handle> {
     run: Run,
   ): Promise<void>
   /**
-   * Plans a restore and only reads: names what the restore loses besides the changes since the snapshot, one clause
-   * each. Throws when the snapshot cannot be restored as a whole.
+   * Plans a restore without changing anything. Names everything that the restore loses besides the changes since the
+   * snapshot, one clause each. Throws when the snapshot cannot be restored as a whole.
    */
   losses(resource: Resource<Config, Allocation, Handle>, name: string, run: Run): Promise<string[]>
   /**
-   * Restores disks, memory and definition as they were; the files of disks that are newer stay. The machine keeps its
-   * present allocation. Afterwards the machine is off, runs, or has memory with which `start` continues. Returns a new
-   * allocation, as `start` does, when a foreign process holds one of its ports.
+   * Restores disks, memory and definition as they were at the snapshot. Files of newer disks stay. The machine keeps
+   * its current allocation. The machine is then off, running, or has saved memory from which `start` continues.
+   * Returns a new allocation, as `start` does, when a foreign process holds one of its ports.
    */
   restore(
     resource: Resource<Config, Allocation, Handle>,
@@ -180,18 +180,18 @@ export interface Snapshots<Config, Allocation, Handle> {
     run: Run,
     takenPorts?: () => Promise<ReadonlySet<number>>,
   ): Promise<Allocation | undefined>
-  /** Deletes a snapshot and leaves the machine as it is; succeeds when the snapshot is already gone. */
+  /** Deletes a snapshot, and leaves the machine as it is. Succeeds when the snapshot is already gone. */
   delete(resource: Resource<Config, Allocation, Handle>, name: string, run: Run): Promise<void>
 }
 
-/** Names that the disks of a made machine have inside it. The definitions of a NixOS machine are stronger. */
+/** Names that the disks of a created machine have inside it. The definitions of a NixOS machine take precedence. */
 export interface MachineDisk {
-  /** Device that the boot loader is on: `/dev/vda`. */
+  /** Device that contains the boot loader: `/dev/vda`. */
   readonly boot: string
-  /** Device of the root file system, and its type. */
+  /** Device of the root file system; `rootType` is the type of the file system. */
   readonly root: string
   readonly rootType: string
-  /** Modules of the kernel without which the initrd does not find the disk. */
+  /** Kernel modules without which the initrd cannot find the disk. */
   readonly drivers?: readonly string[]
 }
 
@@ -205,34 +205,39 @@ export interface Provider<Config, Allocation, Handle> {
   readonly targetEnvs: readonly string[]
   /** The key of the provider's options `deployment.<optionKey>.*`; undefined for a provider without options. */
   readonly optionKey: string | undefined
-  /** The absolute path of the NixOS module with the same options. */
+  /** The absolute path of the NixOS module that declares the same options. */
   readonly optionsNix: string
   readonly configSchema: z.ZodType<Config>
   readonly allocationSchema: z.ZodType<Allocation>
   readonly handleSchema: z.ZodType<Handle>
   /**
    * The full name of the option that chooses loopback ports, such as `deployment.<optionKey>.forwardPorts`. Hints of
-   * the engine name that option; the field is absent where no option chooses a port.
+   * the engine refer to the option; the field is absent if no option chooses a port.
    */
   readonly portOption?: string
   /**
-   * The beginnings of ids of `doctor`'s findings, by error code, the likeliest first. These findings explain an error
-   * of this provider. Code `PROVIDER` means that the provider cannot determine a machine's state.
+   * Prefixes of the ids of `doctor` findings that explain errors of this provider: by error code, likeliest first.
+   * The code `PROVIDER` means that the provider cannot determine a machine's state.
    */
   readonly explanations?: Readonly<Record<string, readonly string[]>>
-  /** Whether the provider makes machines (and so host keys, disks) or uses existing ones. */
+  /** Whether the provider creates machines (with host keys and disks) or uses existing machines. */
   readonly makesMachines: boolean
 
   /**
-   * Returns the base image that the provider needs: a name in the image store, a path or a URL. `os` is the operating
-   * system of the machine, which decides the default image.
+   * Returns the base image that the provider needs: a name in the image store, a path or a URL. `os` is the
+   * machine's operating system, which determines the default image.
    */
   imageReference(config: Config, os?: SystemKind): string | undefined
-  /** Returns the id of the image that a machine was made from. */
+  /** Returns the id of the image from which a machine was created. */
   imageId(handle: Handle): string | undefined
-  /** Chooses MACs, ports and addresses before anything exists. The method must not touch the hypervisor's machines. */
+  /**
+   * Chooses MAC addresses, ports and IP addresses before anything exists. The method must not touch the hypervisor's
+   * machines.
+   */
   allocate(request: AllocationRequest<Config, Allocation>): Promise<Allocation>
-  /** Returns the places that the provider writes inside the machine at each boot; no definition may write them too. */
+  /**
+   * Returns the paths that the provider writes inside the machine at each boot. No definition may write these paths.
+   */
   ownedPlaces?(config: Config): readonly OwnedPlace[]
   /** Returns the loopback TCP ports of the allocation. */
   ports(allocation: Allocation): number[]
@@ -245,19 +250,19 @@ export interface Provider<Config, Allocation, Handle> {
 
   inspect(resource: Resource<Config, Allocation, Handle>, run: Run): Promise<Observation>
   /**
-   * Plans the changes and only reads. `[]` means that the resource is as wanted. An impossible definition (a disk that
-   * shrinks) throws a usage error.
+   * Plans the changes without making them. `[]` means that the resource is as wanted. Throws a usage error for an
+   * impossible definition (a disk that shrinks).
    */
   plan(resource: Resource<Config, Allocation, Handle>, run: Run): Promise<ResourceChange[]>
-  /** Makes the resource as wanted, without starting the machine. Returns the new handle. */
+  /** Brings the resource to its wanted form, without starting the machine. Returns the new handle. */
   reconcile(
     resource: Resource<Config, Allocation, Handle>,
     options: ReconcileOptions<Handle>,
     run: Run,
   ): Promise<Handle>
   /**
-   * Starts the machine. Returns a new allocation when a foreign process holds one of its ports. A new port is none of
-   * `takenPorts`, the ports of other machines; the provider calls `takenPorts` only then.
+   * Starts the machine. If a foreign process holds one of its ports, the provider chooses a new port and returns the
+   * new allocation. `takenPorts` returns the ports of other machines, and is called only in that case.
    */
   start(
     resource: Resource<Config, Allocation, Handle>,
@@ -272,12 +277,12 @@ export interface Provider<Config, Allocation, Handle> {
   /** Returns a short id for the column "Resource Id" of `info`. */
   resourceId(resource: Resource<Config, Allocation, Handle>): string
 
-  /** Lists resources with our mark from every deployment; `check` compares the list with the state. */
+  /** Lists resources with hydra-ops's mark from every deployment; `check` compares the list with the state. */
   listOwned?(run: Run): Promise<OrphanResource[]>
   readonly console?: {
-    /** Returns the argv of an interactive console, to be run with the user's terminal. */
+    /** Returns the argv of an interactive console, which runs on the user's terminal. */
     command(resource: Resource<Config, Allocation, Handle>): Promise<string[]>
-    /** Returns the path of the serial log, which has the oldest boot first; undefined when there is none. */
+    /** Returns the path of the serial log, oldest boot first; undefined when there is no log. */
     logFile(resource: Resource<Config, Allocation, Handle>): string | undefined
   }
   readonly snapshots?: Snapshots<Config, Allocation, Handle>

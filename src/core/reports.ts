@@ -11,23 +11,23 @@ export type SeenState = 'missing' | 'up' | 'stopped' | 'unreachable' | 'foreign'
 
 /** The state of a machine whose closure is the whole system. */
 export interface SystemStatus {
-  /** The system that runs. */
+  /** The store path of the running system. */
   readonly running: string | undefined
-  /** The system that the last boot started. */
+  /** The store path of the system that the last boot started. */
   readonly booted: string | undefined
-  /** The system that the next boot starts; undefined for a menu that could not be read. */
+  /** The system that the next boot starts; undefined if the boot menu could not be read. */
   readonly bootDefault: string | undefined
-  /** The system that a rollback leads to. */
+  /** The system that a rollback would activate. */
   readonly previous: string | undefined
   readonly generations: readonly { readonly number: number; readonly path: string }[]
   readonly failedUnits: readonly string[]
-  /** The services that run code which the running system no longer has. */
+  /** The services that still run code of an earlier system. */
   readonly restartsOwed: readonly string[]
   /** Remains of an interrupted switch, one sentence each. */
   readonly leftovers: readonly string[]
   /** Sentences about differences and remaining work. */
   readonly notes: readonly string[]
-  /** Last automatic update of a machine whose system has its timer. */
+  /** The last automatic update, if the machine's system has the timer for automatic updates. */
   readonly autoUpdate?: UpdateResult | undefined
 }
 
@@ -35,13 +35,13 @@ export interface SystemStatus {
 export type Currency = 'new' | 'up-to-date' | 'outdated' | 'obsolete' | 'revived'
 
 export interface MachineInfo {
-  /** The state of a NixOS system; only for a machine that was asked. */
+  /** The state of a NixOS system; present only if the machine was queried. */
   readonly system?: SystemStatus | undefined
-  /** The last automatic update; only for a machine that was asked. */
+  /** The last automatic update; present only if the machine was queried. */
   readonly autoUpdate?: UpdateResult | undefined
   readonly name: MachineName
   readonly state: SeenState
-  /** The currency; undefined without an evaluation. */
+  /** Whether the deployed closure is current; undefined without an evaluation. */
   readonly currency: Currency | undefined
   readonly type: string
   readonly resourceId: string
@@ -51,7 +51,7 @@ export interface MachineInfo {
   readonly outputs: Readonly<Record<string, Readonly<Record<string, string>>>>
   /** The option `deployment.owners`; empty without an evaluation. */
   readonly owners: readonly string[]
-  /** The reason for the state, if it helps. */
+  /** An explanation of the state, if the state needs one. */
   readonly detail: string | undefined
 }
 
@@ -65,7 +65,7 @@ export interface DeploymentInfo {
   /** Whether the expressions are evaluated from git. */
   readonly fromGit: boolean
   readonly machines: readonly MachineInfo[]
-  /** Whether the states were probed and not only recorded. */
+  /** Whether the states were probed, rather than read from the records. */
   readonly probed: boolean
   /** The error of a failed evaluation that was requested. */
   readonly evaluationError: unknown
@@ -74,14 +74,14 @@ export interface DeploymentInfo {
 /** One snapshot in the report of `snapshot list`. */
 export interface SnapshotRow extends Snapshot {
   readonly machine: MachineName
-  /** The closure that was deployed then, if that is known. */
+  /** The closure that was deployed at the time of the snapshot, if known. */
   readonly closure: string | undefined
 }
 
-/** One machine in the report of `check`; undefined fields could not be determined. */
+/** One machine in the report of `check`. A field is undefined if the check could not determine it. */
 export interface MachineCheck {
   readonly name: MachineName
-  /** The state of a NixOS system; only for a machine that was asked. */
+  /** The state of a NixOS system; present only if the machine was queried. */
   readonly system?: SystemStatus | undefined
   /** The last automatic update, if the machine ever had one. */
   readonly autoUpdate?: UpdateResult | undefined
@@ -97,34 +97,34 @@ export interface MachineCheck {
 
 export interface CheckReport {
   readonly machines: readonly MachineCheck[]
-  /** Resources with our mark that no deployment of this state knows. */
+  /** Resources with hydra-ops's mark that belong to no deployment of this state. */
   readonly orphans: readonly OrphanResource[]
-  /** Further problems that kept something from being checked. */
+  /** Further problems that prevented a check. */
   readonly problems: readonly string[]
 }
 
-/** One builder, as one machine uses the builder. */
+/** One builder, as seen by one machine that uses the builder. */
 export interface BuilderRow extends BuilderOffer {
   readonly builder: MachineName
-  /** The machine that builds there. */
+  /** The machine that sends builds to the builder. */
   readonly usedBy: MachineName
   /** Whether the builder gets no new builds. */
   readonly drained: boolean
-  /** Builds that run there for that machine; absent where the machine was not asked, or could not tell. */
+  /** Builds of the machine on the builder; absent if the machine was not queried or could not answer. */
   readonly steps?: BuilderSteps | undefined
 }
 
 export interface BuilderSteps {
   readonly count: number
-  /** Age of the oldest build in seconds; 0 where none runs. */
+  /** Age of the oldest build in seconds; 0 if no build runs. */
   readonly oldest: number
-  /** Whether that build is older than any sound one. */
+  /** Whether the oldest build is so old that it may hang. */
   readonly frozen: boolean
 }
 
 /** The one cause that keeps a derivation from being built. */
 export interface BuildWhy {
-  /** Words for the machine that wants the derivation built: `machine 'ci'`, `this host`. */
+  /** The machine that wants the derivation built, in words: `machine 'ci'`, `this host`. */
   readonly where: string
   readonly derivation: string
   readonly system: string
@@ -133,12 +133,12 @@ export interface BuildWhy {
   /** Whether something keeps the build from running. */
   readonly hindered: boolean
   readonly cause: string
-  /** The line of the builder, with its place. */
+  /** The builder's line in its list, after the file and the line number. */
   readonly line?: string | undefined
-  /** Text of Nix and ssh about a real build that failed, in lines. */
+  /** Output of Nix and ssh from a real build that failed, as lines. */
   readonly detail?: string | undefined
   readonly remedy?: string | undefined
-  /** Faults of other builders. */
+  /** Faults of the other builders. */
   readonly also: readonly string[]
 }
 

@@ -2,8 +2,9 @@
 const usualMs = 20
 
 /**
- * Makes a function to await between the steps of a long computation. Timers, sockets and signals get their turn after
- * `ms` without a pause. Several workers of one computation share the pause; otherwise each takes `ms` of a turn.
+ * Creates a function to await between the steps of a long computation. Timers, sockets and signals get their turn after
+ * `ms` without a pause. Several workers of one computation share the pause; otherwise each worker would take `ms` of
+ * every turn.
  */
 export function restEvery(ms = usualMs): () => Promise<void> {
   let worked = performance.now()

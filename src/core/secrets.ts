@@ -2,39 +2,39 @@ import type { DeploymentUuid, MachineName } from './names.js'
 
 /** A secret that hydra-ops generated for a machine. */
 export interface GeneratedSecret {
-  /** The name of the secret, as people know it. */
+  /** The name of the secret, as shown to users. */
   readonly name: string
   forget(): Promise<void>
 }
 
 /**
- * The secrets that hydra-ops makes for one deployment. No record of the state holds a secret. A promise to keep a
- * secret is fulfilled when the secret would survive a power cut.
+ * The secrets that hydra-ops generates for one deployment. No record of the state holds a secret. The promise of a
+ * write is fulfilled once the secret would survive a power failure.
  */
 export interface DeploymentSecrets {
-  /** The place of the secrets, as shown to people: a folder, or the address of a server. */
+  /** The location of the secrets, as shown to users: a folder, or the address of a server. */
   readonly place: string
   /**
-   * Returns the text of a generated secret without the newline at its end; undefined means that there is none. `what`
+   * Returns the text of a generated secret without its final newline, or undefined if there is no such secret. `what`
    * describes the secret for errors.
    */
   readGenerated(machine: MachineName, name: string, what: string): Promise<string | undefined>
-  /** Keeps a generated secret, in place of an earlier one. */
+  /** Stores a generated secret, which replaces an earlier value. */
   keepGenerated(machine: MachineName, name: string, secret: string): Promise<void>
   forgetGenerated(machine: MachineName, name: string): Promise<void>
   /** Lists the generated secrets of a machine; `machines` are all machines of the deployment. */
   generatedOf(machine: MachineName, machines: readonly string[]): Promise<GeneratedSecret[]>
-  /** Returns the key under which inputs of tasks are hashed; undefined means that there is none. */
+  /** Returns the key for the hashes of task inputs, or undefined if there is no key yet. */
   readHashKey(): Promise<Uint8Array | undefined>
-  /** Keeps the key of the hashes, which has `hashKeyBytes` bytes. */
+  /** Stores the key for the hashes, which has `hashKeyBytes` bytes. */
   keepHashKey(key: Uint8Array): Promise<void>
   /**
    * The file of the private key that logs in to every machine; its public half has the suffix `.pub`. ssh reads keys
-   * from files alone, so every store writes this file.
+   * only from files, so every store writes this file.
    */
   readonly loginKeyFile: string
   /**
-   * The file of the private key with which this host's Nix logs in to builders of the deployment; its public half has
+   * The file of the private key with which this host's Nix logs in to builders of the deployment. Its public half has
    * the suffix `.pub`. The Nix daemon reads the file as root.
    */
   readonly builderKeyFile: string
@@ -44,7 +44,7 @@ export interface DeploymentSecrets {
   forgetHostKey(machine: MachineName): Promise<void>
 }
 
-/** The number of bytes of the key under which inputs are hashed. */
+/** The length in bytes of the key for the hashes of task inputs. */
 export const hashKeyBytes = 32
 
 /** The secrets of every deployment. */

@@ -2,7 +2,7 @@ import { severalErrors } from './several-errors.js'
 
 /**
  * Waits until every promise has ended, then returns their values or throws one error with every rejection. Promise.all
- * leaves work running, and the lock is then released too early.
+ * would leave work running, and the lock would be released too early.
  */
 export async function settleAll<T extends readonly unknown[] | []>(
   promises: T,

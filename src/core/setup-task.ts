@@ -8,8 +8,8 @@ import type { Run } from './run.js'
 import type { Host } from './ssh.js'
 
 /**
- * The state of a task on a machine. `lost` means that its irreplaceable part is gone. `leftOver` names things that the
- * task made and that its options no longer name; only `--prune` removes them.
+ * The state of a task on a machine. `lost` means that the task's irreplaceable part is gone. `leftOver` lists things
+ * that the task created and that its options no longer name; only `--prune` removes them.
  */
 export type TaskState =
   | 'done'
@@ -31,24 +31,24 @@ export interface PeerMachine {
   readonly hostKey: string | undefined
   /** The outputs of the machine's tasks, by task. */
   readonly outputs: Readonly<Record<TaskId, Readonly<Record<string, string>>>>
-  /** The definition; absent if the run is about other machines, or if the machine is obsolete. */
+  /** The definition; absent if the run evaluates only other machines, or if the machine is obsolete. */
   readonly definition: MachineDefinition | undefined
   /** Whether the network expression no longer has the machine. */
   readonly obsolete: boolean
 }
 
-/** Facts about the machine that a task may know without a connection to the machine. */
+/** Facts about the machine that a task has without a connection to the machine. */
 export interface TaskMachine {
   readonly definition: MachineDefinition
   /** The deployment's name, or the first block of its UUID. */
   readonly deployment: string
   /** The outputs of the machine's own tasks at their last run, by task. */
   readonly outputs?: PeerMachine['outputs']
-  /** The public key of the operator host's Nix, once it has one. */
+  /** The public key of the operator host's Nix; undefined until the key exists. */
   readonly operatorKey?: string | undefined
-  /** The machines of the deployment by name, this one included. */
+  /** The machines of the deployment by name, including this machine. */
   readonly peers?: ReadonlyMap<MachineName, PeerMachine>
-  /** Returns the users' address for a TCP port of the machine, if its provider publishes the port. */
+  /** Returns the address at which users reach a TCP port of the machine, if its provider publishes the port. */
   publishedPort(port: number): { readonly host: string; readonly port: number } | undefined
 }
 
@@ -65,13 +65,15 @@ export interface SecretNeed {
 export interface TaskRun extends Run {
   /** Returns the text of a secret, which goes to the machine only on standard input. */
   secret(name: string): Promise<string>
-  /** Tells whether the secret's source differs from the last successful run, or whether there was no such run. */
+  /**
+   * Tells whether the secret's source has changed since the last successful run, or whether no run has succeeded yet.
+   */
   secretChanged(name: string): boolean
   /** Whether the run removes the task's results that the options no longer name. */
   readonly prune: boolean
   /**
    * Connects to a TCP port of the machine, as its users do. Unpublished ports are reached through ssh at `address`, by
-   * default the machine's loopback. The connection ends by these bounds.
+   * default the machine's loopback. `bounds` limit the connection.
    */
   connect(port: number, bounds: Bounds, address?: string): Promise<Duplex>
 }
@@ -82,16 +84,16 @@ export interface TaskRun extends Run {
  */
 export interface SetupTask<Options> {
   readonly id: TaskId
-  /** The names that the task had before, for a hint to somebody who still gives one. */
+  /** Former names of the task, for a hint to users who still use one. */
   readonly formerly?: readonly TaskId[]
   readonly title: string
   readonly after: readonly TaskId[]
   readonly stage: TaskStage
-  /** Returns another stage for some options: the removal of a task's results comes last. */
+  /** Returns a stage other than `stage` for some options: the removal of a task's results comes last. */
   stageFor?(options: Options): TaskStage
-  /** The part that cannot be restored once it is lost: `the database`. A loss then requires --allow-recreate. */
+  /** The part that cannot be restored once it is lost: `the database`. Its recreation requires --allow-recreate. */
   readonly irreplaceable?: string
-  /** Returns the packages. `a | b` means the first package, unless one of the two is installed. */
+  /** Returns the packages. `a | b` is satisfied by either package; `a` is installed if both are missing. */
   debianPackages(options: Options): readonly string[]
   /**
    * Returns answers for the packages' installation, as debconf-set-selections(1) takes them: `PACKAGE QUESTION TYPE
@@ -101,23 +103,24 @@ export interface SetupTask<Options> {
   /** Returns the task's options for a machine, or undefined when the task does not apply. */
   wanted(machine: TaskMachine): Options | undefined
   /**
-   * Returns every file that the task writes, and every unit that the task starts or stops. No definition may have such
-   * a file or unit too; otherwise each deploy would undo the other's work.
+   * Returns every file that the task writes, and every unit that the task starts or stops. No definition may contain
+   * such a file or unit; otherwise the task and the activation would undo each other's work.
    */
   owns(options: Options): readonly OwnedPlace[]
   /** Returns the task's secrets, which are not part of its options. */
   secrets?(options: Options): readonly SecretNeed[]
-  /** Reads the state from the machine, never from our record. */
+  /** Reads the state from the machine, never from the record. */
   probe(host: Host, options: Options, run: Run): Promise<TaskState>
   /**
-   * Applies the task. The method is idempotent and safe to repeat after a crash. Outputs are public: never a secret.
+   * Applies the task. The method is idempotent and safe to repeat after a crash. Outputs are public and never contain a
+   * secret.
    */
   apply(host: Host, options: Options, run: TaskRun): Promise<Record<string, string>>
-  /** Proves from outside that the task's result works; throws the problem. */
+  /** Verifies from outside that the task's result works; throws an error that describes the problem. */
   verify(host: Host, options: Options, run: TaskRun): Promise<void>
 }
 
-/** A task with its options, as the engine uses the task. */
+/** A task with its options, in the form that the engine uses. */
 export interface WantedTask {
   readonly id: TaskId
   readonly formerly?: readonly TaskId[]
@@ -129,7 +132,7 @@ export interface WantedTask {
   readonly packages: readonly string[]
   readonly debconf?: readonly string[]
   readonly irreplaceable?: string | undefined
-  /** The places that no definition of the machine may write. */
+  /** The files and units that no definition of the machine may contain. */
   readonly owns: readonly ReservedPlace[]
   readonly secrets: readonly SecretNeed[]
   probe(host: Host, run: Run): Promise<TaskState>

@@ -5,7 +5,8 @@ import { withFileFailure } from './file-failure.js'
 const ofTheConnection = new Set(['CONNECTION_LOST', 'UNREACHABLE'])
 
 /**
- * Joins several thrown errors into one error with a line for each. An interruption stands for all; a bug stays a bug.
+ * Joins several thrown errors into one error with a line for each. An interruption replaces all other errors. The
+ * result is an OpsError only if all errors are OpsErrors.
  */
 export function severalErrors(thrown: readonly unknown[]): unknown {
   const errors = thrown.map(withFileFailure)
@@ -54,7 +55,7 @@ export function mapEach<T, Made>(items: Iterable<T>, make: (item: T) => Made): M
   return made
 }
 
-/** Runs the action on every item in turn, then throws all failures. */
+/** Runs the action on every item in turn, then throws all failures. An interruption ends the series at once. */
 export async function eachInTurn<T>(items: Iterable<T>, action: (item: T) => Promise<void>): Promise<void> {
   const thrown: unknown[] = []
   for (const item of items) {
@@ -83,7 +84,7 @@ function sameness(error: unknown): string {
   return `message ${messageOf(error)}`
 }
 
-/** Returns the exit code of several errors. Different codes become the code for a failed attempt. */
+/** Returns the exit code of several errors. Different codes are replaced by the code for a failed attempt. */
 function exitCodeOf(errors: readonly OpsError[]): ExitCode {
   return commonOf(errors.map(({ exitCode }) => exitCode)) ?? exitCodes.failed
 }

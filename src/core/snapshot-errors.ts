@@ -1,6 +1,6 @@
 import { failure, type OpsError } from './errors.js'
 
-/** Makes the error about a new snapshot with the name of another one. */
+/** Creates the error for a new snapshot whose name is already in use. */
 export function snapshotExists(machine: string, name: string): OpsError {
   return failure('SNAPSHOT_EXISTS', `machine '${machine}' already has a snapshot '${name}'`, {
     machine,

@@ -8,7 +8,7 @@ export interface SshOption {
 
 export interface SshOptionsRead {
   readonly options: readonly SshOption[]
-  /** One sentence for each word that cannot be followed. */
+  /** One sentence for each option that hydra-ops refuses. */
   readonly refused: readonly string[]
 }
 
@@ -66,13 +66,13 @@ WarnWeakCrypto XAuthLocation`.split(/\s+/)
 
 const known = new Set(keywords.map((keyword) => keyword.toLowerCase()))
 
-/** Keywords that would end our block of the configuration, or read another file. */
+/** Keywords that would end hydra-ops's block of the configuration, or read another file. */
 const structure = new Set(['host', 'match', 'include'])
 
 /** Keywords that make ssh ignore its command, or give the command no input. */
 const otherSessions = new Set(['remotecommand', 'sessiontype', 'stdinnull', 'forkafterauthentication'])
 
-/** Keywords that our own connection follows and whose value is one word; ssh removes the word's quotes. */
+/** Keywords with a one-word value that hydra-ops's own connection follows; ssh removes quotes from such a value. */
 export const followedWords: ReadonlySet<string> = new Set([
   'hostname',
   'port',
@@ -131,7 +131,7 @@ function unquoted(keyword: string, value: string): string {
 
 const asLine = 'write the option as "-o" "Keyword=value", with a keyword of ssh_config(5)'
 
-/** Splits `-p 2222` in one string, as NixOps users write the flag. */
+/** Splits a flag and its value in one string (`-p 2222`), as NixOps users write the flag. */
 function splitOnce(option: string): string[] {
   const parts = /^(-[A-Za-z0-9])\s+(.*)$/s.exec(option.trim())
   return parts === null ? [option.trim()] : [parts[1] ?? '', parts[2] ?? '']
@@ -165,10 +165,10 @@ function refusal({ keyword, value }: SshOption): string | undefined {
   return undefined
 }
 
-/** Longest time of a timer of Node, which fires at once for a longer one. */
+/** Longest delay of a Node timer; a timer with a longer delay fires at once. */
 const longestTimerMs = 2 ** 31 - 1
 
-/** Returns the deadline of a connection that the options set by ConnectTimeout, in milliseconds. */
+/** Returns the connection deadline that ConnectTimeout sets in the options, in milliseconds. */
 export function connectTimeoutMs(given: readonly string[]): number | undefined {
   const { options } = readSshOptions(given)
   const value = options.find(({ keyword }) => keyword.toLowerCase() === 'connecttimeout')?.value
@@ -178,7 +178,7 @@ export function connectTimeoutMs(given: readonly string[]): number | undefined {
 
 const unitSeconds: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
 
-/** Parses a time of sshd_config(5), "TIME FORMATS": `90`, `2m`, `1h30m`; undefined for another text, and for none. */
+/** Parses a time of sshd_config(5), "TIME FORMATS": `90`, `2m`, `1h30m`; undefined for zero and for any other text. */
 function secondsOf(text: string): number | undefined {
   if (!/^(?:\d{1,7}[smhdw]?)+$/i.test(text.trim())) return undefined
   const parts = [...text.matchAll(/(\d+)([smhdw]?)/gi)]
@@ -199,8 +199,8 @@ function isJump(text: string): boolean {
 }
 
 /**
- * Tells whether a hop is one `user@host:port`, `ssh://…` or `[v6]:port`. Shell and ssh can only take such a text for a
- * name.
+ * Tells whether a hop is one `user@host:port`, `ssh://…` or `[v6]:port`. Neither ssh nor a shell can mistake such a
+ * text for an option or a command.
  */
 export function isHop(hop: string): boolean {
   return /^[A-Za-z0-9_[%][A-Za-z0-9_.@:%[\]/+=~-]*$/.test(hop)

@@ -6,24 +6,24 @@ import type { Run } from './run.js'
 export interface SshTarget {
   readonly machine: MachineName
   readonly host: string
-  /** The requested name, if an ssh configuration turned this name into `host`. */
+  /** The requested host name, if the ssh configuration replaced this name with `host`. */
   readonly askedHost?: string | undefined
   readonly port: number
   readonly user: string
-  /** The host key, `ssh-ed25519 AAAA…`; undefined before the first contact, when the key is still to be accepted. */
+  /** The host key, `ssh-ed25519 AAAA…`; undefined before the first contact, until a key is accepted. */
   readonly hostKey: string | undefined
   /** Absolute paths of existing private keys. */
   readonly identityFiles: readonly string[]
-  /** Absolute paths of certificates that are named beside the keys (`CertificateFile`). */
+  /** Absolute paths of certificates that are configured in addition to the keys (`CertificateFile`). */
   readonly certificateFiles?: readonly string[] | undefined
   readonly useAgent: boolean
   /** The socket of an agent other than `$SSH_AUTH_SOCK` (`IdentityAgent`). */
   readonly agentSocket?: string | undefined
-  /** Whether the agent may offer only the keys whose file is listed in `identityFiles`. */
+  /** Whether the agent may offer only the keys whose files are listed in `identityFiles`. */
   readonly identitiesOnly?: boolean | undefined
-  /** Whether the host existed before hydra-ops accepted its key, which decides the error about a changed key. */
+  /** Whether the host existed before hydra-ops accepted its key; the error about a changed key depends on this fact. */
   readonly existingHost?: boolean | undefined
-  /** The jump as the user writes it (`user@host:port`), carried by the system's `ssh -W`. */
+  /** The jump host as the user wrote it (`user@host:port`), reached through the system's `ssh -W`. */
   readonly jump: string | undefined
   /** The user's own ProxyCommand with expanded tokens. */
   readonly proxyCommand: string | undefined
@@ -33,7 +33,7 @@ export interface SshTarget {
   readonly privilegeEscalation: readonly string[]
 }
 
-/** The end of a remote (or local) command. A missing exit code is never success. */
+/** The result of a remote or local command. A missing exit code is never success. */
 export type CommandResult = { readonly stdout: string; readonly stderr: string } & (
   | { readonly kind: 'exited'; readonly code: number }
   | { readonly kind: 'killed'; readonly signal: string }
@@ -43,15 +43,15 @@ export type CommandResult = { readonly stdout: string; readonly stderr: string }
 
 export interface RemoteOptions {
   readonly signal: AbortSignal
-  /** The command's deadline in milliseconds, whose expiry is an OpsError that names `what`. */
+  /** The command's deadline in milliseconds. The OpsError about a missed deadline names `what`. */
   readonly timeoutMs: number
-  /** The action for errors: `read facts`, `install packages`. */
+  /** The command's purpose, for errors: `read facts`, `install packages`. */
   readonly what: string
-  /** Bytes for standard input, the way of secrets. */
+  /** Data for standard input, which also carries secrets. */
   readonly stdin?: string | Uint8Array | NodeJS.ReadableStream
-  /** Whether the command runs as the login user instead of root. Default: root. */
+  /** Whether the command runs as the login user instead of root. Default: false. */
   readonly asLoginUser?: boolean
-  /** Takes each line as it arrives, without framing. */
+  /** Receives each line of output as it arrives, without framing. */
   onLine?(line: string, stream: 'stdout' | 'stderr'): void
 }
 
@@ -60,17 +60,17 @@ export interface Host {
   readonly machine: MachineName
   readonly target: SshTarget
   /**
-   * The way to root: `root` = already root, `sudo` = without a password, `sudo-password` = with a password, asked once.
-   * The first command finds the way, so that no session is needed only to ask.
+   * How commands become root: `root` needs nothing, and `sudo` needs no password. `sudo-password` needs a password,
+   * which the user enters once. The first command determines the value, so that no extra session is needed.
    */
   readonly escalation: 'untried' | 'root' | 'sudo' | 'sudo-password'
   /** Whether the login shell prints text or cannot be trusted with a binary protocol. */
   readonly noisyShell: boolean
   /** Runs an argument vector that no shell interprets. */
   exec(argv: readonly string[], options: RemoteOptions): Promise<CommandResult>
-  /** Runs a POSIX sh script with positional parameters; the script text must hold no data. */
+  /** Runs a POSIX sh script with positional parameters; data belongs in the parameters, never in the script text. */
   script(text: string, args: readonly string[], options: RemoteOptions): Promise<CommandResult>
-  /** Listens on a loopback port of the machine and carries connections to a port of the operator's loopback. */
+  /** Listens on a loopback port of the machine, and forwards connections to a loopback port of the operator host. */
   forwardFromRemote(
     operatorPort: number,
     options: { signal: AbortSignal },
@@ -89,30 +89,39 @@ export interface HostKeySeen {
 
 export interface ConnectOptions {
   readonly signal: AbortSignal
-  /** The time limit in milliseconds; the error then reports the observations of the wait. */
+  /** The time limit in milliseconds; the timeout error reports the observations of the wait. */
   readonly timeoutMs: number
-  /** Whether a new TCP connection is made, although one that showed sshd's banner a moment ago is still open. */
+  /** Whether to open a new TCP connection, even if a connection that just showed sshd's banner is still open. */
   readonly newConnection?: boolean
-  /** Asks for sudo's password, which is never stored. */
+  /** Asks the user for the sudo password, which is never stored. */
   sudoPassword?(): Promise<string>
-  /** Decides on the host key at the first contact; false refuses the key. An absent function refuses an unknown key. */
+  /**
+   * Decides on the host key at the first contact; false refuses the key. An unknown key is refused if this function is
+   * absent.
+   */
   acceptHostKey?(seen: HostKeySeen): Promise<boolean>
 }
 
 /** The SSH layer. */
 export interface Ssh {
-  /** Connects and authenticates; throws `unreachable`, or an error with both fingerprints for a changed host key. */
+  /** Connects and authenticates; throws `UNREACHABLE`, or an error with both fingerprints for a changed host key. */
   connect(target: SshTarget, options: ConnectOptions): Promise<{ host: Host; hostKey: string }>
-  /** Waits for an SSH banner, since a mere accept is not proof; the timeout's error reports the observations. */
+  /**
+   * Waits for an SSH banner, since an accepted TCP connection proves nothing; the timeout error reports the
+   * observations.
+   */
   waitForBanner(
     target: SshTarget,
     options: { signal: AbortSignal; timeoutMs: number; onState?(state: string): void },
   ): Promise<void>
   /** Tries once whether the target speaks SSH, for `info` and `check`. */
   probe(target: SshTarget, options: { signal: AbortSignal; timeoutMs: number }): Promise<boolean>
-  /** Tells whether the target shows its pinned host key, without a login; a target without one only has to answer. */
+  /**
+   * Tells whether the target presents its pinned host key, without a login. A target without a pinned key only has to
+   * answer.
+   */
   showsKey(target: SshTarget, options: { signal: AbortSignal; timeoutMs: number }): Promise<boolean>
-  /** Makes an ed25519 key pair (0600) if it is missing; returns the public key `ssh-ed25519 AAAA…`. */
+  /** Creates an ed25519 key pair (0600) if it is missing; returns the public key `ssh-ed25519 AAAA…`. */
   ensureKeyPair(file: string, run: Run): Promise<string>
   /** Reads the user's ~/.ssh/config for an existing host and the planned login (`ssh -G`). */
   resolveUserConfig(host: string, run: Run, login: LoginRequest): Promise<UserSshConfig>

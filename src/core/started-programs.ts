@@ -10,20 +10,23 @@ export interface Starter {
   readonly pidNamespace: string
 }
 
-/** A program that runs. */
+/** A running program that a hydra-ops process started. */
 export interface StartedProgram {
   readonly name: string
   readonly pid: number
   readonly startTime: string
 }
 
-/** The variable by which a later process knows the programs of a killed one. The value holds no secret. */
+/**
+ * The environment variable by which a later process recognizes the programs of a killed process. The value contains no
+ * secret.
+ */
 const variable = 'HYDRA_OPS_STARTED_BY'
 
 /**
- * Returns the variable that marks a program as started by this process. Daemons of the program inherit the variable, so
- * the value has a digest of the program's arguments. A daemon of another program has other arguments. A host without /proc (macOS) has no marks:
- * nobody could read them there.
+ * Returns the environment variable that marks a program as started by this process. Daemons of the program inherit the
+ * variable, so the value contains a digest of the program's own arguments. A daemon has different arguments, so the
+ * mark does not fit the daemon. A host without /proc (macOS) gets no marks, because nothing could read them there.
  */
 export function startedByUs([file = '', ...args]: readonly string[]): Record<string, string> {
   starter ??= thisProcess()
@@ -44,17 +47,17 @@ function starterWords({ pid, startTime, pidNamespace }: Starter) {
   return [pid, startTime, pidNamespace]
 }
 
-/** Findings of one look at the processes. */
+/** Results of one scan of the processes. */
 export interface FoundPrograms {
   readonly programs: readonly StartedProgram[]
-  /** Whether a process is too new to show its arguments; the next look may show the arguments. */
+  /** Whether a process was too new to show its arguments; the next scan may find them. */
   readonly starting: boolean
 }
 
 /**
- * Finds the programs of a process, which may be dead. A program is the leader of its session with its own arguments;
- * its children and daemons are left out. Nothing is found without /proc. The processes of other users cannot be read,
- * and are not ours.
+ * Finds the programs of a process, which may be dead. A program leads its session and has the marked arguments; its
+ * children and daemons are left out. Nothing is found without /proc. Processes of other users cannot be read, and this
+ * user's hydra-ops did not start them.
  */
 export function programsOf(wanted: Starter, proc = '/proc'): FoundPrograms {
   const looks = pidsIn(proc).map((pid) => lookAt(pid, wanted, proc))
@@ -85,7 +88,7 @@ function programAt(pid: number, name: string, { startTime }: ProcessStat): Start
   return { pid, name: Buffer.from(name, 'latin1').toString(), startTime }
 }
 
-/** Returns the program's name if the mark names this starter and these arguments. */
+/** Returns the program's name if the mark matches this starter and these arguments. */
 function nameIn(mark: string, wanted: Starter, argv: readonly string[]): string | undefined {
   const start = `${starterWords(wanted).join(' ')} `
   if (!mark.startsWith(start)) return undefined
@@ -93,7 +96,8 @@ function nameIn(mark: string, wanted: Starter, argv: readonly string[]): string 
   const name = words.join(' ')
   const first = argv.length - Number(count)
   if (first < 1 || digest(Buffer.from(argv.slice(first).join('\0'), 'latin1')) !== hash) return undefined
-  // A script may become another program with its arguments (`exec node main.mjs "$@"`). One argument proves too little.
+  // A script may replace itself with another program that gets its arguments (`exec node main.mjs "$@"`). A single
+  // matching argument proves too little.
   const isOurs = basename(argv[first - 1] ?? '') === name || (Number(count) > 1 && first <= 2)
   return isOurs ? name : undefined
 }
@@ -110,7 +114,7 @@ function pidsIn(proc: string): number[] {
   }
 }
 
-/** Reads a file of a process, one character for each byte. */
+/** Reads a file of a process in /proc, one character for each byte. */
 function textOf(pid: number, name: 'environ' | 'cmdline', proc: string): string | undefined {
   try {
     return readFileSync(join(proc, String(pid), name), 'latin1')

@@ -13,7 +13,7 @@ export interface Preferences {
 
 /** The store of deployment records. Reading neither locks nor writes. */
 export interface DeploymentStore {
-  /** Returns every readable deployment, except one if requested; `problems` reports the unreadable ones. */
+  /** Returns every readable deployment other than `except`; `problems` reports the unreadable deployments. */
   list(except?: DeploymentUuid): Promise<DeploymentRecord[]>
   /** Returns the reason, as an error, for each deployment whose state cannot be read. */
   problems(): Promise<Error[]>
@@ -22,14 +22,14 @@ export interface DeploymentStore {
    * deployment. An unknown reference throws a usage error with a suggestion.
    */
   resolve(reference: string | undefined): Promise<DeploymentRecord>
-  /** Makes a new deployment; refuses a name that is taken. */
+  /** Creates a deployment; refuses a name that is already in use. */
   create(
     record: Pick<DeploymentRecord, 'name' | 'expressions' | 'searchPath' | 'args' | 'fromGit'>,
   ): Promise<DeploymentRecord>
-  /** Runs `action` as the only writer of this deployment; throws `locked` with the holder's name. */
+  /** Runs `action` as the only writer of this deployment; throws `LOCKED` with the holder's name. */
   lock<T>(uuid: DeploymentUuid, action: (session: DeploymentSession) => Promise<T>): Promise<T>
   /**
-   * Runs `action` under the short lock of the whole store, which guards ports and names. The action gets every
+   * Runs `action` under the short-lived lock of the whole store, which guards ports and names. The action gets every
    * deployment other than `uuid`.
    */
   allocating<T>(
@@ -37,7 +37,7 @@ export interface DeploymentStore {
     run: Run,
     action: (others: readonly DeploymentRecord[]) => Promise<T>,
   ): Promise<T>
-  /** Removes the lock of any holder; returns the holder. */
+  /** Removes the lock, even if another process holds it, and returns the holder. */
   unlock(uuid: DeploymentUuid): Promise<string | undefined>
   history(uuid: DeploymentUuid): Promise<JournalEntry[]>
   preferences(): Promise<Preferences>

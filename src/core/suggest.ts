@@ -1,7 +1,7 @@
 /**
- * Returns the known word that `wanted` was probably meant to be, for "did you mean". The candidates are the only word
- * that `wanted` abbreviates and the nearest word by edits. An edit inserts, drops, changes or swaps characters; at most
- * a third of the word may change.
+ * Returns the known word that `wanted` probably means, for "did you mean". The result is the nearest word by edit
+ * distance, or else the only word that `wanted` abbreviates. An edit distance above a third of the longer word is too
+ * large.
  */
 export function suggest(wanted: string, known: readonly string[]): string | undefined {
   const needle = wanted.toLowerCase()
@@ -19,7 +19,7 @@ export function suggest(wanted: string, known: readonly string[]): string | unde
   return needle.length >= 2 && longer.length === 1 ? longer[0] : undefined
 }
 
-/** Returns the optimal string alignment distance: Levenshtein's, with a swap of neighbours as one edit. */
+/** Returns the optimal string alignment distance: Levenshtein's distance, with a swap of neighbours as one edit. */
 function editDistance(a: string, b: string): number {
   const width = b.length + 1
   let before: number[] = []

@@ -5,16 +5,16 @@ import { packageRoot } from './package-root.js'
 import { shellQuote } from './shell-quote.js'
 
 /**
- * Values of a script of `target/`, each a variable there. The machine's list of processes shows them, so a secret goes
- * to standard input instead.
+ * Values for a script of `target/`, which become its variables. The machine's process list shows the values, so secrets
+ * go to standard input instead.
  */
 export type ScriptValues = Readonly<Record<string, ScriptValue>>
 
 export type ScriptValue = string | number | boolean | ScriptList
 
 /**
- * A list with one line for each item. A text holds no end of a line. A record may hold any text: colons join its
- * fields, and special characters are coded (`decode` in target/lib.sh).
+ * A list with one line for each item. A string item contains no newline. An array item may contain any text: colons
+ * join its fields, and special characters are encoded (`decode` in target/lib.sh).
  */
 export type ScriptList = readonly (string | readonly string[])[]
 
@@ -33,7 +33,7 @@ export function findTargetFile(path: string): string | undefined {
 
 let files: ReadonlyMap<string, string> | undefined
 
-/** Reads all files at once: a process keeps the scripts of its own version while another version is installed. */
+/** Reads all files at once, so that a process keeps its own version's scripts while another version is installed. */
 function readAll(): ReadonlyMap<string, string> {
   const folder = join(packageRoot(), 'target')
   try {
@@ -67,7 +67,7 @@ function line(item: ScriptList[number]): string {
   return item
 }
 
-/** Codes each separator in a field, for `printf %b` to decode. */
+/** Encodes each separator in a field, for `printf %b` to decode. */
 function coded(field: string): string {
   return field.replaceAll(/[\\:\n]/g, (each) => `\\0${each.charCodeAt(0).toString(8).padStart(3, '0')}`)
 }

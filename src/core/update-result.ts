@@ -1,6 +1,6 @@
 import * as z from 'zod'
 
-/** Result of the last automatic update, as the machine keeps it. */
+/** Result of the last automatic update, as stored on the machine. */
 const UpdateResult = z.object({
   at: z.string(),
   result: z.enum([
@@ -20,7 +20,7 @@ const UpdateResult = z.object({
 })
 export type UpdateResult = z.infer<typeof UpdateResult>
 
-/** Reads the line of JSON that an automatic update leaves; returns undefined for no result, or a damaged one. */
+/** Parses the line of JSON that an automatic update leaves; returns undefined for a missing or damaged result. */
 export function readUpdateResult(text: string | undefined): UpdateResult | undefined {
   if (text === undefined || text.trim() === '') return undefined
   try {

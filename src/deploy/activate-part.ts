@@ -7,8 +7,8 @@ import { activationDue, activationOptions, alwaysActivates, enter, type Job } fr
 import type { MachineState } from './look.js'
 
 /**
- * Activates only a part of a system: `--boot`, `--test` or `--dry-activate`. Set-up tasks, health checks and the record
- * belong to a complete deploy. The keys belong to a system that runs.
+ * Performs only a part of an activation: `--boot`, `--test` or `--dry-activate`. Set-up tasks, health checks and the
+ * record belong to a complete deploy. Keys are delivered only with a system that runs (`--test`).
  */
 export async function activatePart(job: Job, look: MachineState, wanted: StorePath): Promise<void> {
   const { mode } = job.request
@@ -33,7 +33,10 @@ export async function activatePart(job: Job, look: MachineState, wanted: StorePa
   }
 }
 
-/** Returns the state of a machine for the dry run of a switch, which does not start a machine that is down. */
+/**
+ * Returns the state of a machine for `--dry-activate`; throws if the machine is down, because a trial starts no
+ * machine.
+ */
 export function lookToTry(job: Job, { look }: Assessment): MachineState {
   if (look !== undefined) return look
   throw failure(

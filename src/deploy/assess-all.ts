@@ -26,7 +26,7 @@ export function assessAll(jobs: readonly Job[], limit: number): Promise<PlannedM
   return settleAll(
     jobs.map((job) =>
       slots(async () => {
-        // A new machine is planned without a question to it.
+        // A new machine is planned without I/O, so this pause gives other work a turn.
         await rest()
         return assessOne(job)
       }),
@@ -41,7 +41,8 @@ async function assessOne(job: Job): Promise<PlannedMachine> {
     const seen = await assess(job)
     return { job, plan: await planMachine(job, seen), seen, failed: undefined }
   } catch (error) {
-    // An impossible definition (a disk that shrinks) is a mistake in the expression, so the deploy touches no machine.
+    // An impossible definition, such as a shrinking disk, is a mistake in the expression, so the deploy touches no
+    // machine.
     if (error instanceof OpsError && error.exitCode === exitCodes.usage) throw error
     const why = await explained(job.ops, error, job.provider.name)
     const failed = failedResult(job.machine, 'inspect', secondsSince(start), why, [])

@@ -14,13 +14,13 @@ import { lookToChange } from './refuse-machine.js'
 export interface Assessment {
   readonly observation: Observation
   readonly changes: readonly ResourceChange[]
-  /** Base image that must be made first. */
+  /** Base image that must be built first. */
   readonly missingImage: WantedImage | undefined
   /** Closure that the machine is to have. */
   readonly wanted: StorePath | undefined
-  /** Present when the machine runs and answered. */
+  /** State of the machine itself, if the machine runs and answered. */
   readonly look: MachineState | undefined
-  /** Items of the plan about the wanted closure that the look alone cannot tell. */
+  /** Plan items about the wanted closure, which the look alone does not provide. */
   readonly differences?: readonly PlanItem[]
   /** Reason why a running machine has no `look`. */
   readonly unreachable: string | undefined
@@ -43,7 +43,7 @@ export async function assess(job: Job): Promise<Assessment> {
   return seen.look === undefined ? seen : { ...seen, ...(await compared(job, seen.look, wanted)) }
 }
 
-/** Compares the wanted closure with the machine, so that the plan knows of a reboot before the activation. */
+/** Compares the wanted closure with the machine, so that the plan announces a reboot before the activation. */
 async function compared(
   job: Job,
   look: MachineState,
@@ -102,8 +102,8 @@ function refuseForeign(job: Job, observation: Observation): void {
 }
 
 /**
- * Refuses keys without an owner before anything is written, if no part of this deploy could make a user. Activations,
- * tasks and packages could; if one is due, the delivery after the activation decides.
+ * Refuses keys without an existing owner before anything is written, unless this deploy may create users. Activations,
+ * tasks and packages may do so; the delivery after the activation then decides.
  */
 function refuseKeysThatStayUnowned(job: Job, { look, wanted, changes }: Assessment): void {
   if (look === undefined || job.request.until !== undefined) return

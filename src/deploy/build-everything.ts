@@ -52,8 +52,7 @@ export async function buildEverything(
       continue
     }
     if (item.seen.wanted !== undefined && (await isHere(item))) {
-      // The root has its own name. Closures that are built and never run must not replace the root of the running
-      // closure.
+      // This GC root has a separate name. A closure that never runs must not replace the root of the running closure.
       await ops.nix.root(deployment.paths.gcroots, builtRoot(item.job.machine), item.seen.wanted, run)
     }
     ready.push(item)
@@ -68,12 +67,12 @@ export async function buildEverything(
   return { ready, failures }
 }
 
-/** Says whether this host has the closure; a machine fetches the results of a Hydra by itself. */
+/** Returns whether this host has the closure; a machine may fetch a Hydra's builds without this host. */
 async function isHere({ job, seen }: AssessedMachine): Promise<boolean> {
   return !comesFromHydra(job) || (seen.wanted !== undefined && (await job.ops.nix.isBuilt(seen.wanted)))
 }
 
-/** Makes each missing image once. */
+/** Builds each missing image once. */
 async function buildImages(
   ops: Ops,
   machines: readonly AssessedMachine[],
@@ -91,7 +90,9 @@ async function buildImages(
   })
 }
 
-/** Names the roots of closures that were built for a machine, run or not. No machine has a `+` in its name. */
+/**
+ * Returns the name of the GC root of the closure that was last built for a machine. No machine has a `+` in its name.
+ */
 export function builtRoot(machine: MachineName): string {
   return `${machine}+built`
 }

@@ -7,20 +7,23 @@ import { suggest } from '../core/suggest.js'
 import { machinesIn, selectMachines } from '../network/selection.js'
 import type { DeployRequest } from './request.js'
 
-/** Machines that a deploy is about. */
+/** Machines that a deploy selects. */
 export interface ChosenMachines {
   readonly wanted: readonly MachineName[]
   /** Machines that are no longer in the network. */
   readonly obsolete: readonly MachineName[]
 }
 
-/** Says whether the deploy is about some machines only, so that the others may be broken. */
+/** Returns whether the deploy selects only some machines; the other machines may then be broken. */
 export function choosesSome({ selection, retryFailed }: DeployRequest): boolean {
   const { on, include = [], exclude = [] } = selection
   return retryFailed || on !== undefined || include.length > 0 || exclude.length > 0
 }
 
-/** Chooses the selected machines, obsolete ones too: a machine that is not selected is not destroyed either. */
+/**
+ * Chooses the selected machines, including obsolete machines. An obsolete machine that is not selected is not
+ * destroyed.
+ */
 export function chooseMachines(
   record: DeploymentRecord,
   network: NetworkDefinition,
@@ -64,7 +67,7 @@ function strayClosure(machine: MachineName, names: ReadonlySet<MachineName>): Er
   })
 }
 
-/** Says whether a machine failed, or was never deployed to the end. */
+/** Returns whether a machine failed, or was never deployed completely. */
 function hasFailed(record: DeploymentRecord, machine: MachineName): boolean {
   const last = record.machines[machine]?.lastResult
   return last === undefined || last === 'failed' || last === 'degraded'

@@ -7,12 +7,12 @@ import { writeMachineSshConfig } from '../machine/ssh-files.js'
 import type { Survey } from '../systems/system.js'
 import type { Job } from './job.js'
 
-/** Space that must stay free on the target's /nix besides the closure. */
+/** Bytes that must stay free in the target's /nix after the copy. */
 const reserveBytes = 64 * 1024 * 1024
 
 /**
- * Copies the closure. A copy from before a power cut may have left valid-looking empty files (measured). A record of
- * such a copy makes this function verify and repair the closure instead.
+ * Copies the closure. A copy that a power failure interrupted may leave empty files that look valid (measured). This
+ * function therefore verifies and repairs the closure after such a copy.
  */
 export async function copyClosure(job: Job, path: StorePath, survey: Survey): Promise<void> {
   const host = hostOf(job)
@@ -55,7 +55,7 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
   })
 }
 
-/** Removes broken paths of another closure's interrupted copy; Nix would otherwise treat them as valid. */
+/** Removes broken paths that an interrupted copy of another closure left; Nix would otherwise treat them as valid. */
 async function removeLeftovers(job: Job, path: StorePath): Promise<void> {
   if (!(await job.ops.nix.isBuilt(path))) {
     job.run.log(`${path} is no longer on this host; hydra-ops cannot verify the paths of its unfinished copy`)

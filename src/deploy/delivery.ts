@@ -10,7 +10,7 @@ import { refuseMachine } from './refuse-machine.js'
 
 type Unjudged = Extract<Activated, { kind: 'unjudged' }>
 
-/** Installs what the system lacks before the first task runs; says whether anything was installed. */
+/** Installs what the system lacks before the first task runs; returns whether anything was installed. */
 export async function bootstrap(job: Job, { survey, system }: MachineState): Promise<boolean> {
   if (system.missing.length === 0) return false
   refuseMachine(job, survey)
@@ -19,7 +19,7 @@ export async function bootstrap(job: Job, { survey, system }: MachineState): Pro
   return installed
 }
 
-/** Runs the due set-up tasks of one stage; says whether any task ran. */
+/** Runs the due set-up tasks of one stage; returns whether any task ran. */
 export async function deliverTasks(
   job: Job,
   stage: TaskStage,

@@ -31,8 +31,8 @@ import type { DeployReport, DeployRequest } from './request.js'
 import { rollbackAll } from './rollback-all.js'
 
 /**
- * Runs the deploy pipeline: evaluate, inspect, plan, ask, build everything, and only then work on machines. A dry run
- * stops after the plan and writes nothing anywhere. A deploy writes nothing of its own before somebody confirms the
+ * Runs the deploy pipeline: evaluate, inspect, plan, confirm, build everything, and only then work on machines. A dry
+ * run stops after the plan and writes nothing anywhere. A deploy does not write the state before the user confirms the
  * plan. The record of a machine changes only when work on that machine begins.
  */
 export async function deploy(ops: Ops, request: DeployRequest): Promise<DeployReport> {
@@ -56,7 +56,8 @@ export async function deploy(ops: Ops, request: DeployRequest): Promise<DeployRe
 
 /**
  * Writes the log with the error as its last line, even for an early error. Otherwise `hydra-ops logs` would show an
- * earlier run. A wrong expression or an end by the user leaves no log, because the screen shows the whole error.
+ * earlier run. A usage error, a refused plan or an interruption leaves no log, because the screen shows the whole
+ * error.
  */
 function logFailure(logs: RunLogs, error: unknown): void {
   const onScreenAlone =
@@ -67,7 +68,7 @@ function logFailure(logs: RunLogs, error: unknown): void {
 
 const leavesNoLog = new Set(['INTERRUPTED', 'REFUSED'])
 
-/** Logs the failure of each machine, even if the deploy was to build only. */
+/** Logs the failure of each machine, even if the deploy was only meant to build. */
 function logFailures(logs: RunLogs | undefined, results: readonly MachineResult[]): void {
   for (const { machine, outcome, stage, reason } of failuresIn(results)) {
     logs?.release()
@@ -75,7 +76,7 @@ function logFailures(logs: RunLogs | undefined, results: readonly MachineResult[
   }
 }
 
-/** Adds to the error of Ctrl-C the activations that continue on machines without us. */
+/** Adds the activations that continue on the machines to the error for Ctrl-C. */
 function withWhatGoesOn(deployment: DeploymentSession, error: unknown): unknown {
   if (!(error instanceof OpsError) || error.code !== 'INTERRUPTED') return error
   const going = Object.entries(deployment.record.machines).flatMap(([name, { activation }]) =>
@@ -101,7 +102,7 @@ async function deployIn(
       ops.events.emit({ kind: 'line', machine: undefined, line })
     },
   }
-  // The closures of a Hydra need no evaluation of their own.
+  // Closures that a Hydra built need no local evaluation.
   const evaluate = asked.fromHydra === undefined ? evaluateNetwork : evaluateNames
   const network = await evaluate(
     ops,
@@ -150,7 +151,7 @@ async function deployIn(
   }
 }
 
-/** Announces broken machines that are not selected; a selected one ends the deploy. */
+/** Announces broken machines that are not selected; a broken machine that is selected ends the deploy. */
 function noticeBroken(ops: Ops, network: NetworkDefinition): void {
   for (const error of network.failed?.values() ?? []) {
     ops.events.emit({
@@ -195,7 +196,7 @@ async function apply(
       ? built.ready.map(onlyBuilt)
       : await work(ops, deployment, built.ready, { ...how, broken })),
   )
-  // The success of a part proves nothing about the whole.
+  // The success of a partial deploy proves nothing about a complete deploy.
   const whole = until === undefined && how.request.mode === 'switch'
   await recordResults(deployment, whole ? results : unfinishedIn(results))
   return announceResults(ops, deployment, results)
@@ -205,14 +206,14 @@ function onlyBuilt({ job }: AssessedMachine): MachineResult {
   return { machine: job.machine, outcome: 'unchanged', seconds: 0 }
 }
 
-/** Commits the network, destroys obsolete machines where asked to, and deploys the others. */
+/** Commits the network, destroys obsolete machines if requested, and deploys the other machines. */
 async function work(
   ops: Ops,
   deployment: DeploymentSession,
   ready: readonly AssessedMachine[],
   { request, obsolete, network, run, logs, broken }: Applying & { readonly broken: readonly Job[] },
 ): Promise<MachineResult[]> {
-  // A switch that is only tried changes nothing in the network.
+  // A dry activation does not change the recorded network.
   if (request.mode !== 'dry-activate') await deployment.commitNetwork()
   const killed = request.killObsolete
     ? await killObsolete(ops, deployment, obsolete, { drain: request.drain, logs })

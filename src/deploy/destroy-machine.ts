@@ -46,7 +46,7 @@ function destroyed(secrets: string): string {
   return secrets === '' ? 'destroyed' : `destroyed the machine and the generated secrets ${secrets}`
 }
 
-/** Describes a host that lives on; its generated secrets are kept, because its users log in with them. */
+/** Describes a host that stays in use; its generated secrets are kept, because its users log in with them. */
 function forgotten(secrets: string, place: string): string {
   const what = 'removed from the state (the host itself is untouched)'
   return secrets === ''
@@ -55,8 +55,8 @@ function forgotten(secrets: string, place: string): string {
 }
 
 /**
- * Removes the traces of a machine besides its record and generated secrets: host key, ssh configuration, GC roots. The
- * provider removes disks and console; logs and journal stay as history.
+ * Removes the remaining traces of a machine: host key, ssh configuration, GC roots. The provider removes disks and
+ * console; logs and journal stay as history.
  */
 async function removeTraces({
   ops,

@@ -20,19 +20,19 @@ import { waitUntil } from '../remote/wait-until.js'
 
 /** Times of a drain, in milliseconds. */
 export interface DrainTimes {
-  /** Time in which running builds must end. */
+  /** Time within which running builds must end. */
   readonly deadlineMs: number
   /**
-   * Time for which nothing may run before the builder counts as idle. A queue runner reads its list again within 30 s
-   * (measured), and begins builds until then.
+   * Time without any build after which the builder counts as idle. A queue runner reads its list again within 30 s
+   * (measured), and may start builds until then.
    */
   readonly idleMs: number
   readonly pauseMs: number
 }
 
-/** Choice about builders that are about to go down; `undefined` in its place leaves them as they are. */
+/** Settings for the drain of builders that are about to go down; `undefined` in their place means no drain. */
 export interface DrainChoice extends DrainTimes {
-  /** Time for a machine that builds there to answer; that machine may be rebooting with the builder. */
+  /** Time for a machine that uses the builder to answer; that machine may be rebooting too. */
   readonly answerMs: number
 }
 
@@ -46,18 +46,18 @@ export const usualDrain: DrainChoice = {
 /** Time for a builder to answer again after its connection was lost. */
 const lostMs = 60_000
 
-/** Machine that is about to go down. */
+/** The way in which a machine is about to go down. */
 export interface GoingDown {
-  /** Word for the error. */
+  /** Participle for the error: the machine was not `rebooted`. */
   readonly how: 'rebooted' | 'stopped' | 'destroyed' | 'restored'
-  /** Machines that go down or are restored by the same command, so that their builds are lost anyway. */
+  /** Other machines that the same command takes down or restores; their builds are lost anyway. */
   readonly with?: readonly MachineName[] | undefined
 }
 
 /**
- * Takes a builder out of use before it goes down: no new build starts, and the running builds end. A machine that is no
- * builder stays as it is, and so does a builder that a person drained. No builder may go down while a machine that
- * builds there does not answer. That machine may begin a build at any time.
+ * Takes a builder out of use before it goes down: no new build starts, and the running builds end. A machine that is
+ * not a builder stays as it is, and so does a builder that a person drained. No builder may go down while a machine
+ * that uses it does not answer. Such a machine may start a build at any time.
  */
 export async function drainFirst(
   session: MachineSession,
@@ -95,8 +95,8 @@ export async function drainIfRunning(
 }
 
 /**
- * Runs an action that drains a builder and takes it down. After a failure, a builder that is still up gets its jobs
- * back. After Ctrl-C, the next command for the builder gives them back.
+ * Runs an action that drains a builder and takes it down. A builder that is still up after a failure gets its jobs
+ * back. An interrupted command (Ctrl-C) leaves that to the next command for the builder.
  */
 export async function inUseAfterFailure<T>(session: MachineSession, action: () => Promise<T>): Promise<T> {
   try {
@@ -107,7 +107,7 @@ export async function inUseAfterFailure<T>(session: MachineSession, action: () =
   }
 }
 
-/** Gives a drained builder that answers its jobs back after a failure, and throws no error of its own. */
+/** Gives the jobs back to a drained builder after a failure, if the builder answers; never throws. */
 export async function resumeIfUp(session: MachineSession): Promise<void> {
   const { run } = session
   if (run.signal.aborted || !isAwaited(session)) return
@@ -119,8 +119,8 @@ export async function resumeIfUp(session: MachineSession): Promise<void> {
 }
 
 /**
- * Gives a builder its jobs back that an earlier `drainFirst` took, also one of a process that was killed. A person's
- * drain stays. Returns whether there were jobs to give back.
+ * Gives the jobs back to a builder that an earlier `drainFirst` drained, even if its process was killed. A drain by a
+ * person stays. Returns whether there were jobs to give back.
  */
 export async function giveJobsBack(session: MachineSession): Promise<boolean> {
   const rows = builderRows(session.deployment.record).filter(
@@ -137,12 +137,12 @@ export async function resumeOrSay(session: MachineSession): Promise<boolean> {
   return giveJobsBack(session)
 }
 
-/** Says whether a drained builder has a record without its offer: a restored snapshot may be older than the offer. */
+/** Returns whether the record of a drained builder lacks its offer; a restored snapshot may be older than the offer. */
 export function lacksOffer(session: MachineSession): boolean {
   return isAwaited(session) && !isBuilder(session)
 }
 
-/** Tells the user who keeps jobs from a drained builder, and which deploy gives the jobs back. */
+/** Tells the user which machines keep a builder drained, and which deploy gives the jobs back. */
 export function sayStaysDrained(session: MachineSession): void {
   const { ops, deployment, machine } = session
   const users = (Object.keys(deployment.record.machines) as MachineName[])
@@ -159,8 +159,8 @@ function isBuilder({ deployment, machine }: MachineSession): boolean {
 }
 
 /**
- * Gives the builders of a machine the jobs back that the machine still keeps from them. The machine was off when the
- * builders came back, or the builders were made anew since.
+ * Gives the jobs back to builders that a machine still keeps drained. The machine was off when the builders came back,
+ * or the builders were recreated since then.
  */
 export async function resumeBuildersOf(session: MachineSession): Promise<void> {
   const { ops, deployment, machine, run } = session
@@ -173,7 +173,7 @@ export async function resumeBuildersOf(session: MachineSession): Promise<void> {
   }
 }
 
-/** Says whether a drained builder answers; the log tells why not. */
+/** Returns whether a drained builder answers, and logs the reason if it does not. */
 async function isUp(builder: MachineSession): Promise<boolean> {
   const { machine, provider, run } = builder
   const staysDrained = (why: string) => {
@@ -196,7 +196,7 @@ function isOff({ kind }: Observation): boolean {
   return kind === 'stopped' || kind === 'absent'
 }
 
-/** Says whether some machine waits for this builder to come back. */
+/** Returns whether some machine waits for this builder to come back. */
 export function isAwaited(session: MachineSession): boolean {
   return Object.values(session.deployment.record.machines).some((user) =>
     machinesIn(user.tasks[useTask]?.outputs.automatic).includes(session.machine),
@@ -214,8 +214,8 @@ interface Setting {
 }
 
 /**
- * Takes a builder's jobs away, or gives the jobs back, on a machine that builds there. Returns the facts of
- * that machine, or nothing if the machine is off.
+ * Stops or resumes the use of a builder on one machine that builds there. Returns the facts of that machine, or
+ * undefined if the machine is off.
  */
 async function setJobs(session: MachineSession, row: BuilderRow, wish: Setting): Promise<Facts | undefined> {
   const { ops, deployment, machine, run } = session
@@ -237,7 +237,7 @@ async function setJobs(session: MachineSession, row: BuilderRow, wish: Setting):
       drains,
     }
     const what = `${drains ? 'take' : 'return'} the jobs of builder '${machine}'`
-    // The script may take effect without an answer, so the state knows of the drain first.
+    // The script may take effect even if its answer is lost, so the drain is recorded first.
     if (drains) await remember(session, row.usedBy, { drained: true, automatic: true })
     const facts = await askMachine(host, { what, script: 'tasks/builders/drain', values }, run)
     const manual = fact(facts, 'before') === 'manual'
@@ -278,13 +278,13 @@ async function answering(user: MachineSession, { builder }: BuilderRow, wish: Se
   }
 }
 
-/** Remembers in the state whether a builder is drained, and whether a later process ends the drain. */
+/** Records in the state whether a builder is drained, and whether a later process ends the drain. */
 async function remember(
   { deployment, machine }: MachineSession,
   user: MachineName,
   now: { readonly drained: boolean; readonly automatic: boolean },
 ): Promise<void> {
-  // A deploy keeps what it decided about other machines in memory.
+  // A deploy keeps its decisions about other machines in memory until their commit.
   await deployment.commit(user)
   await deployment.updateMachine(user, (draft) => {
     const task = draft.tasks[useTask]
@@ -325,8 +325,8 @@ async function waitForBuilds(
 }
 
 /**
- * Waits until no build of another machine runs on a builder. A lost connection is made anew; a builder that does not
- * answer any more ends the wait with the error of the connection.
+ * Waits until no build of another machine runs on a builder. A lost connection is opened again. A builder that stays
+ * silent ends the wait with the connection error.
  */
 export async function untilIdle(
   session: MachineSession,

@@ -28,7 +28,7 @@ const hints: Readonly<Record<FetchProblem['kind'], string>> = {
   other: 'the lines of Nix show more',
 }
 
-/** Says whether the closure of a machine is a build of a Hydra. */
+/** Returns whether a Hydra built the closure of a machine. */
 export function comesFromHydra({ request, machine }: Job): boolean {
   return request.builds.has(machine)
 }
@@ -38,8 +38,8 @@ function optionsOf(job: Job): FetchOptions {
 }
 
 /**
- * Asks a running machine what it would fetch; undefined while the machine is down, has no Nix yet, or cannot find its
- * caches by name yet.
+ * Queries a running machine about the paths that it would fetch. Returns undefined while the machine is down, has no
+ * Nix yet, or cannot resolve the names of its caches yet.
  */
 export async function askMachine(job: Job, seen: Assessment): Promise<Fetchable | undefined> {
   const { look, wanted } = seen
@@ -49,9 +49,8 @@ export async function askMachine(job: Job, seen: Assessment): Promise<Fetchable 
 }
 
 /**
- * Makes sure, before any machine is touched, that a machine can have the closure. The machine fetches the closure
- * itself later, or this host fetches now. A machine whose Nix is still to be set up decides later, because its caches
- * may change.
+ * Makes sure that a machine can get the closure, before any machine is touched. The machine fetches the closure itself
+ * later, or this host fetches now. A machine with a due task for Nix decides later, because its caches may change.
  */
 export async function ensureFetchable(job: Job, seen: Assessment): Promise<void> {
   const { wanted } = seen
@@ -62,7 +61,10 @@ export async function ensureFetchable(job: Job, seen: Assessment): Promise<void>
   await fetchHere(job, wanted, asked.problem)
 }
 
-/** Brings a build of a Hydra to the machine: the machine fetches by itself, else this host does and copies. */
+/**
+ * Delivers a Hydra's build to the machine. The machine fetches the build itself, or else this host fetches and copies
+ * the build.
+ */
 export async function fetchClosure(job: Job, path: StorePath, survey: Survey): Promise<void> {
   const { nix } = job.ops
   const unfinished = recordOf(job).unfinishedCopy
@@ -84,7 +86,10 @@ export async function fetchClosure(job: Job, path: StorePath, survey: Survey): P
   return copyClosure(job, path, survey)
 }
 
-/** Lists machines that a new machine does not find by name: its cache may be one, and its closure would name them. */
+/**
+ * Lists the machines that a new machine cannot resolve by name before it has its closure. Its cache may be such a
+ * machine.
+ */
 function unknownHosts(job: Job, { profile }: Survey): LanHost[] {
   if (profile !== undefined || systemOf(job.definition).nameMachines === undefined) return []
   return Object.entries(physicalOf(job.ops, job.deployment.record)).flatMap(
@@ -93,7 +98,7 @@ function unknownHosts(job: Job, { profile }: Survey): LanHost[] {
   )
 }
 
-/** Forgets a copy that was interrupted in this boot: Nix has ended or dropped each of its paths. */
+/** Clears the record of a copy that was interrupted since the last boot: Nix has completed or dropped each path. */
 async function endUnfinished(job: Job): Promise<void> {
   if (recordOf(job).unfinishedCopy === undefined) return
   await updateJob(job, (draft) => {
@@ -120,7 +125,7 @@ async function fetchThere(
   return problem
 }
 
-/** Fetches to this host. The error names the machine's problem too, since either fix would do. */
+/** Fetches a path to this host. The error also names the machine's problem, since either fix would do. */
 async function fetchHere(job: Job, path: StorePath, there: FetchProblem | undefined): Promise<void> {
   const { nix } = job.ops
   const flags = job.request.nix

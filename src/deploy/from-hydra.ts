@@ -15,15 +15,15 @@ import { operatorRun, wayFromOperator } from '../hydra/way.js'
 import { definitionIn } from '../network/evaluate.js'
 import type { DeployRequest } from './request.js'
 
-/** Wish of a deploy for the results of a Hydra, as the flags say it. */
+/** Wish of a deploy for a Hydra's results, as given by the flags. */
 export interface HydraWish extends Pick<Wish, 'which' | 'ignoreGate' | 'maxAge'> {
-  /** Jobset that the flags name, in place of the one in the network expression. */
+  /** Jobset that the flags name, instead of the jobset in the network expression. */
   readonly source: (JobsetName & { readonly url: string; readonly job?: string }) | undefined
   /** Job that the flags name as the gate. */
   readonly job: JobName | undefined
-  /** Whether a machine may go back to an older evaluation than the one that it runs. */
+  /** Whether a machine may go back to an evaluation older than its current one. */
   readonly allowOlder: boolean
-  /** Whether a path without a trusted signature is taken too. */
+  /** Whether a path without a trusted signature is accepted. */
   readonly allowUnsigned: boolean
 }
 
@@ -32,17 +32,17 @@ export interface HydraBuild {
   readonly origin: HydraOrigin
   readonly path: StorePath
   readonly allowUnsigned: boolean
-  /** Description for the plan, without the machine. */
+  /** Age of the evaluation, as a phrase for the plan. */
   readonly age: string
 }
 
-/** The jobset that builds machines, with the job that judges it. */
+/** The jobset that builds machines, with the job that serves as its gate. */
 export interface HydraPlace extends JobsetName {
   readonly url: string
   readonly gate: string
 }
 
-/** Looks the wish of a deploy up, and returns the request with the closures and where they come from. */
+/** Resolves the wish of a deploy, and returns the request with the closures and their origins. */
 export async function withHydraBuilds(
   ops: Pick<Ops, 'signal' | 'now' | 'events'>,
   record: DeploymentRecord,
@@ -65,7 +65,7 @@ export async function withHydraBuilds(
   return { ...request, builds, closures: new Map([...builds].map(([name, { path }]) => [name, path])) }
 }
 
-/** Finds the one jobset of all machines: each part from the flags, the machine, or the network. */
+/** Finds the one jobset of all machines; each part comes from the flags, the machine or the network. */
 export function placeOf(
   definitions: readonly MachineDefinition[],
   { hydra = {} }: Pick<NetworkDefinition, 'hydra'>,
@@ -157,7 +157,10 @@ function originOf(place: HydraPlace, job: string, { build, evaluation }: ChosenB
   }
 }
 
-/** Returns the revision of each input; a flake has its own in its URL, and a path the hash of its contents. */
+/**
+ * Returns the revision of each input. A flake's revision is part of its URL, and the revision of a path is the hash of
+ * its contents.
+ */
 function revisionsOf({ jobsetevalinputs, flake }: Evaluation): Record<string, string> {
   const revisions = Object.entries(jobsetevalinputs).flatMap(([name, { revision }]) =>
     revision == null || revision === '' ? [] : [[name, revision] as const],
@@ -169,7 +172,7 @@ function ageOf({ timestamp }: Evaluation, now: Date): string {
   return timestamp == null ? 'of unknown age' : `${describeAge(now.getTime() / 1000 - timestamp)} old`
 }
 
-/** Refuses to go back to an older evaluation than the one whose result the machine runs. */
+/** Refuses an evaluation that is older than the evaluation whose result the machine runs. */
 function refuseOlder(machine: MachineName, { origin, path }: HydraBuild, record: DeploymentRecord): void {
   const deployed = record.machines[machine]?.deployed
   const runs = deployed?.hydra
@@ -218,7 +221,7 @@ function changedInputs(before: HydraOrigin, after: HydraOrigin): string {
   return changed.map(([name, revision]) => `, ${name} ${short(revision)}`).join('')
 }
 
-/** Shortens a revision of git; other revisions stay as they are. */
+/** Shortens a Git revision; other revisions stay as they are. */
 function short(revision: string): string {
   return /^[0-9a-f]{40}$/.test(revision) ? revision.slice(0, 12) : revision
 }

@@ -17,9 +17,9 @@ export interface CheckContext {
 }
 
 export interface CheckFailure {
-  /** Name of the check as the user knows it: its description, or its action. */
+  /** Name of the check as shown to the user: its description, or its action. */
   readonly check: string
-  /** Last observation; a unit's also has the end of the unit's journal. */
+  /** Last observation; the end of the unit's journal follows if the check is about a unit. */
   readonly detail: string
 }
 
@@ -29,9 +29,9 @@ interface Check {
   readonly period: number
   readonly timeout: number
   readonly total: number
-  /** Checks once; `undefined` means healthy, and a text names the fault. */
+  /** Makes one attempt; `undefined` means healthy, and a text describes the fault. */
   attempt(bounds: Bounds): Promise<string | undefined>
-  /** Returns more about a failure, for the report. */
+  /** Returns further evidence of a failure, for the report. */
   evidence?(): Promise<string>
 }
 
@@ -62,7 +62,7 @@ export async function runChecks(
 
 async function untilHealthy(kind: string, check: Check, run: Run): Promise<CheckFailure | undefined> {
   const end = performance.now() + check.total * 1000
-  // The last attempt may use its whole time; a shorter attempt would otherwise hide the fault.
+  // The last attempt may use its full timeout, because a shorter timeout would hide the fault.
   const timeoutMs = Math.ceil(Math.min(check.timeout, check.total) * 1000)
   let last: string | undefined
   do {
@@ -84,7 +84,7 @@ async function oneAttempt(check: Check, timeoutMs: number, run: Run): Promise<st
   try {
     return await check.attempt({ signal: run.signal, timeoutMs })
   } catch (error) {
-    // Every failure of an attempt counts as its observation; only an interruption ends the series.
+    // An error that an attempt throws counts as its observation; only an interruption ends the series.
     throwIfAborted(run.signal)
     return messageOf(error)
   }

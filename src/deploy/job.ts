@@ -44,17 +44,17 @@ export function newJob(
   }
 }
 
-/** Says whether a deploy activates the closure of a machine whose profile is `present` now. */
+/** Returns whether a deploy activates the closure of a machine whose current profile is `present`. */
 export function activationDue(job: Job, present: string | undefined, wanted: StorePath | undefined): boolean {
   return present !== wanted || alwaysActivates(job)
 }
 
-/** Says whether a deploy activates even an unchanged closure. */
+/** Returns whether a deploy activates even an unchanged closure. */
 export function alwaysActivates({ request, definition }: Job): boolean {
   return request.alwaysActivate || definition.options.alwaysActivate
 }
 
-/** Returns the part of an activation's options that the flags of the deploy decide. */
+/** Returns the activation options that the flags of the deploy determine. */
 export function activationOptions(job: Job) {
   const { mode, onDegraded, confirmSeconds, allowReboot, bootOnce, drain } = job.request
   const beforeReboot = () => drainFirst(job, drain, { how: 'rebooted' })

@@ -22,8 +22,8 @@ import { lookToChange } from './refuse-machine.js'
 const reachMs = 120_000
 
 /**
- * Runs the set-up tasks that need other machines, after every machine was deployed by itself. A machine that failed
- * takes no part. A machine without due tasks is not contacted again. Returns the results of the whole deploy.
+ * Runs the set-up tasks that need other machines, after every machine was deployed by itself. A failed machine takes no
+ * part. A machine without due tasks is not contacted again. Returns the results of the whole deploy.
  */
 export async function joinMachines(
   items: readonly AssessedMachine[],
@@ -49,20 +49,20 @@ export async function joinMachines(
       ),
     )
   }
-  // The user machine gives the jobs back, and this deploy may not select that machine.
+  // Only the user machine gives the jobs back, and this deploy might not select the user machine.
   for (const { job } of withoutOffer)
     if (isWhole(job, ended) && isAwaited(job) && !lacksOffer(job)) sayStaysDrained(job)
   return results.map((result) => ended.get(result.machine) ?? result)
 }
 
-/** Says whether a machine is as the expression wants the machine, so that others may count on it. */
+/** Returns whether a machine matches the expression, so that other machines may rely on it. */
 function isWhole({ machine, request }: Job, ended: ReadonlyMap<MachineName, MachineResult>): boolean {
   const outcome = ended.get(machine)?.outcome
   const complete = request.until === undefined && request.mode === 'switch'
   return complete && (outcome === 'changed' || outcome === 'unchanged')
 }
 
-/** Adds up the times of a machine; a machine that changed in any stage has changed. */
+/** Merges two results of a machine: adds the times, and reports a change in either stage. */
 function merged(before: MachineResult, after: MachineResult): MachineResult {
   const outcome = after.outcome === 'unchanged' ? before.outcome : after.outcome
   return { ...after, outcome, seconds: Math.round((before.seconds + after.seconds) * 10) / 10 }
@@ -76,7 +76,7 @@ async function join(
   const start = Date.now()
   const { machine } = job
   try {
-    // A builder with its jobs is proved by the task, and a drained one is not.
+    // The task verifies a builder that has its jobs, but not a drained builder.
     if (stage === 'use') await resumeBuildersOf(job)
     if (!(await isDue(job, stage, seen))) return undefined
     enter(job, 'setup', 'tasks that need other machines')
@@ -84,7 +84,7 @@ async function join(
     if (job.provider.makesMachines) await waitAndConnect(job, reachMs)
     else await connect(job)
     await deliverTasks(job, stage, await lookToChange(job))
-    // The task may find the mark of a builder that the state no longer knew.
+    // The task may find the drain mark of a builder that the state did not list as drained.
     if (stage === 'use') await resumeBuildersOf(job)
     return { machine, outcome: job.changed ? 'changed' : 'unchanged', seconds: secondsSince(start) }
   } catch (error) {
@@ -95,7 +95,7 @@ async function join(
   }
 }
 
-/** Says whether a stage has work on the machine, by the records and by the first look of the run. */
+/** Returns whether a stage has work on the machine, according to the records and the run's first look. */
 async function isDue(job: Job, stage: TaskStage, seen: AssessedMachine['seen']): Promise<boolean> {
   const tasks = (await wantedTasks(job)).filter((task) => task.stage === stage)
   if (tasks.length === 0) return false
@@ -103,7 +103,7 @@ async function isDue(job: Job, stage: TaskStage, seen: AssessedMachine['seen']):
   return tasks.some((task) => {
     if (reasonByRecord(task, context) !== undefined) return true
     const status = seen.look?.tasks.find((each) => each.task.id === task.id)
-    // A task that was not seen was not wanted then, and its record may be of an earlier time.
+    // A task without a status was not wanted at the first look, and its record may be outdated.
     return status === undefined || status.why !== undefined
   })
 }

@@ -7,7 +7,7 @@ import { machineRun, recordedMachine } from '../machine/machine.js'
 import { destroyMachine, endsByDestroy } from './destroy-machine.js'
 import { type DrainChoice, drainIfRunning, inUseAfterFailure } from './drain.js'
 
-/** Destroys machines that left the network, one after the other; a failure stops none of the others. */
+/** Destroys machines that left the network, one after another; a failure does not stop the work on other machines. */
 export async function killObsolete(
   ops: Ops,
   deployment: DeploymentSession,

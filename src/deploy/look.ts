@@ -18,7 +18,7 @@ import { keyedHash } from '../tasks/keyed-hash.js'
 import { connectAsUser, secretKeeper, taskSecrets } from '../tasks/secrets.js'
 import type { Job } from './job.js'
 
-/** State of a machine that one connection reads: enough to know all the work there. */
+/** State of a machine, read over one connection: enough to determine all due work. */
 export interface MachineState {
   readonly survey: Survey
   readonly keys: readonly SeenKey[]
@@ -31,7 +31,7 @@ export interface MachineState {
 export async function lookAt(job: Job): Promise<MachineState> {
   const host = batchedHost(hostOf(job))
   const tasks = await wantedTasks(job)
-  // A dry run runs no command of the user, not even to learn a key.
+  // A dry run never runs a user's command, not even to obtain a key.
   const resolved = await resolveKeys(job.definition, {
     local: job.ops.local,
     runCommands: job.deployment.writable,
@@ -39,7 +39,7 @@ export async function lookAt(job: Job): Promise<MachineState> {
     known: job.keyTexts,
   })
   const context = await taskContext(job)
-  // All three end before an error is thrown, because the caller then closes the connection.
+  // All three queries end before an error is thrown, because the caller then closes the connection.
   const [system, keys, statuses] = await settleAll([
     systemOf(job.definition).look(host, job.definition, tasks, job.run),
     inspectKeys(host, resolved, job.run),
@@ -49,7 +49,7 @@ export async function lookAt(job: Job): Promise<MachineState> {
   return { survey: system.survey, keys, system, tasks: statuses, items }
 }
 
-/** Looks again at the later tasks after the tasks of `bootstrap`, which may have changed their state. */
+/** Looks again at the later tasks, because the tasks of `bootstrap` may have changed their state. */
 export async function lookAtLaterTasks(job: Job, look: MachineState): Promise<MachineState> {
   const later = look.tasks.flatMap(({ task }) => (task.stage === 'configure' ? [task] : []))
   return { ...look, tasks: await probe(job, later) }
@@ -57,7 +57,8 @@ export async function lookAtLaterTasks(job: Job, look: MachineState): Promise<Ma
 
 /**
  * Looks again at earlier tasks if the activation removed or restored something that a task writes. An earlier
- * definition may have had the same file. All tasks are probed then, because one may need another.
+ * definition may have contained that file. All tasks without due work are probed then, because a task may depend on
+ * another task.
  */
 export async function lookAtUndoneTasks(
   job: Job,
@@ -83,7 +84,7 @@ export async function wantedTasks(job: Job): Promise<WantedTask[]> {
   return isInHome(job.definition, undefined) ? wanted.filter(({ id }) => id === offerTask) : wanted
 }
 
-/** Describes the machine as set-up tasks know it. */
+/** Describes the machine for set-up tasks. */
 export function taskMachineOf(job: Job): TaskMachine {
   // The machine may have no record, because status also covers machines that were never deployed.
   const known = job.deployment.record.machines[job.machine]
@@ -106,10 +107,13 @@ interface KnownPeers {
   readonly peers: ReadonlyMap<MachineName, PeerMachine>
 }
 
-/** Peers by the machines of a state. Each machine of a fleet asks about all others, and few of them change meanwhile. */
+/**
+ * Cache of peers, keyed by the machines of a state. Each machine of a fleet needs all peers, and few records change
+ * meanwhile.
+ */
 const knownPeers = new WeakMap<Job['deployment']['record']['machines'], KnownPeers>()
 
-/** Describes the machines of the deployment: those of the state, and those that only the network has yet. */
+/** Describes the machines of the deployment: those in the state, and new machines that only the network has. */
 function peersOf({ deployment, network }: Job): ReadonlyMap<MachineName, PeerMachine> {
   const { machines } = deployment.record
   const before = knownPeers.get(machines)

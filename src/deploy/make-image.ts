@@ -7,7 +7,7 @@ import type { NixFlags } from '../core/nix.js'
 import type { Run } from '../core/run.js'
 import { bytesOf } from './copy-closure.js'
 
-/** Makes the image that a machine needs, if the image does not exist. */
+/** Builds the image that a machine needs, if the image does not exist. */
 export function makeImage(
   ops: Ops,
   machine: MachineName,

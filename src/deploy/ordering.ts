@@ -15,14 +15,14 @@ interface Ordering {
   readonly broken: readonly Job[]
   /** Whether a group begins even if a machine of an earlier group failed. */
   readonly keepGoing: boolean
-  /** Whether a failure keeps also machines of its own group from beginning. */
+  /** Whether a failure also keeps machines of its own group from beginning. */
   readonly stop?: boolean
 }
 
 /**
- * Works on machines in parallel, group after group. Each tag in order has one group, and machines with none of the tags
- * come last (Morph's rule). A failure lets its own group finish, but no later group begins, because later groups may
- * need the failed machine.
+ * Works on machines in parallel, group after group. Each tag has one group, in the given order; machines with none of
+ * the tags come last (Morph's rule). A failure lets its own group finish, but no later group begins, because later
+ * groups may need the failed machine.
  */
 export async function inOrder<Item extends { readonly job: Job }>(
   items: readonly Item[],

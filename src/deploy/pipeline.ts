@@ -69,7 +69,7 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
     if (job.request.until === 'create') return
     look = await reach(job, seen)
   }
-  // An earlier activation may end after our look, and its work need not be done again.
+  // An earlier activation may end only after the look, and its work need not be repeated.
   if (mode !== 'dry-activate' && (await systemOf(job.definition).reattach(job))) look = await lookAt(job)
   await refuseBeforeDeploy(job)
 
@@ -89,7 +89,7 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
   )
 }
 
-/** Keeps other operators and the automatic update of the machine away from an activation, and from its checks. */
+/** Keeps other operators and the machine's automatic update from interfering with an activation and its checks. */
 function whileLocked(
   job: Job,
   { survey }: MachineState,
@@ -116,7 +116,7 @@ function bring(job: Job, wanted: StorePath, survey: Survey): Promise<void> {
   return comesFromHydra(job) ? fetchClosure(job, wanted, survey) : copyClosure(job, wanted, survey)
 }
 
-/** Protects the closure on this host, if this host has it at all. */
+/** Protects the closure from garbage collection on this host, if this host has the closure. */
 async function protect(job: Job, wanted: StorePath): Promise<void> {
   if (comesFromHydra(job) && !(await job.ops.nix.isBuilt(wanted))) return
   await job.ops.nix.root(job.deployment.paths.gcroots, job.machine, wanted, job.run)
@@ -204,7 +204,7 @@ async function deliver(job: Job, before: MachineState, wanted: StorePath): Promi
   })
 }
 
-/** Remembers what a switch replaces, unless the switch itself goes back. */
+/** Remembers the system that a switch replaces, unless the switch itself rolls back. */
 async function switchFrom<T>(job: Job, { survey }: MachineState, action: () => Promise<T>): Promise<T> {
   const { deployed } = recordOf(job)
   if (survey.running !== undefined) job.switchedFrom = { path: survey.running, deployed }
@@ -228,13 +228,13 @@ async function activateAgain(
   return switchFrom(job, look, () => systemOf(job.definition).activate(job, wanted, options))
 }
 
-/** Looks again at the state after the activation; a boot clears keys and starts everything anew. */
+/** Looks again at the state after the activation; a reboot clears keys and restarts everything. */
 async function lookAfter(job: Job, look: MachineState, activated: Activated): Promise<MachineState> {
   if (activated.restarted === true) return lookAt(job)
   return withRebootOf(await lookAtUndoneTasks(job, look, activated), activated)
 }
 
-/** Adds the reboot that an activation asks for; the look before the activation cannot know it. */
+/** Adds the reboot that an activation requires, which the look before the activation cannot foresee. */
 function withRebootOf(
   look: MachineState,
   { rebootReason: reason }: Pick<Activated, 'rebootReason'>,
@@ -243,8 +243,8 @@ function withRebootOf(
 }
 
 /**
- * Lets the health checks judge the machine, and ends the trial of its system. A reboot comes before the checks, and
- * only a system that was kept is there after a reboot.
+ * Runs the health checks, and ends the trial of the new system. A due reboot comes before the checks. The system is
+ * kept before the reboot, because the machine then boots its default system.
  */
 async function judgeHealth(
   job: Job,
@@ -297,7 +297,7 @@ function unhealthy(job: Job, { what, error }: FailedChecks, boot: string): OpsEr
   })
 }
 
-/** Ends the trial of a running system, which is now the boot default. */
+/** Ends the trial of a running system, and makes the system the boot default. */
 async function keep(job: Job, look: MachineState, trial: Trial | undefined): Promise<MachineState> {
   if (trial === undefined) return look
   enter(job, 'activate', 'the system becomes the boot default')
@@ -306,8 +306,8 @@ async function keep(job: Job, look: MachineState, trial: Trial | undefined): Pro
 }
 
 /**
- * Runs the steps after an activation. A failure ends the trial, and the system stays until the next boot. After an
- * interruption the trial stays too, and the next deploy ends it.
+ * Runs the steps after an activation. A failure ends the trial; the new system then runs until the next boot. An
+ * interruption leaves the trial open, and the next deploy ends it.
  */
 async function unlessFailed<T>(
   job: Job,
@@ -346,7 +346,7 @@ async function refuseBeforeDeploy(job: Job): Promise<void> {
 }
 
 interface FailedChecks {
-  /** Words for a sentence: `health check failed: NAME`. */
+  /** Phrase for messages: `health check failed: NAME`. */
   readonly what: string
   readonly error: OpsError
 }
@@ -374,7 +374,7 @@ async function record(job: Job, wanted: StorePath, look: MachineState): Promise<
   const origin = job.request.builds.get(job.machine)?.origin
   const sameOrigin = origin === undefined || sameJson(known.deployed?.hydra ?? null, origin)
   const sameClosure = known.deployed?.path === wanted && sameOrigin
-  // An unchanged machine causes no write, because its record already holds all these facts.
+  // An unchanged machine needs no write, because its record already holds all these facts.
   if (!job.changed && sameClosure && known.facts.bootId === look.survey.bootId) return
   await updateJob(job, (draft) => {
     draft.facts = { ...look.survey.facts, nixVersion: draft.tasks.nix?.outputs.version, seenAt }

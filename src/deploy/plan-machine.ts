@@ -39,7 +39,10 @@ async function planTrial(job: Job, seen: Assessment): Promise<MachinePlan> {
   return { machine: job.machine, items, ...(unknown === undefined ? {} : { unknown }) }
 }
 
-/** Lists the keys, packages and set-up tasks that the deploy brings; a part of an activation brings keys or nothing. */
+/**
+ * Lists the keys, packages and set-up tasks that the deploy delivers; a partial activation delivers only keys, or
+ * nothing.
+ */
 async function itemsOfMode(job: Job, seen: Assessment): Promise<readonly PlanItem[]> {
   const { mode } = job.request
   if (mode === 'boot') return []
@@ -89,7 +92,7 @@ function lostWithIt({ snapshots }: MachineRecord): string {
     : 'the data on its disks and its snapshots are lost'
 }
 
-/** Notes that a port which is not written yet may change before it is handed out. */
+/** Lists the ports of a machine. Ports that are not recorded yet are only proposed, and may still change. */
 function portsNote(job: Job): string {
   const ports = job.provider.ports(recordOf(job).allocation)
   if (ports.length === 0) return ''
@@ -171,12 +174,12 @@ async function fetchItem(
   return { ...fetch, detail: `${asked.paths} paths, ${mebibytes(asked.bytes)}, by the machine itself` }
 }
 
-/** Returns why this deploy reboots the machine from inside at its end; `undefined` means no reboot. */
+/** Returns the reason why the deploy ends with a reboot from inside; `undefined` means no reboot. */
 export function rebootReason(
   { until, mode, forceReboot, allowReboot }: DeployRequest,
   look: Pick<MachineState, 'survey'> | undefined,
 ): string | undefined {
-  // A partial deploy never gets as far as a reboot.
+  // A partial deploy ends before any reboot.
   if (until !== undefined || mode !== 'switch') return undefined
   if (forceReboot) return 'requested by --force-reboot'
   return allowReboot ? look?.survey.rebootReason : undefined
@@ -190,7 +193,7 @@ function rebootItems(job: Job, { look }: Assessment): PlanItem[] {
   return needed === undefined ? [] : [{ ...reboot, detail: needed, note: 'needs --allow-reboot' }]
 }
 
-/** Lists the known contents of a closure; a closure from `--closure` has none. */
+/** Returns the known contents of a closure; a closure from `--closure` has no known contents. */
 export function contentsOf(job: Job, closure: StorePath): Pick<DeployedClosure, 'files' | 'units'> {
   if (closure !== job.definition.outPath) return { files: {}, units: {} }
   return systemOf(job.definition).contents(job.definition)

@@ -8,14 +8,17 @@ import type { Assessment } from './assess.js'
 import type { Job } from './job.js'
 import { taskContext, wantedTasks } from './look.js'
 
-/** Returns the record of a machine if it still holds; undefined for a machine that is gone or will be recreated. */
+/**
+ * Returns the record of a machine if the record is still valid. Returns undefined for a machine that is gone or will be
+ * recreated.
+ */
 export function remembered(job: Job, { look, observation, changes }: Assessment): MachineRecord | undefined {
   if (look !== undefined) return recordOf(job)
   const isNew = observation.kind === 'absent' || changes.some((change) => change.needs === 'recreate')
   return isNew ? undefined : recordOf(job)
 }
 
-/** Plans a machine that is down from its record; a new machine needs everything. */
+/** Plans the work on a machine that is down, from its record; a new machine needs everything. */
 export async function unseenItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
   const record = remembered(job, seen)
   const tasks = await wantedTasks(job)

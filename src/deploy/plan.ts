@@ -6,7 +6,7 @@ import type { Job } from './job.js'
 import { rebootReason } from './plan-machine.js'
 import type { DeployRequest } from './request.js'
 
-/** Plans the deploy machine by machine, and decides whether it needs a confirmation. */
+/** Plans the deploy machine by machine, and decides whether the plan needs a confirmation. */
 export function makePlan(
   assessed: readonly PlannedMachine[],
   obsolete: readonly MachineName[],

@@ -5,7 +5,7 @@ import { definitionIn } from '../network/evaluate.js'
 import { systemOf } from '../systems/systems.js'
 import type { DeployRequest } from './request.js'
 
-/** Refuses flags that a selected machine's system cannot follow, instead of ignoring the flags. */
+/** Refuses flags that the system of a selected machine does not support, instead of ignoring the flags. */
 export function refuseFlags(
   network: NetworkDefinition,
   wanted: readonly MachineName[],

@@ -6,7 +6,7 @@ import { systemOf } from '../systems/systems.js'
 import type { Job } from './job.js'
 import { lookAt, type MachineState } from './look.js'
 
-/** Looks at a machine that is about to change, and refuses one that this deployment must not change. */
+/** Looks at a machine that is about to change, and refuses a machine that this deployment must not change. */
 export async function lookToChange(job: Job): Promise<MachineState> {
   const look = await lookAt(job).catch((error: unknown) => refuseFailed(job, error))
   refuseMachine(job, look.survey)
@@ -15,8 +15,8 @@ export async function lookToChange(job: Job): Promise<MachineState> {
 }
 
 /**
- * Refuses to replace a system that neither this deployment recorded nor the operator's store knows: somebody switched
- * the machine by other means. A guest that was never deployed has the system of its image.
+ * Refuses to replace a system that this deployment did not record and that the operator's store lacks. Another tool has
+ * switched the machine. A guest that was never deployed has the system of its image.
  */
 async function refuseUnknownSystem(job: Job, { running, previous, owner }: Survey): Promise<void> {
   if (running === undefined || job.request.replaceUnknown) return
@@ -36,7 +36,9 @@ async function refuseUnknownSystem(job: Job, { running, previous, owner }: Surve
   )
 }
 
-/** Explains a failed look: another system may lack a program, for instance, and the bare error explains nothing. */
+/**
+ * Explains a failed look. Another system may lack a program, for instance, and the bare error would explain nothing.
+ */
 async function refuseFailed(job: Job, error: unknown): Promise<never> {
   const survey = await systemOf(job.definition)
     .survey(hostOf(job), job.run)
@@ -52,7 +54,10 @@ export function refuseMachine(session: DefinedMachine, survey: Survey): void {
   refuseOtherOwner(session, system, survey)
 }
 
-/** Refuses a host of another deployment; each deployment would otherwise remove the other's things. */
+/**
+ * Refuses a host of another deployment; each deployment would otherwise remove the files and units of the other
+ * deployment.
+ */
 export function refuseOtherOwner(
   session: MachineSession,
   { ownerFile }: Pick<System, 'ownerFile'>,

@@ -25,36 +25,36 @@ export interface DeployRequest {
   readonly alwaysActivate: boolean
   readonly allowReboot: boolean
   readonly forceReboot: boolean
-  /** Drain of a builder before its reboot; `undefined` for `--no-drain`. */
+  /** Settings for the drain of a builder before its reboot; `undefined` for `--no-drain`. */
   readonly drain: DrainChoice | undefined
-  /** Part of an activation that is wanted; only NixOS knows parts. */
+  /** Mode of the activation; only NixOS supports modes other than `switch`. */
   readonly mode: ActivationMode
-  /** Treatment of a new system that runs with a fault; `fail` by default. Only NixOS machines can go back. */
+  /** Treatment of a new system that runs with a fault; `fail` by default. Only NixOS machines can roll back. */
   readonly onDegraded: OnDegraded | undefined
-  /** Seconds for the new login that confirms a new system of NixOS. */
+  /** Seconds within which a new login must confirm a new NixOS system. */
   readonly confirmSeconds: number
-  /** Whether a NixOS system that needs a reboot is first booted once, while the old system stays the boot default. */
+  /** Whether a NixOS system that needs a reboot is first booted once. The old system then stays the boot default. */
   readonly bootOnce: boolean
-  /** Whether a system of NixOS that nobody knows may be replaced. */
+  /** Whether a deploy may replace a NixOS system that neither the record nor the store of this host contains. */
   readonly replaceUnknown: boolean
-  /** Treatment of the other machines when one fails. */
+  /** Treatment of the other machines when a machine fails. */
   readonly onFailure: 'continue' | 'stop' | 'rollback-all'
   readonly skipOffline: boolean
   readonly keepGoing: boolean
   /** Whether a group of `network.ordering` begins even if a machine of an earlier group failed. */
   readonly keepGoingGroups: boolean
   readonly maxConcurrent: number
-  /** Store paths to deploy instead of the evaluated ones, by machine. */
+  /** Store paths to deploy instead of the evaluated paths, by machine. */
   readonly closures: ReadonlyMap<MachineName, StorePath>
-  /** Wish for the results of a Hydra, in place of evaluated closures. */
+  /** Wish for a Hydra's results, instead of evaluated closures. */
   readonly fromHydra: HydraWish | undefined
-  /** Hydra's builds that the closures of `closures` are; empty until the wish was looked up. */
+  /** Hydra's builds behind `closures`, by machine; empty until the wish is resolved. */
   readonly builds: ReadonlyMap<MachineName, HydraBuild>
   readonly retryFailed: boolean
   /** Whether to skip the confirmation. */
   readonly yes: boolean
   readonly acceptHostKey: boolean
-  /** Arguments for this run only, on top of the remembered ones. */
+  /** Arguments for this run only, in addition to the stored arguments. */
   readonly args: Readonly<Record<string, string>>
   readonly searchPath: readonly string[]
   readonly nix: NixFlags
@@ -101,6 +101,6 @@ export const plainDeploy: DeployRequest = {
 export interface DeployReport {
   readonly deployment: DeploymentRecord
   readonly plan: Plan
-  /** Results; a dry run has those of machines that could not be planned. */
+  /** Results; a dry run lists only machines that could not be planned. */
   readonly results: readonly MachineResult[]
 }

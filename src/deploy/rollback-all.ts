@@ -11,9 +11,9 @@ import { systemOf } from '../systems/systems.js'
 import { enter, type Job } from './job.js'
 
 /**
- * Brings back the machines that this run switched, because a machine failed. The failed machine is one of `jobs`, or of
- * `before`: the machines whose work never began. Returns all results; a machine that went back has failed, since it
- * runs another system.
+ * Rolls back the machines that this run switched, because a machine failed. The failed machine is one of `jobs`, or of
+ * `before`: the machines whose work never began. Returns all results; a machine that was rolled back counts as failed,
+ * since it runs its earlier system.
  */
 export async function rollbackAll(
   jobs: readonly Job[],

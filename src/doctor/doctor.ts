@@ -25,7 +25,7 @@ export interface DoctorParts {
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
-/** Checks this operator host; the checks read, and change nothing. */
+/** Creates the checks of this operator host; the checks only read. */
 export function createDoctor(
   parts: DoctorParts,
   probeOf: (run: Run) => HostProbe = (run) => createLocalProbe(parts.local, parts.env, run),
@@ -52,7 +52,7 @@ async function now<T>(check: () => T): Promise<T> {
   return check()
 }
 
-/** Examines a provider: a failed examination must not hide the other findings. */
+/** Examines the host for a provider; a failed examination must not hide the other findings. */
 async function askProvider(provider: ExaminedProvider, run: Run): Promise<Finding[]> {
   try {
     return (await provider.doctor?.(run)) ?? []

@@ -6,13 +6,13 @@ import { throwIfAborted } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import type { HostProbe } from './host-probe.js'
 
-/** Folders of programs for administrators, outside an ordinary user's PATH but usable. */
+/** Folders of administrators' programs, which an ordinary user's PATH lacks. */
 const adminFolders = ['/usr/sbin', '/sbin']
 
-/** The deadline of a check's program, which answers at once or not at all. */
+/** The deadline for a program of a check; such a program answers quickly or hangs. */
 const programDeadlineMs = 20_000
 
-/** Makes a probe of the host on which this process runs. */
+/** Creates a probe of the host on which this process runs. */
 export function createLocalProbe(
   local: Pick<LocalCommands, 'run'>,
   env: Readonly<Record<string, string | undefined>>,

@@ -3,7 +3,7 @@ import type { Nix } from '../core/nix.js'
 import type { Finding } from '../core/provider.js'
 import type { HostProbe } from './host-probe.js'
 
-/** Reports the Nix store in use, by the same rule as every evaluation and build. */
+/** Reports the Nix store that every evaluation and build uses. */
 export async function checkNixStore(nix: Pick<Nix, 'describeStore'>): Promise<Finding> {
   const id = 'nix.store'
   try {
@@ -19,7 +19,7 @@ export async function checkNixStore(nix: Pick<Nix, 'describeStore'>): Promise<Fi
   }
 }
 
-/** Checks access to the socket, whose folder is 0770 root:nix-users: a running daemon may still be out of reach. */
+/** Checks access to the daemon's socket, whose folder is 0770 root:nix-users. A running daemon may be out of reach. */
 export function checkNixUsers(host: HostProbe): Finding {
   const id = 'nix.users'
   const folder = '/nix/var/nix/daemon-socket'

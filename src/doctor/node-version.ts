@@ -1,7 +1,7 @@
 import type { Finding } from '../core/provider.js'
 import type { HostProbe } from './host-probe.js'
 
-/** The oldest version of Node, as in `engines` of package.json; a test compares the two. */
+/** The oldest supported version of Node, as in `engines` of package.json; a test compares the two. */
 export const oldestNode = [20, 11] as const
 
 export function checkNodeVersion(host: HostProbe): Finding {

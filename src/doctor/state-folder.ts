@@ -4,7 +4,7 @@ import type { HostProbe } from './host-probe.js'
 const gibibyte = 1024 ** 3
 
 /**
- * The free space to recommend: a Debian image takes about 1 GiB while it is made. Two small guests and their closures
+ * The recommended free space: a Debian image takes about 1 GiB during its build. Two small guests and their closures
  * take another 2 GiB.
  */
 const comfortable = 5 * gibibyte
@@ -31,7 +31,7 @@ export function checkFreeSpace(host: HostProbe, root: string): Finding {
   }
 }
 
-/** Checks that the folder is ours and closed to others, because it holds keys. */
+/** Checks that the folder belongs to this user and is closed to others, because it holds keys. */
 export function checkStateFolder(host: HostProbe, root: string): Finding {
   const id = 'state.folder'
   const owner = host.owner(root)

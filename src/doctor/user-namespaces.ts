@@ -1,7 +1,7 @@
 import type { Finding } from '../core/provider.js'
 import type { HostProbe } from './host-probe.js'
 
-/** Switches that keep an ordinary user from making namespaces, with their bad values and their remedies. */
+/** Kernel settings that may keep an ordinary user from creating namespaces, with their bad and good values. */
 const switches = [
   { name: 'kernel.unprivileged_userns_clone', bad: '0', good: '1' },
   { name: 'user.max_user_namespaces', bad: '0', good: '15000' },
@@ -9,7 +9,7 @@ const switches = [
   { name: 'kernel.apparmor_restrict_unprivileged_userns', bad: '1', good: '0' },
 ] as const
 
-/** Checks user namespaces, in which our own Nix store and the Debian image are made without root. */
+/** Checks user namespaces, which hydra-ops's own Nix store and the builds of Debian images need without root. */
 export async function checkUserNamespaces(host: HostProbe): Promise<Finding> {
   const id = 'namespaces.user'
   if (host.user.uid === 0) return { id, level: 'ok', what: 'root needs no user namespaces' }
@@ -51,7 +51,7 @@ export function checkSubordinateIds(host: HostProbe): Finding {
   }
 }
 
-/** Tells whether a line `name:first:count` has at least the 65,536 ids of a whole system. */
+/** Tells whether a line `name:first:count` grants at least the 65,536 ids that a whole system needs. */
 function hasRange(text: string, name: string, uid: number): boolean {
   return text.split('\n').some((line) => {
     const [owner, , count] = line.split(':')

@@ -4,25 +4,25 @@ import { failure } from '../core/errors.js'
 import { KeptEnds } from '../core/kept-ends.js'
 import { installLine, packageOf } from '../core/programs.js'
 
-/** The grace between SIGTERM and SIGKILL. */
+/** The grace period between SIGTERM and SIGKILL. */
 const killAfterMs = 3_000
 
-/** Returns `ENOENT`, `EACCES` … when the program could not be started at all. */
+/** Returns `ENOENT`, `EACCES` … if the program could not be started. */
 export function errorCodeOf(result: unknown): string | undefined {
   return result instanceof ExecaError ? result.code : undefined
 }
 
-/** Tells whether the program printed more than is read. */
+/** Tells whether the program's output exceeded the limit. */
 export function isTooLong(result: unknown): boolean {
   return result instanceof ExecaError && result.isMaxBuffer
 }
 
-/** Process groups that were started and have not ended. */
+/** Leaders of the process groups that are still running. */
 const running = new Set<number>()
 
 /**
- * Makes a function that ends a process in its own group: SIGTERM, then SIGKILL after a grace. The terminal's Ctrl-C
- * does not reach such a group. If this process exits at once (a second Ctrl-C), it kills the groups too.
+ * Returns a function that ends a process in its own group: SIGTERM, then SIGKILL after a grace period. The terminal's
+ * Ctrl-C does not reach such a group. If this process exits at once (a second Ctrl-C), it kills the groups too.
  */
 export function endGroup(child: Pick<ChildProcess, 'pid' | 'once'>): () => void {
   const { pid } = child
@@ -53,7 +53,7 @@ function signalGroup(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** Cuts a stream of text into lines; an unfinished last line is not passed on. */
+/** Splits a stream of text into lines; an unfinished last line is dropped. */
 export function lines(onLine: (line: string) => void): (chunk: string) => void {
   let rest = ''
   return (chunk) => {
@@ -70,7 +70,7 @@ export function missing(file: string, what: string): Error {
   })
 }
 
-/** Reads a program's side output, and keeps its beginning and its end. */
+/** Reads the output of a program, and keeps its beginning and its end. */
 export function keepEnds(stream: NodeJS.ReadableStream | null): KeptEnds {
   const kept = new KeptEnds()
   stream?.on('data', (chunk: string | Buffer) => {

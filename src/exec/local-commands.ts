@@ -8,12 +8,12 @@ import { endGroup, errorCodeOf, isTooLong, keepEnds, lines, missing } from './ch
 import { spawnDuplex } from './spawn-duplex.js'
 import { spawnReadable } from './spawn-readable.js'
 
-/** The size in bytes of the longest accepted output. The value is execa's own limit, named for the message. */
+/** The maximum size of accepted output, in bytes. The value is execa's default, named here for the error message. */
 const maxOutput = 100_000_000
 
 /**
  * Commands on the operator host. Each command gets its own process group, so that a deadline or a Ctrl-C ends its
- * children too. Otherwise execa's promise would wait for any process that holds the pipe.
+ * children too. Otherwise execa's promise would wait for every process that holds the pipe.
  */
 export const localCommands: LocalCommands = {
   spawnDuplex,
@@ -28,7 +28,7 @@ export const localCommands: LocalCommands = {
       detached: true,
       stripFinalNewline: false,
       maxBuffer: maxOutput,
-      // The end of stderr tells most, so we keep it ourselves.
+      // hydra-ops reads stderr itself, because the end of stderr is the most useful part.
       buffer: { stderr: false },
       encoding: options.encoding ?? 'utf8',
       env: { LC_ALL: 'C.UTF-8', ...options.env, ...startedByUs(argv) },

@@ -6,8 +6,8 @@ import { onAbort } from '../core/on-abort.js'
 import { endGroup, errorCodeOf, lines, missing } from './child-process.js'
 
 /**
- * Implements `LocalCommands.spawnDuplex`. The program has no terminal, so it cannot ask questions. The program has no
- * mark of this process, because a pipe ends by itself with its reader.
+ * Implements `LocalCommands.spawnDuplex`. The program has no terminal, so it cannot ask questions. The program needs no
+ * mark of this process, because it ends when the pipe closes.
  */
 export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
   const [file, ...args] = argv
@@ -23,7 +23,7 @@ export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
     env: { LC_ALL: 'C.UTF-8', ...options.env },
   })
   const end = endGroup(child)
-  // A failed start gives only its reason, which comes a moment later.
+  // A program that did not start reports only the reason, which arrives a moment later.
   const started = child.pid !== undefined
   let ended = false
   const duplex = new Duplex({

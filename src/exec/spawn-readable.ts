@@ -22,7 +22,7 @@ export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => 
   const said = keepEnds(child.stderr)
   const end = endGroup(child)
   const stopListening = onAbort(options.signal, end)
-  // A reader that stops does not need the rest; a program whose output ended is about to exit.
+  // A reader that stops early does not need the rest. A program whose output ended is about to exit.
   child.stdout.once('close', () => {
     if (!child.stdout.readableEnded) end()
   })
@@ -41,7 +41,7 @@ export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => 
       )
     })
     .finally(stopListening)
-  // A caller that failed elsewhere may ignore `done`.
+  // A caller that failed elsewhere may never await `done`.
   done.catch(() => {})
   return { stdout: child.stdout, done }
 }

@@ -3,10 +3,10 @@ import { failure, messageOf, OpsError } from '../core/errors.js'
 import { type HttpAnswer, json, refusal } from '../core/http-request.js'
 import type { HydraWay } from './way.js'
 
-/** Questions to one Hydra. Each fault is one sentence, which names the URL. */
+/** Queries to one Hydra. Each error is one sentence, which names the URL. */
 export interface HydraApi {
   readonly url: string
-  /** Returns the answer; fails if there is none. */
+  /** Returns the answer; throws an error if Hydra answers 404. */
   get<T>(path: string, schema: z.ZodType<T>): Promise<T>
   /** Returns the answer, or undefined if Hydra answers 404. */
   find<T>(path: string, schema: z.ZodType<T>): Promise<T | undefined>
@@ -16,13 +16,13 @@ export interface HydraApi {
   text(path: string): Promise<string | undefined>
 }
 
-/** Maximum number of redirects for one question; Hydra itself needs at most two. */
+/** Maximum number of redirects for one query; Hydra itself needs at most two. */
 const mostRedirects = 4
 
 export function hydraApi(way: HydraWay): HydraApi {
   const { url } = way
 
-  /** Asks until the answer is not a redirect. */
+  /** Follows redirects, and returns the answer or undefined for 404. */
   async function answer(path: string): Promise<HttpAnswer | undefined> {
     let at = path
     for (let count = 0; count <= mostRedirects; count += 1) {
@@ -66,7 +66,7 @@ export function hydraApi(way: HydraWay): HydraApi {
 
 const urlHint = 'the URL must be that of Hydra itself, such as https://hydra.example.org'
 
-/** Sends one request; a connection that fails or stays silent is a failure with the URL. */
+/** Sends one request; throws an error with the URL if the connection fails or stays silent. */
 export async function asked(
   way: HydraWay,
   method: string,
@@ -80,7 +80,7 @@ export async function asked(
   }
 }
 
-/** Makes the error for a request that got no answer; an error with a sentence of its own stays. */
+/** Creates the error for a request that got no answer; an OpsError stays as it is. */
 export function noAnswer(url: string, path: string, error: unknown): OpsError {
   if (error instanceof OpsError) return error
   const why = messageOf(error)
@@ -92,7 +92,7 @@ export function noAnswer(url: string, path: string, error: unknown): OpsError {
   })
 }
 
-/** Returns the path behind a redirect, which must not lead out of the Hydra at the URL. */
+/** Returns the path behind a redirect, which must stay below the URL of this Hydra. */
 export function pathBehind(url: string, got: HttpAnswer, path: string): string {
   const [location = ''] = [got.headers.location ?? []].flat()
   const from = `${url}${path}`
@@ -111,7 +111,7 @@ export function isRedirect({ status }: HttpAnswer): boolean {
   return [301, 302, 303, 307, 308].includes(status)
 }
 
-/** Makes the error for an unsuccessful answer. */
+/** Creates the error for an unsuccessful answer. */
 export function refusedBy(url: string, path: string, answer: HttpAnswer): OpsError {
   const said = refusal(answer)
   if (answer.status === 403 || answer.status === 401) {

@@ -8,8 +8,8 @@ import type { HydraWay } from './way.js'
 const Pushed = z.looseObject({ jobsetsTriggered: z.array(z.string()), error: z.string().optional() })
 
 /**
- * Returns the reason why an answer to `/api/push` did not trigger the jobset, or undefined. Errors come with status
- * 200, so the list of jobsets decides (measured).
+ * Returns the reason why `/api/push` did not trigger the jobset, or undefined. Errors come with status 200, so the list
+ * of triggered jobsets decides (measured).
  */
 export function pushRefusal(answer: HttpAnswer, { project, jobset }: JobsetName): string | undefined {
   const pushed = Pushed.safeParse(json(answer)).data
@@ -17,12 +17,12 @@ export function pushRefusal(answer: HttpAnswer, { project, jobset }: JobsetName)
   return pushed?.error ?? refusal(answer)
 }
 
-/** Returns the path that asks for an evaluation, even if nothing changed. */
+/** Returns the path that requests an evaluation, even if nothing changed. */
 export function pushPath({ project, jobset }: JobsetName): string {
   return `/api/push?jobsets=${project}:${jobset}&force=1`
 }
 
-/** Asks for an evaluation now. */
+/** Requests an evaluation now. */
 export async function evaluateNow(way: HydraWay, jobset: JobsetName): Promise<void> {
   const path = pushPath(jobset)
   const answer = await asked(way, 'POST', path)
@@ -42,11 +42,11 @@ function firstLine(text: string): string {
   return (text.split('\n', 1)[0] ?? '').slice(0, 300)
 }
 
-/** Restarts or cancels a build. Hydra takes GET for that, and answers with a redirect. */
+/** Restarts or cancels a build. Hydra accepts a GET request, and answers with a redirect. */
 export async function changeBuild(way: HydraWay, verb: 'restart' | 'cancel', id: number): Promise<void> {
   const path = `/build/${id}/${verb}`
   const answer = await asked(way, 'GET', path)
-  // Another program that answers at this URL changes nothing, although it may redirect too.
+  // Another program at this URL may also redirect, but not to the page of the build.
   if (isRedirect(answer) && pathBehind(way.url, answer, path) === `/build/${id}`) return
   if (answer.status === 404)
     throw failure('HYDRA_ABSENT', `Hydra at ${way.url} has no build ${id}`, {

@@ -9,19 +9,19 @@ import { type Build, buildState, describeBuild, type Evaluation } from './replie
 /** Wish for the results of one evaluation of a jobset. */
 export interface Wish {
   readonly jobset: JobsetName
-  /** Job that must have succeeded: an aggregate of all machines, or a test of them. */
+  /** Job that must have succeeded: an aggregate or a test of all machines. */
   readonly gate: string
   readonly which: /** Newest evaluation with a green gate. */
     | { readonly kind: 'green' }
-    /** Hydra's own meaning of the newest: no build of its evaluation is unfinished. */
+    /** Newest evaluation as Hydra defines it: no build of the evaluation is unfinished. */
     | { readonly kind: 'latest-finished' }
     | { readonly kind: 'evaluation'; readonly id: number }
     | { readonly kind: 'build'; readonly id: number }
-    /** Newest success of each job by itself, from any evaluation. */
+    /** Newest success of each job, from any evaluation. */
     | { readonly kind: 'latest' }
   /** Whether a deploy ignores a gate that is not green. */
   readonly ignoreGate: boolean
-  /** Greatest age of the evaluation in seconds. */
+  /** Maximum age of the evaluation in seconds. */
   readonly maxAge: number | undefined
 }
 
@@ -34,7 +34,7 @@ export interface ChosenBuild {
 
 /** The results that a wish leads to. */
 export interface Choice {
-  /** The one evaluation of all results; absent for the newest of each job by itself. */
+  /** The one evaluation of all results; absent if each job has its own newest evaluation. */
   readonly evaluation: Evaluation | undefined
   /** Build of the gate. */
   readonly gate: Build | undefined
@@ -49,7 +49,9 @@ export interface Choice {
 /** Maximum number of evaluations in the search for a green gate. */
 const mostEvaluations = 500
 
-/** Finds the results to deploy; refuses what the wish excludes, with the flag that overrides the refusal. */
+/**
+ * Finds the results to deploy. Refuses results that the wish excludes, and names the flag that overrides the refusal.
+ */
 export async function choose(api: HydraApi, wish: Wish, now: Date): Promise<Choice> {
   if (wish.which.kind === 'latest') return latestOfEach(api, wish, now)
   const found = await findGate(api, wish, now)
@@ -77,8 +79,8 @@ async function findGate(api: HydraApi, wish: Wish, now: Date): Promise<Found> {
 }
 
 /**
- * Walks the evaluations for the newest green gate. Hydra's own `latest-finished` leads nowhere while any build of an
- * evaluation is unfinished, even if its gate is green (measured).
+ * Searches the evaluations for the newest green gate. Hydra's own `latest-finished` skips an evaluation with an
+ * unfinished build, even if its gate is green (measured).
  */
 async function newestGreen(api: HydraApi, wish: Wish, now: Date): Promise<Found> {
   const passed: { id: number; why: string }[] = []
@@ -125,7 +127,7 @@ async function jobsOf(api: HydraApi, evaluationId: number): Promise<string[]> {
   return (await read.buildsOf(api, evaluationId)).flatMap(({ job }) => job ?? [])
 }
 
-/** Returns the evaluation; refuses one of another jobset, whose machines may have the same names. */
+/** Returns the evaluation; refuses an evaluation of another jobset, whose machines may have the same names. */
 async function ofJobset(api: HydraApi, wish: Wish, id: number): Promise<Evaluation> {
   const evaluation = await read.evaluation(api, id)
   const [first] = evaluation.builds
@@ -168,7 +170,7 @@ function refuseRed(api: HydraApi, wish: Wish, gate: Build): void {
 async function latestFinished(api: HydraApi, wish: Wish): Promise<Found> {
   const gate = await read.latestBuild(api, { ...wish.jobset, job: wish.gate }, { whole: true })
   if (gate !== undefined) return { evaluation: await evaluationWith(api, gate), gate, passed: [] }
-  // Hydra's answer is the same for a missing jobset.
+  // Hydra answers a missing jobset in the same way, so this query checks that the jobset exists.
   await read.jobset(api, wish.jobset)
   throw failure(
     'HYDRA_GATE',
@@ -221,7 +223,7 @@ async function resultsOf(api: HydraApi, wish: Wish, { evaluation, gate }: Found)
     const build = builds.find((each) => each.job === job)
     if (build === undefined)
       throw notAmong(api, where, { job, machine, jobs: builds.flatMap((each) => each.job ?? []) })
-    // A green aggregate has built its parts, even if Hydra restarted a part or has not closed its row yet.
+    // A green aggregate proves that its parts were built, even if Hydra restarted a part or lists it as unfinished.
     const proven = parts.length > 0 && gate !== undefined && buildState(gate) === 'succeeded'
     return { build, evaluation, path: resultOf(api, build, machine, proven) }
   }
@@ -248,7 +250,7 @@ function notAmong(
   )
 }
 
-/** Returns the path of a build's result. `proven` says that another build needed the result, and succeeded. */
+/** Returns the path of a build's result. `proven` means that another build needed the result and succeeded. */
 function resultOf(api: HydraApi, build: Build, machine: string, proven = false): string {
   const state = buildState(build)
   if (state === 'failed' || (state === 'waiting' && !proven)) {
@@ -267,7 +269,7 @@ function resultOf(api: HydraApi, build: Build, machine: string, proven = false):
   )
 }
 
-/** Takes the newest success of each job by itself; the machines may then be of different evaluations. */
+/** Chooses the newest success of each job; the machines may then come from different evaluations. */
 async function latestOfEach(api: HydraApi, wish: Wish, now: Date): Promise<Choice> {
   const { project, jobset } = wish.jobset
   await read.jobset(api, wish.jobset)

@@ -5,7 +5,7 @@ export interface JobMetrics {
   readonly completedAt: number
 }
 
-/** Reads the page of a job; undefined for another page. */
+/** Parses the page of a job; returns undefined for any other page. */
 export function readJobMetrics(text: string): JobMetrics | undefined {
   const [failed, completedAt] = [
     figureOf(text, 'hydra_job_failed'),
@@ -19,7 +19,7 @@ function figureOf(text: string, name: string): number | undefined {
   return value === undefined ? undefined : Number(value)
 }
 
-/** Returns lines for `scrape_configs` of Prometheus: one entry for each job, and Hydra's own page. */
+/** Returns lines for `scrape_configs` of Prometheus: one entry for each job, and one for Hydra's own page. */
 export function scrapeConfig(
   url: string,
   jobs: readonly { readonly project: string; readonly jobset: string; readonly job: string }[],

@@ -1,6 +1,6 @@
 import { usageError } from '../core/errors.js'
 
-/** Place of a jobset, and optionally of one of its jobs. */
+/** Name of a jobset, and optionally of one of its jobs. */
 export interface JobsetName {
   readonly project: string
   readonly jobset: string
@@ -14,7 +14,7 @@ const name = '[A-Za-z_][A-Za-z0-9_-]*'
 const jobset = `(?:\\.jobsets|${name})`
 const job = '[A-Za-z_][A-Za-z0-9_.-]*'
 
-/** Reads `PROJECT`, `PROJECT:JOBSET` or `PROJECT:JOBSET:JOB`. */
+/** Parses `PROJECT`, `PROJECT:JOBSET` or `PROJECT:JOBSET:JOB`. */
 export function readPlace(text: string): {
   readonly project: string
   readonly jobset?: string
@@ -33,7 +33,7 @@ export function readPlace(text: string): {
   }
 }
 
-/** Reads `PROJECT:JOBSET:JOB`. */
+/** Parses `PROJECT:JOBSET:JOB`. */
 export function readJob(text: string): JobName {
   const { project, jobset: set, job: one } = readPlace(text)
   if (set === undefined || one === undefined)
@@ -41,12 +41,14 @@ export function readJob(text: string): JobName {
   return { project, jobset: set, job: one }
 }
 
-/** Reads `URL/job/PROJECT/JOBSET` or `URL/job/PROJECT/JOBSET/JOB`, as a browser shows it; `jobset` may stand for `job`. */
+/**
+ * Parses `URL/job/PROJECT/JOBSET` or `URL/job/PROJECT/JOBSET/JOB`, as a browser shows it; `jobset` may stand for `job`.
+ */
 export function readJobsetUrl(text: string): JobsetName & { readonly url: string; readonly job?: string } {
   const found = new RegExp(`^(https?://[^?#]+?)/(?:job|jobset)/(${name})/(${jobset})(?:/(${job}))?/*$`).exec(
     text,
   )
-  // A password in an address would appear in lists of processes, logs and records.
+  // A password in a URL would appear in process lists, logs and records.
   if (found === null || !URL.canParse(found[1] ?? '') || /\/\/[^/]*@/.test(text)) {
     throw usageError(`'${withoutPassword(text)}' is not a jobset of a Hydra`, {
       hint: 'write URL/job/PROJECT/JOBSET, such as https://hydra.example.org/job/infra/main',

@@ -10,7 +10,7 @@ import {
 import type { Blockage, QueueState } from '../core/hydra-reports.js'
 import type { Builder, RunnerStatus } from './replies.js'
 
-/** Tells a queue that cannot move from one that is busy. */
+/** Distinguishes a queue that cannot move from a queue that is busy. */
 export function judgeQueue(status: RunnerStatus, queued: number, now: Date): QueueState {
   const runnable = status.nrRunnableSteps ?? 0
   const active = status.nrActiveSteps ?? 0
@@ -63,7 +63,8 @@ function blockageOf(
 }
 
 /**
- * Returns the capabilities of a builder. A builtin may run on each: the queue runner does not report its own system.
+ * Returns the capabilities of a builder. Any builder counts as able to run a builtin, because the queue runner does not
+ * report its own system.
  */
 function abilitiesOf(
   { systemTypes, supportedFeatures, mandatoryFeatures }: Builder,

@@ -22,7 +22,7 @@ export async function* evaluationsOf(api: HydraApi, jobset: JobsetName): AsyncGe
     const found = await api.find(page === 1 ? path : `${path}?page=${page}`, EvaluationPage)
     if (found === undefined) throw await noSuchJobset(api, jobset)
     for (const evaluation of found.evals) {
-      // A new evaluation moves all others to later places, so that a page may repeat some.
+      // A new evaluation shifts all others to later places, so a page may repeat some of them.
       if (evaluation.id >= last) continue
       last = evaluation.id
       yield evaluation
@@ -51,7 +51,7 @@ export function buildsOf(api: HydraApi, evaluationId: number): Promise<Build[]> 
   return api.get(`/eval/${evaluationId}/builds`, Builds)
 }
 
-/** Returns the parts of an aggregate; another build has none. */
+/** Returns the parts of an aggregate; a build of another kind has no parts. */
 export function constituentsOf(api: HydraApi, buildId: number): Promise<Build[]> {
   return api.get(`/build/${buildId}/constituents`, Builds)
 }
@@ -62,8 +62,8 @@ export function buildIn(api: HydraApi, evaluationId: number, job: string): Promi
 }
 
 /**
- * Returns the newest successful build of a job. `whole` asks for a build of an evaluation without unfinished builds. A
- * single stuck job then hides every newer evaluation (measured).
+ * Returns the newest successful build of a job. `whole` restricts the search to evaluations without unfinished builds.
+ * A single stuck job then hides every newer evaluation (measured).
  */
 export function latestBuild(
   api: HydraApi,
@@ -85,13 +85,16 @@ export async function jobset(api: HydraApi, which: JobsetName): Promise<Jobset> 
   return found
 }
 
-/** Returns the text of the last failed evaluation, which only a page of its own has (measured); empty if there is none. */
+/**
+ * Returns the text of the last failed evaluation, or '' if there is none. Only a separate page has this text
+ * (measured).
+ */
 export async function evaluationErrors(api: HydraApi, which: JobsetName): Promise<string> {
   const found = await api.find(`${jobsetPath(which)}/errors`, Jobset)
   return errorTexts(found === undefined ? [] : [found])
 }
 
-/** Joins the texts of errors in any of a jobset's pages. */
+/** Joins the error texts of a jobset's pages. */
 export function errorTexts(pages: readonly Pick<Jobset, 'errormsg' | 'fetcherrormsg'>[]): string {
   const texts = pages.flatMap(({ errormsg, fetcherrormsg }) => [fetcherrormsg ?? '', errormsg ?? ''])
   return texts.filter((text) => text.trim() !== '').join('\n')
@@ -130,18 +133,18 @@ export function latestBuilds(
   return api.get(`/api/latestbuilds?nr=${count}&project=${project}&jobset=${jobset}&job=${job}`, Builds)
 }
 
-/** Returns the log of a build, or undefined if there is none yet. */
+/** Returns the log of a build, or undefined if there is no log yet. */
 export function logOf(api: HydraApi, buildId: number): Promise<string | undefined> {
   return api.text(`/build/${buildId}/log/raw`)
 }
 
-/** Returns a job's page for Prometheus. Hydra fails at a job that has never finished (measured). */
+/** Returns a job's page for Prometheus. Hydra's page fails if the job has never finished (measured). */
 export function jobMetrics(api: HydraApi, job: JobName): Promise<string | undefined> {
   return api.text(`${jobPath(job)}/prometheus`)
 }
 
 /**
- * Makes the error for a missing jobset, with the jobsets that exist. Hydra's own text is the same for a missing
+ * Creates the error for a missing jobset, with the jobsets that exist. Hydra's own text does not distinguish a missing
  * project.
  */
 export async function noSuchJobset(api: HydraApi, which: JobsetName): Promise<OpsError> {
@@ -160,7 +163,7 @@ async function noSuchProject(api: HydraApi, project: string): Promise<OpsError> 
   return absent(api, `there is no project '${project}'`, project, names)
 }
 
-/** Makes the error for a job that an evaluation does not have, with the jobs that the evaluation has. */
+/** Creates the error for a job that an evaluation lacks, with the jobs that the evaluation has. */
 export function noSuchJob(
   api: HydraApi,
   evaluationId: number,

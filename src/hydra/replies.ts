@@ -1,6 +1,9 @@
 import * as z from 'zod'
 
-/** Answers of Hydra's API. Key orders are random, and fields come and go between versions: extra ones are ignored. */
+/**
+ * Answers of Hydra's API. The order of keys is random, and the fields differ between versions; unknown fields are
+ * ignored.
+ */
 
 const seconds = z.number().nullish()
 
@@ -11,7 +14,7 @@ export const Build = z.looseObject({
   job: z.string().nullish(),
   nixname: z.string().nullish(),
   system: z.string().nullish(),
-  /** 0 while the build waits or runs. A restarted build then still has its old `buildstatus` (measured). */
+  /** 0 while the build waits or runs. A restarted build keeps its old `buildstatus` meanwhile (measured). */
   finished: z.number(),
   buildstatus: z.number().nullish(),
   timestamp: seconds,
@@ -55,7 +58,7 @@ export const Jobset = z.looseObject({
   errormsg: z.string().nullish(),
   fetcherrormsg: z.string().nullish(),
   errortime: seconds,
-  /** Set while an evaluation is wanted. */
+  /** Set while an evaluation is requested. */
   triggertime: seconds,
   /** Set while an evaluation runs. */
   starttime: seconds,
@@ -95,13 +98,15 @@ const Builder = z.looseObject({
   supportedFeatures: z.array(z.string()).default([]),
   mandatoryFeatures: z.array(z.string()).default([]),
   currentJobs: z.number().nullish(),
-  /** Time until which the queue runner leaves a failing builder alone. */
+  /** Time until which the queue runner does not use a failing builder. */
   disabledUntil: seconds,
   consecutiveFailures: z.number().nullish(),
 })
 export type Builder = z.infer<typeof Builder>
 
-/** State of the queue runner. A runner that never started is `unknown`, and one that ended is `down`. */
+/**
+ * State of the queue runner. `status` is `unknown` for a runner that never started, and `down` after the runner ended.
+ */
 export const RunnerStatus = z.looseObject({
   status: z.string(),
   nrRunnableSteps: z.number().nullish(),

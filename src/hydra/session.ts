@@ -9,7 +9,7 @@ export type CurrentUser = z.infer<typeof CurrentUser>
 /** Sends a request of a session to Hydra. */
 export type SendToHydra = (request: SentRequest) => Promise<HttpAnswer>
 
-/** A session with Hydra's API like a user's browser, at the URL that users open. */
+/** A session with Hydra's API, like a user's browser session, at the URL that users open. */
 export class HydraSession {
   readonly url: string
   private readonly send: SendToHydra
@@ -32,13 +32,16 @@ export class HydraSession {
     })
   }
 
-  /** Logs in. The error holds Hydra's refusal but not the password. `machine` is the one that runs Hydra, if known. */
+  /**
+   * Logs in. The error contains Hydra's refusal but not the password. `machine` is the machine that runs Hydra, if
+   * known.
+   */
   async login(machine: string | undefined, username: string, password: string): Promise<void> {
     const answer = await this.tryLogin(username, password)
     if (answer !== undefined) throw this.refusedLogin(machine, username, answer)
   }
 
-  /** Logs in, and tells whether Hydra accepts the password; throws every other failure. */
+  /** Logs in, and returns whether Hydra accepts the password; throws every other failure. */
   async accepts(machine: string, username: string, password: string): Promise<boolean> {
     const answer = await this.tryLogin(username, password)
     if (answer === undefined) return true
@@ -46,24 +49,24 @@ export class HydraSession {
     throw this.refusedLogin(machine, username, answer)
   }
 
-  /** Continues a session that began on the machine itself. */
+  /** Adopts the cookie of a session that began on the machine itself. */
   adopt(cookie: string): void {
     this.cookie = cookie
   }
 
-  /** Ends the session; a failure does no harm, because sessions end by themselves. */
+  /** Ends the session; a failure is harmless, because sessions expire. */
   async logout(): Promise<void> {
     if (this.cookie === '') return
     await this.request('POST', '/logout').catch(() => undefined)
     this.cookie = ''
   }
 
-  /** Logs in; returns the answer if it is a refusal. */
+  /** Logs in; returns the answer if Hydra refuses the login. */
   private async tryLogin(username: string, password: string): Promise<HttpAnswer | undefined> {
     const answer = await this.request('POST', '/login', { username, password })
     const cookies = [answer.headers['set-cookie'] ?? []].flat().map((each) => each.split(';', 1)[0] ?? '')
     // A successful login answers 302 to /current-user; newer versions may answer 200. Another program's page, such as a
-    // proxy's own login, may answer so too, but begins no session of Hydra.
+    // proxy's login page, may answer likewise, but sets no cookie of Hydra.
     const isAccepted = answer.status === 302 || answer.status === 200
     if (!isAccepted || !cookies.some((each) => each.startsWith('hydra_session='))) return answer
     this.cookie = cookies.join('; ')

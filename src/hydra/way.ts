@@ -3,18 +3,18 @@ import { type HttpAnswer, httpAnswer } from '../core/http-request.js'
 import { connectFromOperator } from '../core/operator-connection.js'
 import { sayingWhenSlow } from '../core/slow-wait.js'
 
-/** Deadline for one answer; a Hydra with a busy database needs half a minute for a large page. */
+/** Deadline for one answer; a Hydra with a busy database may need half a minute for a large page. */
 const answerMs = 60_000
 
 /** Time after which a wait for an answer is reported. */
 export const quietMs = 5_000
 
-/** Limit above the list of all builds of a large evaluation, and above a long log. */
+/** Maximum size of an answer: more than the list of a large evaluation's builds, or a long log. */
 const mostBytes = 64 * 1024 * 1024
 
-/** Way to one Hydra, which sends requests and judges no answer. */
+/** Way to one Hydra, which sends requests and does not interpret the answers. */
 export interface HydraWay {
-  /** URL that users open, without a slash at its end. */
+  /** URL that users open, without a trailing slash. */
   readonly url: string
   request(method: string, path: string, body?: unknown): Promise<HttpAnswer>
 }
@@ -45,7 +45,7 @@ export interface OperatorRun {
   readonly quietMs?: number
 }
 
-/** Bounds requests by a run of hydra-ops, which tells the user about long waits. */
+/** Returns the bounds of requests for a run of hydra-ops, which tells the user about long waits. */
 export function operatorRun({ signal, events }: Pick<Ops, 'signal' | 'events'>): OperatorRun {
   return { signal, log: (text) => events.emit({ kind: 'notice', text }) }
 }
@@ -55,7 +55,7 @@ export function waitingFor(url: string, path: string, timeoutMs: number): string
   return `waiting for Hydra at ${url}, which has not answered ${path} yet (at most ${timeoutMs / 1_000} s)`
 }
 
-/** Returns the function that sends one request from the operator host. */
+/** Returns the function that sends a request from the operator host. */
 export function senderFromOperator(base: string, run: OperatorRun) {
   const { signal, timeoutMs = answerMs } = run
   const { hostname, port, protocol } = new URL(base)
@@ -84,7 +84,7 @@ export interface SentRequest {
   readonly body?: string
 }
 
-/** Returns the headers of a request. Hydra accepts POST only from its own pages: Origin must be exactly its own URL (measured). */
+/** Returns the headers of a request. Hydra accepts POST only if Origin is exactly its own URL (measured). */
 export function requestHeaders(url: string, body: unknown): Record<string, string> {
   return {
     accept: 'application/json',

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Returns the sources of an image's packages: lines of a `sources.list`, or undefined for mmdebstrap's default. */
+/** Returns the package sources of an image: lines of a `sources.list`, or undefined for mmdebstrap's default. */
 export function aptSources(
   suite: string,
   env: Readonly<Record<string, string | undefined>>,
@@ -20,7 +20,7 @@ interface Source {
   readonly signedBy: string | undefined
 }
 
-/** Tells whether a source has the release itself, its updates or its security updates, without other publishers. */
+/** Tells whether a source provides the component `main` of the release, its updates or its security updates. */
 function isOf(source: Source, suite: string): boolean {
   return (
     [suite, `${suite}-updates`, `${suite}-security`].includes(source.suite) &&
@@ -52,7 +52,7 @@ function oneLiners(text: string): Source[] {
   })
 }
 
-/** Parses paragraphs of `Types: URIs: Suites: Components: Signed-By:`, the deb822 style. */
+/** Parses paragraphs in deb822 style: `Types: URIs: Suites: Components: Signed-By:`. */
 function stanzas(text: string): Source[] {
   return text
     .split('\n')
@@ -69,7 +69,7 @@ function stanzas(text: string): Source[] {
           uri,
           suite,
           components: words(field('Components')),
-          // The field may hold the key itself instead of a file; apt then finds Debian's key by itself.
+          // The field may contain the key itself instead of a file; apt then finds Debian's key without it.
           signedBy: /^\/\S+$/.test(signedBy) ? signedBy : undefined,
         })),
       )

@@ -12,7 +12,7 @@ import type { DebianRecipe } from './recipe.js'
 export interface DebianBuild {
   readonly local: Pick<LocalCommands, 'run'>
   readonly recipe: DebianRecipe
-  /** An empty folder of ours, which gets the files of the image. */
+  /** An empty folder of hydra-ops for the files of the image. */
   readonly folder: string
   /** Lines of a sources.list; undefined for mmdebstrap's default. */
   readonly sources: string | undefined
@@ -20,21 +20,21 @@ export interface DebianBuild {
   readonly root: boolean
 }
 
-/** The deadline of the bootstrap, which downloads much, possibly over a slow line. */
+/** The deadline of the bootstrap, which downloads many packages, possibly over a slow connection. */
 const bootstrapMs = 20 * 60_000
 const packMs = 5 * 60_000
 
-/** Names the files that QEMU loads beside the disk; GRUB's lie on the disk. */
+/** Returns the names of the files that QEMU loads from outside the disk; GRUB loads its files from the disk. */
 export function filesBesideDisk({ loader }: DebianRecipe): { kernel?: string; initrd?: string } {
   return loader === 'qemu' ? { kernel: 'kernel', initrd: 'initrd' } : {}
 }
 
-/** Makes the image; returns the date of its package index, as `20261120T021110Z`. */
+/** Builds the image; returns the date of its package index, as `20261120T021110Z`. */
 export async function buildDebian(build: DebianBuild, run: Run): Promise<string> {
   const work = join(build.folder, 'work')
   mkdirSync(work)
-  // Any user of the namespace enters this folder, and counts as nobody outside. The parent folders keep all other users
-  // out.
+  // The namespace's users write to this folder, and they count as other users outside. The parent folders keep all
+  // other users out.
   chmodSync(work, 0o777)
   await archive(build, 'early', build.recipe.earlyFiles, run)
   await archive(build, 'files', build.recipe.files, run)
@@ -73,7 +73,7 @@ async function archive(
   rmSync(tree, { recursive: true })
 }
 
-/** Runs mmdebstrap. Its hooks run inside the namespace; our files are read before that (`tar-in`). */
+/** Runs mmdebstrap. Its hooks run inside the namespace, but `tar-in` reads hydra-ops's files outside the namespace. */
 async function bootstrap(build: DebianBuild, scratch: string, run: Run): Promise<void> {
   const { recipe, sources } = build
   run.log(`installing Debian ${recipe.suite}: ${recipe.packages.length} packages and their dependencies`)
@@ -105,7 +105,7 @@ async function bootstrap(build: DebianBuild, scratch: string, run: Run): Promise
   )
 }
 
-/** Quotes a string for the shell that runs a hook. The recipe is ours, not a user's. */
+/** Quotes a string for the shell that runs a hook. The string comes from a recipe, never from a user. */
 function quote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }

@@ -11,18 +11,18 @@ import type { NewImage } from './place-image.js'
 export interface NixosBuild {
   readonly local: Pick<LocalCommands, 'run'>
   readonly content: NixosContent
-  /** An empty folder of ours, which gets the files of the image. */
+  /** An empty folder of hydra-ops for the files of the image. */
   readonly folder: string
   /** Whether this process is root and needs no user namespace. */
   readonly root: boolean
 }
 
-/** The deadline of one command: a disk for a large system on a slow host. */
+/** The deadline of one command, long enough to create the disk of a large system on a slow host. */
 const packMs = 20 * 60_000
 
 const gibibyte = 1024 ** 3
 
-/** Makes the image `nixos`, a disk with GRUB that takes its identity from a seed disk. */
+/** Builds the image `nixos`, a disk with GRUB that takes its identity from a seed disk. */
 export async function buildNixos({ local, content, folder, root }: NixosBuild, run: Run): Promise<NewImage> {
   const { id, bytes, paths, registration, storeFolder } = content
   const virtualBytes = sizeOfDisk(bytes)

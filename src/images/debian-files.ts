@@ -7,8 +7,8 @@ export interface ImageFile {
 }
 
 /**
- * Unit that takes the machine's identity from its seed disk. A machine with a credential has no seed, and its boot does
- * not wait for a seed. `udevadm wait` has a deadline for a disk that comes late.
+ * Unit that takes the machine's identity from its seed disk. A machine with a credential has no seed disk, and its boot
+ * does not wait for a seed disk. `udevadm wait` has a deadline for a disk that appears late.
  */
 const seedService = `[Unit]
 Description=Take the identity of the machine from its seed disk
@@ -49,7 +49,7 @@ After=systemd-tmpfiles-setup.service hydra-ops-hostname.service
 
 /**
  * The configuration of sshd. The machine's identity writes /etc/ssh/authorized_keys.d/root at every boot.
- * root's own file of authorized keys stays unchanged.
+ * /root/.ssh/authorized_keys stays unchanged.
  */
 const sshd = `PasswordAuthentication no
 KbdInteractiveAuthentication no
@@ -65,7 +65,8 @@ SystemMaxUse=64M
 `
 
 /**
- * A serial console without a password. A user with this console can also read the disk, so a password protects nothing.
+ * A serial console without a password. A user with access to this console can also read the disk, so a password would
+ * protect nothing.
  */
 const serialConsole = `[Service]
 ExecStart=
@@ -78,7 +79,7 @@ ff02::1 ip6-allnodes
 ff02::2 ip6-allrouters
 `
 
-/** Makes an fstab whose root file system grows to its disk or partition at each boot. */
+/** Returns an fstab whose root file system grows to the size of its disk or partition at each boot. */
 const fstab = (device: string) => `${device} / ext4 defaults,x-systemd.growfs 0 1\n`
 
 const partitionService = `[Unit]
@@ -95,7 +96,9 @@ ExecStart=/bin/sh /usr/lib/hydra-ops/grow-partition
 WantedBy=sysinit.target
 `
 
-/** Names the drivers of disks in the initrd: all drivers make the initrd three times as large. */
+/**
+ * Returns the files that select the disk drivers in the initrd. All drivers would make the initrd three times as large.
+ */
 export function initrdFiles(drivers: readonly string[]): readonly ImageFile[] {
   return [
     { path: '/etc/initramfs-tools/conf.d/hydra-ops', text: 'MODULES=list\n' },
@@ -106,7 +109,7 @@ export function initrdFiles(drivers: readonly string[]): readonly ImageFile[] {
   ]
 }
 
-/** Our own files in a Debian image: those of every image, and those of each kind. */
+/** hydra-ops's own files in a Debian image: the files of every image, and the files of each kind. */
 export const debianFiles: Readonly<Record<'system' | 'qemu' | 'grub', readonly ImageFile[]>> = {
   system: [
     { path: '/etc/systemd/system/hydra-ops-seed.service', text: seedService },

@@ -5,15 +5,15 @@ import { failure, throwIfAborted } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import { shellQuote } from '../core/shell-quote.js'
 
-/** The longest wait: a whole build by another process, and some more. */
+/** The longest wait: long enough for a whole build by another process. */
 const deadlineMs = 30 * 60_000
 
-/** The wait after which another process must be at work. */
+/** The wait after which the log mentions the other process. */
 const patienceMs = 500
 
 /**
- * Runs `action` as the only process that makes images below this root. A child that ends with us holds the kernel's
- * lock (`flock`), so a killed process leaves no lock behind.
+ * Runs `action` as the only process that builds images below this root. A child that ends with this process holds the
+ * kernel's lock (`flock`), so a killed process leaves no lock behind.
  */
 export async function exclusively<T>(
   local: Pick<LocalCommands, 'spawnDuplex'>,
@@ -52,7 +52,7 @@ export async function exclusively<T>(
       holder.once('error', (error) => settle(() => reject(error)))
       holder.once('close', () => settle(() => reject(failure('IMAGE_LOCK', `cannot lock ${file}`))))
     })
-    // The `finally` below ends the holder, so its later errors mean nothing.
+    // The `finally` below ends the holder, so its later errors do not matter.
     holder.on('error', () => {})
     throwIfAborted(run.signal)
     return await action()

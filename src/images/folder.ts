@@ -20,7 +20,7 @@ type Commands = Pick<LocalCommands, 'run'>
 
 const unfinished = '.building-'
 
-/** Returns the folder in which the process `id` makes an image before the image gets its final name. */
+/** Returns the folder in which the process `id` builds an image before the image gets its final name. */
 export function buildingFolder(root: string, id: string): string {
   return join(root, `${unfinished}${id}`)
 }
@@ -33,8 +33,8 @@ export async function sweepUnfinished(local: Commands, root: string, run: Run): 
 }
 
 /**
- * Makes a folder for mmdebstrap's own files, outside of the state folder, which the users of its namespace cannot
- * enter. The building folder notes the path, so that the files of a killed mmdebstrap can be removed.
+ * Creates a folder for mmdebstrap's own files outside the state folder, which the users of its namespace cannot enter.
+ * The building folder records the path, so that the files of a killed mmdebstrap can be removed.
  */
 export function makeScratch(building: string): string {
   const scratch = mkdtempSync(join(tmpdir(), scratchPrefix))
@@ -46,7 +46,7 @@ export function makeScratch(building: string): string {
 const scratchPrefix = 'hydra-ops-image-'
 const scratchNote = 'scratch'
 
-/** Returns the scratch folder of a build; undefined when the build has none (any more). */
+/** Returns the scratch folder of a build, or undefined if the folder does not exist. */
 function scratchOf(building: string): string | undefined {
   const note = join(building, scratchNote)
   if (!existsSync(note)) return undefined
@@ -54,7 +54,7 @@ function scratchOf(building: string): string | undefined {
   return basename(scratch).startsWith(scratchPrefix) && existsSync(scratch) ? scratch : undefined
 }
 
-/** Removes an ended build with its scratch folder, whether the build failed or not. */
+/** Removes the folder and the scratch folder of a build that has ended, whether the build failed or not. */
 export async function removeBuilding(local: Commands, folder: string, run: Run): Promise<void> {
   await removeScratch(local, folder)
   await removeTree(local, join(folder, 'work'))
@@ -69,21 +69,21 @@ export async function removeScratch(local: Commands, building: string): Promise<
 }
 
 /**
- * Removes a folder. Copies of store paths are read-only. Files of a namespace's users can only be removed inside the
- * namespace. Its users must be able to enter the folder.
+ * Removes a folder. Copies of store paths are read-only. Only a process inside the namespace can remove files of the
+ * namespace's users. Those users must be able to enter the folder.
  */
 async function removeTree(local: Commands, folder: string): Promise<void> {
   if (isRemoved(folder)) return
   makeWritable(folder)
   if (isRemoved(folder)) return
   const result = await local.run(['mmdebstrap', '--unshare-helper', 'rm', '-rf', ...readdirSync(folder)], {
-    // The folder is swept even when the build was cancelled.
+    // The folder is removed even if the build was cancelled.
     signal: new AbortController().signal,
     timeoutMs: 120_000,
     what: 'remove an unfinished image',
     cwd: folder,
   })
-  // Files of this user stay, because only the namespace's users could be removed there.
+  // Files of this user may remain, because the command inside the namespace cannot remove them.
   if (isRemoved(folder)) return
   throw failure('IMAGE_LEFTOVER', `cannot remove ${folder} of an unfinished build`, {
     detail: lastLines(result.stderr, 5),
@@ -100,10 +100,10 @@ function isRemoved(folder: string): boolean {
   }
 }
 
-/** Lets this user change every folder below a folder, as far as the folders belong to this user. */
+/** Makes a folder and the folders below it writable for this user, as far as they belong to this user. */
 function makeWritable(folder: string): void {
   try {
-    // Another mode would keep the users of the namespace out, who then cannot remove their files.
+    // A stricter mode would keep out the users of the namespace, who must remove their files.
     chmodSync(folder, 0o755)
     for (const entry of readdirSync(folder, { withFileTypes: true })) {
       if (entry.isDirectory()) makeWritable(join(folder, entry.name))

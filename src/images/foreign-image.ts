@@ -18,12 +18,12 @@ import { failure, messageOf, throwIfAborted, usageError } from '../core/errors.j
 import { onAbort } from '../core/on-abort.js'
 import type { Run } from '../core/run.js'
 
-/** An image that hydra-ops did not make. */
+/** An image that hydra-ops did not build. */
 export type ForeignReference =
   | { readonly kind: 'path'; readonly path: string }
   | { readonly kind: 'url'; readonly url: string; readonly sha256: string }
 
-/** Time limits for a slow line: hours in all, but a connection without any data ends earlier. */
+/** Time limits for a slow connection: hours in total, but a connection without any data ends earlier. */
 const downloadTimes = { downloadMs: 6 * 60 * 60_000, stalledMs: 60_000 }
 
 /** Parses `/absolute/path`, or `https://…#sha256=HEX`; returns undefined for a name. */
@@ -37,7 +37,7 @@ export function parseForeign(reference: string): ForeignReference | undefined {
   })
 }
 
-/** Returns a file's path, size and time, by which an imported file is known again; a difference means another image. */
+/** Returns a file's path, size and time, which identify an imported file later; any difference means another image. */
 export function lookOf(path: string): { path: string; size: number; mtimeMs: number } {
   try {
     const { size, mtimeMs } = statSync(path)
@@ -57,7 +57,7 @@ export async function importFile(from: string, to: string, run: Run): Promise<st
   return hash.digest('hex')
 }
 
-/** Fetches a URL into a file; throws unless the content has the SHA-256. */
+/** Downloads a URL into a file; throws an error unless the content has the SHA-256. */
 export async function download(
   image: { readonly url: string; readonly sha256: string },
   to: string,
@@ -128,7 +128,7 @@ const QemuImgInfo = z.object({
     .optional(),
 })
 
-/** The first bytes of files that QEMU would wrongly take for a raw disk. */
+/** The first bytes of packed files, which QEMU would wrongly take for a raw disk. */
 const packed: readonly { readonly magic: string; readonly name: string }[] = [
   { magic: '1f8b', name: 'gzip' },
   { magic: 'fd377a585a00', name: 'xz' },

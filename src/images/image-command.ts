@@ -4,7 +4,7 @@ import { failure } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import type { CommandResult } from '../core/ssh.js'
 
-/** A build of an image, as its commands need it. */
+/** Facts about an image build that its commands need. */
 export interface ImageBuild {
   readonly local: Pick<LocalCommands, 'run'>
   /** The name of the image, for errors. */
@@ -20,11 +20,11 @@ export interface ImageCommandOptions {
   readonly timeoutMs: number
   readonly env?: Readonly<Record<string, string>>
   readonly stdin?: string
-  /** A folder below that of the build. Default: the folder of the build. */
+  /** A folder below the folder of the build. Default: the folder of the build. */
   readonly cwd?: string
 }
 
-/** Runs a command of a build of an image, and throws where it fails. */
+/** Runs a command of an image build; throws an error if the command fails. */
 export async function imageCommand(
   build: ImageBuild,
   argv: readonly string[],
@@ -33,7 +33,7 @@ export async function imageCommand(
 ): Promise<void> {
   const result = await build.local.run(argv, {
     ...{ signal: run.signal, timeoutMs, what: `build image ${build.name}`, cwd },
-    // mke2fs lies in /sbin, which is not on every user's PATH.
+    // mke2fs is in /sbin, which is not on every user's PATH.
     env: { PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`, DEBIAN_FRONTEND: 'noninteractive', ...env },
     onLine: (line) => {
       const progress = /^I: ((?:downloading|extracting|installing|creating) .+)$/.exec(line)?.[1]

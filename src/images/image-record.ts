@@ -35,13 +35,13 @@ export async function writeImageRecord(folder: string, record: ImageRecord): Pro
   await replaceFile(join(folder, recordName), `${JSON.stringify(record, null, 2)}\n`)
 }
 
-/** Reads every whole image below the root, newest first; an image that lost a file is left out. */
+/** Reads every complete image below the root, newest first; an image that lost a file is left out. */
 export function readImages(root: string): StoredImage[] {
   return readRecorded(root).filter((image) => missingFiles(image).length === 0)
 }
 
 /**
- * Lists every image and every remains of an image below the root, newest first. Images without a good record come last.
+ * Lists every image and all remains of images below the root, newest first. Images without a valid record come last.
  */
 export function listStored(root: string): ListedImage[] {
   const recorded = readRecorded(root)
@@ -53,7 +53,7 @@ export function listStored(root: string): ListedImage[] {
   ]
 }
 
-/** Reads every image below the root that has a good record, newest first. */
+/** Reads every image below the root that has a valid record, newest first. */
 function readRecorded(root: string): StoredImage[] {
   const stored = foldersOf(root).flatMap((name) => {
     const folder = join(root, name)
@@ -63,7 +63,7 @@ function readRecorded(root: string): StoredImage[] {
   return stored.sort((a, b) => b.record.builtAt.localeCompare(a.record.builtAt))
 }
 
-/** Names the lost files of an image. */
+/** Lists the missing files of an image. */
 function missingFiles({ folder, record: { disk, kernel, initrd } }: StoredImage): string[] {
   return [disk, kernel, initrd].flatMap((name) =>
     name === undefined || existsSync(join(folder, name)) ? [] : [name],
@@ -112,7 +112,7 @@ export function toImageInfo(image: StoredImage): ImageInfo {
   }
 }
 
-/** Sums up the bytes on disk without holes. */
+/** Returns the allocated bytes of the folder's files on the disk, without holes. */
 function diskUsage(folder: string): number {
   const blocks = (name: string) => statSync(join(folder, name), { throwIfNoEntry: false })?.blocks ?? 0
   return readdirSync(folder).reduce((sum, name) => sum + blocks(name) * 512, 0)

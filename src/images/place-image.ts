@@ -4,10 +4,10 @@ import { syncFile, syncFolder } from '../core/durable-file.js'
 import type { BaseImage } from '../core/image.js'
 import { type ImageRecord, readImages, toImageInfo, writeImageRecord } from './image-record.js'
 
-/** An image that was made and has no place yet. */
+/** A finished image that is not in its final folder yet. */
 export type NewImage = Omit<ImageRecord, 'schemaVersion' | 'builtAt' | 'reference'>
 
-/** Returns the id of an image of these bytes; two images with the same id are the same image. */
+/** Returns the id of an image with this SHA-256; two images with the same id are the same image. */
 export function contentId(sha256: string): string {
   return `${contentPrefix}${sha256.slice(0, 32)}`
 }
@@ -15,8 +15,8 @@ export function contentId(sha256: string): string {
 const contentPrefix = 'sha256-'
 
 /**
- * Gives an image its place after all its files are on the disk; the image exists from this moment on. A whole image
- * with the same id stays.
+ * Moves an image to its final folder after all its files are on the disk. The image exists from this moment on. A
+ * complete image with the same id stays.
  */
 export async function placeImage(
   root: string,
@@ -45,8 +45,8 @@ export async function placeImage(
 }
 
 /**
- * Chooses the id under which an image is kept. Machines' disks may build on the remains of an image that lost a file.
- * No two builds have the same bytes, so only an id made of the content is used again.
+ * Chooses the id under which an image is kept. Disks of machines may depend on the remains of an image that lost a
+ * file. No two builds have the same bytes, so only an id that is derived from the content is reused.
  */
 function placeFor(root: string, id: string, whole: ReadonlySet<string>): string {
   if (id.startsWith(contentPrefix)) return id

@@ -9,23 +9,27 @@ export interface DebianRecipe {
   /** Debian's release: `bookworm`. */
   readonly suite: string
   readonly packages: readonly string[]
-  /** Patterns of files that dpkg leaves out, now and at each upgrade. */
+  /** Patterns of files that dpkg leaves out, now and on each upgrade. */
   readonly leftOut: readonly string[]
-  /** Files that are placed before the kernel's package makes its initrd. */
+  /** Files that are placed before the kernel package creates its initrd. */
   readonly earlyFiles: readonly ImageFile[]
   readonly files: readonly ImageFile[]
-  /** The script that `sh -euc` runs in the new system after the files were placed. */
+  /** The script that `sh -euc` runs in the new system after the files are placed. */
   readonly configure: string
   readonly virtualBytes: number
-  /** The program that loads the kernel: QEMU loads a file beside the disk, and GRUB loads a file on the disk. */
+  /**
+   * The program that loads the kernel. QEMU loads a file from outside the disk, and GRUB loads a file from the disk.
+   */
   readonly loader: 'qemu' | 'grub'
-  /** The words for the kernel. GRUB's words have no root file system, whose UUID the build chooses. */
+  /** The kernel parameters. The parameters for GRUB name no root file system, because the build chooses its UUID. */
   readonly cmdline: string
 }
 
 const mebibyte = 1024 * 1024
 
-/** The packages of a system that takes its identity at its boot and accepts logins; a kernel comes from a packaging. */
+/**
+ * The packages of a system that takes its identity at boot and accepts logins. `forQemu` and `forGrub` add a kernel.
+ */
 const basePackages = [
   'systemd-sysv',
   'dbus',
@@ -41,7 +45,7 @@ const basePackages = [
   'libnss-myhostname',
 ]
 
-/** Housekeeping that a guest does not need, least of all during a boot that emulation makes slow. */
+/** Housekeeping units that a guest does not need, least of all during a slow boot under emulation. */
 const maskedUnits = [
   'systemd-networkd-wait-online.service',
   'systemd-pstore.service',
@@ -59,15 +63,17 @@ const maskedUnits = [
   ),
 ]
 
-/** Generators that look for features which no disk of this image has, at each boot and each `daemon-reload`. */
+/**
+ * Generators that search for features at each boot and each `daemon-reload`; no disk of this image has these features.
+ */
 const maskedGenerators = ['gpt-auto', 'hibernate-resume', 'integritysetup', 'system-update', 'veritysetup']
 
-/** Packages of the stand-in for Hydra in the lab and the tests, whose guests cannot reach an archive. */
+/** Packages for the stand-in for Hydra in the lab and the tests, whose guests cannot reach a package archive. */
 const standInPackages = ['python3-psycopg2', 'python3-cryptography']
 
 /**
- * Returns the script that configures the new system. The image has no key, machine id or name: each machine gets its
- * own.
+ * Returns the script that configures the new system. The image has no key, machine id or host name: each machine gets
+ * its own.
  */
 function configureScript(disabled: readonly string[]): string {
   return [
@@ -79,7 +85,7 @@ function configureScript(disabled: readonly string[]): string {
       (name) => `ln -s /dev/null /etc/systemd/system-generators/systemd-${name}-generator`,
     ),
     ': > /etc/machine-id',
-    // The packages' own scripts have done what systemd does once after an update (users, catalogs).
+    // The package scripts have already done the work of systemd after an update (users, catalogs).
     'touch /etc/.updated /var/.updated',
     'rm -f /etc/ssh/ssh_host_* /etc/hostname /etc/resolv.conf /var/lib/dbus/machine-id',
   ].join('\n')
@@ -111,14 +117,18 @@ const debian12: RootFileSystem = {
     'postgresql',
     ...standInPackages,
   ],
-  // nginx and PostgreSQL run if an expression says so; a connection to its socket starts the Nix daemon.
+  // nginx and PostgreSQL run only if an expression enables them; a connection to its socket starts the Nix daemon.
   configure: configureScript(['nginx.service', 'nix-daemon.service', 'postgresql.service']),
 }
 
-/** `rootfstype` and the console save the initrd and the kernel from detecting them. */
+/**
+ * Kernel parameters for both loaders. `rootfstype` saves the initrd from detecting the type of the root file system.
+ */
 const words = 'rootfstype=ext4 rw panic=-1 quiet loglevel=4 systemd.show_status=true'
 
-/** Packs the file system for QEMU, which loads a kernel beside the disk: the small kernel for clouds boots fastest. */
+/**
+ * Prepares the file system for QEMU, which loads a kernel from outside the disk. The small cloud kernel boots fastest.
+ */
 function forQemu(system: RootFileSystem): DebianRecipe {
   return {
     ...system,
@@ -126,21 +136,21 @@ function forQemu(system: RootFileSystem): DebianRecipe {
     leftOut: [],
     earlyFiles: initrdFiles(['virtio_pci', 'virtio_blk', 'virtio_scsi', 'sd_mod']),
     files: [...system.files, ...debianFiles.qemu],
-    // The kernel beside the disk is booted, not the kernel inside.
+    // QEMU boots the kernel outside the disk, so an upgrade of the kernel inside would have no effect.
     configure: `${system.configure}\napt-mark -q hold linux-image-cloud-amd64 >/dev/null`,
     loader: 'qemu',
     cmdline: `console=ttyS0 root=/dev/vda ${words}`,
   }
 }
 
-/** Drivers of devices that no virtual machine has: 150 MiB. */
+/** Drivers of devices that no virtual machine has; they take 150 MiB. */
 const unusedDrivers = [
   'sound',
   ...['gpu', 'iio', 'infiniband', 'media', 'staging', 'net/wireless'].map((part) => `drivers/${part}`),
 ]
 
 /**
- * Packs the file system for a machine that boots by its disk alone, as VirtualBox does. The kernel for clouds has no
+ * Prepares the file system for a machine that boots from its disk alone, as VirtualBox does. The cloud kernel lacks
  * drivers for SATA and for VirtualBox's shared folders.
  */
 function forGrub(system: RootFileSystem): DebianRecipe {
@@ -157,7 +167,7 @@ function forGrub(system: RootFileSystem): DebianRecipe {
   }
 }
 
-/** The existing recipes, by the name that users know. Apt installs Nix and nginx on a bare system at its first deploy. */
+/** The available recipes. The first deploy to a bare system installs Nix and nginx with apt. */
 export const recipes: readonly DebianRecipe[] = [debian12, debian12Bare].flatMap((system) => [
   forQemu(system),
   forGrub(system),

@@ -38,10 +38,12 @@ export interface ImageStoreParts {
   readonly recipes?: readonly DebianRecipe[]
 }
 
-/** The bytes that a Debian image needs while it is made, measured and rounded up. */
+/** The bytes that a Debian image needs during its build, measured and rounded up. */
 const buildBytes = 2.5 * 1024 ** 3
 
-/** Keeps base images on the operator host, each in a folder named by its id. An existing image never changes. */
+/**
+ * Keeps base images on the operator host, each in a folder that is named after its id. An existing image never changes.
+ */
 export function createImageStore(parts: ImageStoreParts): ImageStore {
   const { root, local, env = process.env } = parts
   const known = parts.recipes ?? recipes
@@ -49,7 +51,7 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
   const find = (reference: string, id?: string, recipe?: string): StoredImage | undefined => {
     const stored = readImages(root)
     if (id !== undefined) return stored.find(({ record }) => record.id === id)
-    // The name alone does not tell which nixpkgs is meant.
+    // The name alone does not determine the version of nixpkgs.
     if (reference === nixosImage) {
       return recipe === undefined ? undefined : stored.find(({ record }) => record.recipe === recipe)
     }
@@ -78,11 +80,11 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
         options.refresh === true ? undefined : asBaseImage(find(reference, undefined, options.nixos?.id))
       const present = look()
       if (present !== undefined) return present
-      // Nix may build for hours, and other images do not wait for that.
+      // Nix may build for hours, and builds of other images do not wait for Nix.
       const content = await options.nixos?.content()
       const wanted: Wanted = content === undefined ? wantedBy(reference, known) : { kind: 'nixos', content }
       return exclusively(local, root, run, async () => {
-        // Another process may have made the image while this process waited.
+        // Another process may have built the image while this process waited.
         const meanwhile = look()
         if (meanwhile !== undefined) return meanwhile
         await sweepUnfinished(local, root, run)
@@ -189,7 +191,7 @@ function isRoot(): boolean {
   return process.getuid?.() === 0
 }
 
-/** Makes an image from a vendor's cloud image, which takes its identity from a seed disk. */
+/** Creates an image from a vendor's cloud image, which takes its identity from a seed disk. */
 async function makeForeign(
   parts: Pick<ImageStoreParts, 'local'> & { readonly foreign: ForeignReference; readonly folder: string },
   run: Run,

@@ -21,15 +21,15 @@ const unitsMs = 180_000
 export interface Delivered {
   /** Names of the keys whose file or unit changed. */
   readonly changed: readonly string[]
-  /** Keys whose user or group does not exist yet; they get their owner only after activation. */
+  /** Keys whose user or group does not exist yet; a later delivery sets their owner. */
   readonly ownerless: readonly string[]
   /** Keys that were left out after the activation, because their user or group does not exist. */
   readonly unowned: readonly SeenKey[]
 }
 
 /**
- * Compares each key with the machine's, in one round trip. The machine answers with a hash of the content and a nonce
- * of ours. An eavesdropper therefore cannot learn from later answers whether a key is still the same.
+ * Compares each key with the file on the machine, in one round trip. The machine answers with a hash of the content and
+ * a random nonce. An eavesdropper therefore cannot learn from later answers whether a key has changed.
  */
 export async function inspectKeys(host: Host, keys: readonly ResolvedKey[], run: Run): Promise<SeenKey[]> {
   if (keys.length === 0) return []
@@ -79,7 +79,7 @@ function sha256(...parts: readonly (string | Uint8Array)[]): string {
 /**
  * Delivers missing and wrong keys. The phase before activation delivers only its own keys, even if a user or group is
  * missing. The phase after activation checks all keys, so that the keys of the first phase get their owner. A key
- * without an owner does not withhold the other keys. The caller refuses the key after the others are in place.
+ * without an owner does not hold up the other keys. The caller then refuses the key.
  */
 export async function deliverKeys(
   host: Host,
@@ -102,7 +102,7 @@ export async function deliverKeys(
   run.log(`keys: ${changed.map((each) => JSON.stringify(each.key.name)).join(', ')}`)
   const files = stale.map((each) => keyFile(each.key, phase === 'pre-activation'))
   const ownerless = await placeFiles(host, files, { run, what: 'deliver keys' })
-  // All keys count, because keys of the other phase are there already or will be.
+  // All keys count, because keys of the other phase also lie in these folders, now or later.
   if (stale.length > 0 || changed.some((each) => each.shut)) {
     await openFolders(host, keys, run, { beforeActivation: phase === 'pre-activation' })
   }
@@ -130,8 +130,8 @@ async function mountDestinations(host: Host, paths: readonly string[], run: Run)
 }
 
 /**
- * Names the mount unit of every directory above the file, as systemd-escape --path does; `/` and /run are always
- * mounted.
+ * Returns the mount unit of every directory above the file, with its name as from systemd-escape --path. `/` and /run
+ * are always mounted.
  */
 export function mountUnitsFor(path: string): string[] {
   const parts = path
@@ -156,8 +156,8 @@ function escapePart(part: string, index: number): string {
 }
 
 /**
- * Writes the unit files that differ and starts the units, as far as systemd has them. The units of replaced keys are restarted. systemd then
- * restarts units that `Requires=` them, so that no service continues with the old secret.
+ * Writes the unit files that differ and starts the units, as far as systemd has them. Restarts the units of replaced
+ * keys. systemd then restarts units that `Requires=` them, so that no service continues with the old secret.
  */
 async function refreshUnits(host: Host, changed: readonly SeenKey[], run: Run): Promise<void> {
   const what = 'start the units of keys'
@@ -175,7 +175,7 @@ async function refreshUnits(host: Host, changed: readonly SeenKey[], run: Run): 
   await runScript(host, { what, script: 'keys/start', values, timeoutMs: unitsMs }, run, () => {})
 }
 
-/** Says how systemd is told about the start of a key's unit at boot; `keep` leaves that to the closure. */
+/** Returns how systemd treats a key's unit at boot; `keep` leaves the decision to the closure. */
 function atBoot({ os, path }: ResolvedKey): 'enable' | 'disable' | 'keep' {
   if (!keyCustoms(os).writesUnits) return 'keep'
   return survivesReboot(path) ? 'enable' : 'disable'
@@ -201,7 +201,7 @@ async function refuseForeignUnits(host: Host, files: readonly PlacedFile[], run:
   )
 }
 
-/** Removes dropped keys, and the units of names that belong to no key now. */
+/** Removes dropped keys, and the units whose names no longer belong to a key. */
 export async function removeKeys(host: Host, dropped: DroppedKeys, run: Run): Promise<void> {
   if (dropped.paths.length === 0 && dropped.names.length === 0) return
   const what = 'remove dropped keys'

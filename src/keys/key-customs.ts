@@ -3,16 +3,16 @@ import type { MachineDefinition } from '../core/definition.js'
 /** Differences between operating systems that matter to keys. */
 export interface KeyCustoms {
   /**
-   * Whether a deploy writes the unit of a key. NixOS keeps the folder of units in the read-only store, so its units
-   * are a part of the closure (nix/modules/keys.nix).
+   * Whether a deploy writes the unit of a key. NixOS keeps its unit folder in the read-only store, so the units are
+   * part of the closure (nix/modules/keys.nix).
    */
   readonly writesUnits: boolean
   /**
-   * Whether an owner who cannot enter the folder is an error before the activation already. The activation of NixOS
-   * makes users members of group `keys`.
+   * Whether an owner who cannot enter the folder is an error even before the activation. The activation of NixOS adds
+   * users to group `keys`.
    */
   readonly judgesFoldersEarly: boolean
-  /** Returns the remedy for users who cannot enter the folders of their keys. */
+  /** Returns advice for users who cannot enter the folders of their keys. */
   readonly folderHint: (users: readonly string[]) => string
 }
 
@@ -23,7 +23,9 @@ const debian: KeyCustoms = {
     'set deployment.aptPackages = [ "acl" ] if the file system of the folder has ACLs; or create the folder yourself before the deploy',
 }
 
-/** NixOS mounts /run/keys as a ramfs, mode 0750 and owner root:keys (boot.specialFileSystems, seen in 20.09). */
+/**
+ * NixOS mounts /run/keys as a ramfs with mode 0750 and owner root:keys (boot.specialFileSystems, observed in 20.09).
+ */
 const nixos: KeyCustoms = {
   writesUnits: false,
   judgesFoldersEarly: false,

@@ -8,16 +8,19 @@ import type { ResolvedKey } from './keys.js'
 
 const openMs = 120_000
 
-/** Mode and group of a new folder for keys, as in NixOps. Root owns the folder, and members of group `keys` list it. */
+/**
+ * Mode and group of a new folder for keys, as in NixOps. Root owns the folder, and members of group `keys` may list it.
+ */
 export const keyDirectory = { mode: 0o750, group: 'keys' }
 
-/** Owner's number, group and mode of a folder that we made, as target/keys/ compares them. */
+/** Owner's user id, group and mode of a folder that hydra-ops created, as target/keys/ compares them. */
 export const keyFolderMadeAs = `0 ${keyDirectory.group} ${keyDirectory.mode.toString(8)}`
 
 /**
- * Lets the owners of keys into the folders that we made, by ACL entries that allow entering alone. The owners still
- * cannot list the folder, and nobody else gains access. Entries of former owners are removed. `emptied` lists folders
- * that lost keys. An owner who stays shut out is an error, unless a later activation may let the owner in.
+ * Lets the owners of keys into the folders that hydra-ops created, with ACL entries that only allow entering. The
+ * owners still cannot list the folder, and no other user gains access. Entries of former owners are removed. `emptied`
+ * lists folders that lost keys. An owner who stays shut out is an error, unless a later activation may let the owner
+ * in.
  */
 export async function openFolders(
   host: Host,
@@ -53,13 +56,13 @@ function shutTo({ name, path, user, group }: ResolvedKey): string {
   return `key ${JSON.stringify(name)}: user '${user}' and group '${group}' cannot be given access to the folder ${folder}`
 }
 
-/** Lists the fields of a key's record that say who may read it: user, group, and whether the group may. */
+/** Returns the fields of a key's record about its readers: user, group, and whether the group may read. */
 export function ownerFields({ user, group, mode }: ResolvedKey): string[] {
   return [user, group, (mode & 0o040) === 0 ? 'no' : 'yes']
 }
 
 /**
- * Quotes a folder for a line of tmpfiles.d(5). Returns '' if tmpfiles would read a pattern or an escape in the path.
+ * Quotes a folder for a line of tmpfiles.d(5). Returns '' if tmpfiles would find a pattern or an escape in the path.
  */
 function tmpfilesWord(folder: string): string {
   return /["*?[\]{}\\\p{Cc}]/u.test(folder) ? '' : `"${folder.replaceAll('%', '%%')}"`

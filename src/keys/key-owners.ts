@@ -2,7 +2,7 @@ import { failure } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import type { SeenKey } from './keys.js'
 
-/** Says which of a key's owners the machine does not have; `undefined` means that it has both. */
+/** Names the owners of a key that the machine lacks; `undefined` if the machine has both user and group. */
 export function missingOwner(
   key: { readonly user: string; readonly group: string },
   has: { readonly user: boolean; readonly group: boolean },
@@ -14,7 +14,7 @@ export function missingOwner(
   return missing.length === 0 ? undefined : missing.join(' and ')
 }
 
-/** Throws an error that names every key whose user or group the machine does not have. */
+/** Throws an error that names every key whose user or group the machine lacks. */
 export function refuseMissingOwners(machine: MachineName, seen: readonly SeenKey[]): void {
   const unowned = seen.filter((each) => each.missingOwner !== undefined)
   const [first] = unowned

@@ -3,7 +3,7 @@ import type { PlacedFile } from '../remote/place-files.js'
 import { keyCustoms } from './key-customs.js'
 import type { ResolvedKey } from './keys.js'
 
-/** First line of each unit file that is ours; files without this line are never touched. */
+/** First line of each unit file that hydra-ops writes; files without this line are never touched. */
 export const keyUnitMark = '# Written by hydra-ops for deployment.keys'
 
 export const unitFolder = '/etc/systemd/system'
@@ -11,8 +11,8 @@ export const unitFolder = '/etc/systemd/system'
 export type KeyPlace = Pick<ResolvedKey, 'name' | 'path' | 'os'>
 
 /**
- * Makes the unit file of a key. Returns `undefined` if the name is too long for a unit, or if the machine's system
- * brings its own units.
+ * Returns the unit file of a key. Returns `undefined` if the name is too long for a unit, or if the system provides its
+ * own units.
  */
 export function keyUnitFile(key: KeyPlace): PlacedFile | undefined {
   const unit = keyCustoms(key.os).writesUnits ? keyUnitName(key.name) : undefined
@@ -22,9 +22,9 @@ export function keyUnitFile(key: KeyPlace): PlacedFile | undefined {
 }
 
 /**
- * Writes a unit whose start waits until the key exists and which ends when the key goes. A dependent unit (`Requires=`,
- * `After=`) therefore starts when the key arrives, even long after a boot. Keys that survive a reboot have their units
- * started at boot. The boot would wait for `send-keys` if keys in /run had theirs started too.
+ * Returns the text of a unit that starts once the key exists and ends when the key disappears. A dependent unit
+ * (`Requires=`, `After=`) therefore starts when the key arrives, even long after a boot. Only the units of keys that
+ * survive a reboot are started at boot. The boot would otherwise wait for `send-keys`.
  */
 function keyUnitText(key: KeyPlace): string {
   const path = systemdWord(key.path)
@@ -43,12 +43,12 @@ RestartSec=1
 ${survivesReboot(key.path) ? '\n[Install]\nWantedBy=multi-user.target\n' : ''}`
 }
 
-/** Waits in one process that looks twice a second, because Debian always has perl but not always inotify-tools. */
+/** Returns a wait in one process that checks twice a second. Debian always has perl, but not always inotify-tools. */
 function waitPerl(condition: 'until' | 'while'): string {
   return `"select(undef, undef, undef, 0.5) ${condition} -e $ARGV[0]"`
 }
 
-/** Says whether a path survives a reboot; /var/run is a link to /run on every system with systemd. */
+/** Returns whether a path survives a reboot; /var/run is a link to /run on every system with systemd. */
 export function survivesReboot(path: string): boolean {
   return !/^(?:\/var)?\/run\//.test(path)
 }
@@ -63,7 +63,7 @@ function systemdWord(text: string): string {
   return `"${bytes.join('')}"`
 }
 
-/** Quotes a name for a description, which can hold neither specifiers nor control characters. */
+/** Quotes a name for a description, which must contain neither specifiers nor control characters. */
 function printable(text: string): string {
   return JSON.stringify(text).replaceAll('%', '%%')
 }

@@ -14,7 +14,7 @@ import {
 } from './keys.js'
 
 /**
- * Delivers the keys of one phase; contacts no machine when all keys are as they should be. Returns the keys that were
+ * Delivers the keys of one phase; contacts no machine if all keys are as they should be. Returns the keys that were
  * left out, because the machine lacks their user or group.
  */
 export async function placeKeys(
@@ -35,8 +35,8 @@ export async function placeKeys(
 }
 
 /**
- * Delivers every key and removes the dropped ones, when all users exist that this run makes. Refuses keys without an
- * owner last: such a key neither withholds another key nor keeps one on the machine.
+ * Delivers every key and removes dropped keys, after this run has created all its users. Refuses keys without an owner
+ * last, so that such a key does not hold up other deliveries and removals.
  */
 export async function finishKeys(session: MachineSession, seen: readonly SeenKey[]): Promise<void> {
   const unowned = await placeKeys(session, 'post-activation', seen)
@@ -44,7 +44,7 @@ export async function finishKeys(session: MachineSession, seen: readonly SeenKey
   refuseMissingOwners(session.machine, unowned)
 }
 
-/** Removes keys that the expression no longer has, then records exactly the keys that it has. */
+/** Removes keys that the expression no longer has, then records exactly the keys of the expression. */
 async function dropKeys(session: MachineSession, seen: readonly SeenKey[]): Promise<void> {
   const keys = seen.map((each) => each.key)
   const dropped = droppedKeys(recordOf(session).keys, keys)

@@ -10,7 +10,7 @@ import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import { checkEach } from '../core/several-errors.js'
 
-/** A key with a known destination, and with known content unless only its command can tell. */
+/** A key with a known destination, and with known content unless its command has not run. */
 export interface ResolvedKey {
   /** Name in `deployment.keys`. */
   readonly name: string
@@ -21,7 +21,7 @@ export interface ResolvedKey {
   readonly uploadAt: KeyDefinition['uploadAt']
   /** Operating system of the key's machine. */
   readonly os: MachineDefinition['os']
-  /** Content; `undefined` is the output of a `keyCommand` that a dry run did not run. Never logged. */
+  /** Content; `undefined` if a dry run did not run the `keyCommand`. Never logged. */
   readonly content: Uint8Array | undefined
 }
 
@@ -29,11 +29,11 @@ export interface ResolvedKey {
 export interface SeenKey {
   readonly key: ResolvedKey
   readonly state: 'same' | 'missing' | 'differs' | 'metadata differs' | 'unknown'
-  /** Whether the key's unit is not as it should be. */
+  /** Whether the key's unit differs from the wanted unit. */
   readonly unitDiffers: boolean
-  /** Whether the key's folder, if we made it, keeps the key's owner out. */
+  /** Whether the key's folder keeps the key's owner out; false for a folder that hydra-ops did not create. */
   readonly shut: boolean
-  /** Reason that names the user or group that the machine lacks: `no user 'app'`. */
+  /** Phrase for the user or group that the machine lacks: `no user 'app'`. */
   readonly missingOwner: string | undefined
 }
 
@@ -41,13 +41,13 @@ export function isFine({ state, unitDiffers, shut }: SeenKey): boolean {
   return state === 'same' && !unitDiffers && !shut
 }
 
-/** Deadline for a key's command: long enough for a password store that asks a server. */
+/** Deadline for a key's command, long enough for a password store that queries a server. */
 const keyCommandMs = 120_000
 
 /** Linux's limit for one component of a path. */
 const nameMaxBytes = 255
 
-/** Machine with keys; a Debian machine has units besides. */
+/** Machine with keys; a Debian machine may also define units. */
 type Machine = Pick<MachineDefinition, 'name' | 'options' | 'os'> & Partial<Pick<DebianMachine, 'units'>>
 
 /** Output or failure of key commands for one machine in this run, by the key's name, kept in memory only. */
@@ -61,8 +61,8 @@ interface Resolving {
 }
 
 /**
- * Reads the content of the machine's keys. Runs no command when `runCommands` is false, and each command once for the
- * same `known`. A command may ask a person, or give another one-time secret each time.
+ * Reads the content of the machine's keys. Runs no command if `runCommands` is false, and runs each command only once
+ * for the same `known`. A command may ask a person, or return a different one-time secret each time.
  */
 export async function resolveKeys(machine: Machine, options: Resolving): Promise<ResolvedKey[]> {
   checkKeys(machine)
@@ -134,7 +134,9 @@ async function readKeyFile(machine: Machine, name: string, file: string): Promis
   }
 }
 
-/** Takes the command's output as the key, byte by byte. Hides its stderr, because tools print secrets there too. */
+/**
+ * Uses the command's output as the key, byte for byte. Hides its stderr, because some tools print secrets there too.
+ */
 async function runKeyCommand(
   machine: Machine,
   name: string,
@@ -161,11 +163,11 @@ function label(machine: Machine, name: string): string {
   return `machine '${machine.name}': key ${JSON.stringify(name)}`
 }
 
-/** Keys that were delivered once and are wanted no more. */
+/** Keys that were delivered and are no longer wanted. */
 export interface DroppedKeys {
-  /** Destinations that belong to no key now. */
+  /** Destinations that no longer belong to a key. */
   readonly paths: readonly string[]
-  /** Names whose units nobody needs any more. */
+  /** Names whose units are no longer needed. */
   readonly names: readonly string[]
 }
 
@@ -182,8 +184,8 @@ export function droppedKeys(
 }
 
 /**
- * Makes the record for the time of delivery: the wanted keys, and keys that are still to be removed. A key that moves
- * keeps its old path in the record. The entry's name is the path itself, which no key can have as its name.
+ * Returns the record for the time of delivery: the wanted keys, and keys that are still to be removed. A moved key
+ * keeps its old path in the record. The name of that entry is the path itself, which no key can have as its name.
  */
 export function recordWhileDelivering(
   recorded: Readonly<Record<string, string>>,
@@ -198,12 +200,12 @@ export function recordWhileDelivering(
   return record
 }
 
-/** Recognizes the entry of an old path (see `recordWhileDelivering`). */
+/** Recognizes an entry for an old path (see `recordWhileDelivering`). */
 function isMovedPath(name: string): boolean {
   return name.startsWith('/')
 }
 
-/** Makes the record for the time when all keys are delivered and removed. */
+/** Returns the record for the time after all keys are delivered and removed. */
 export function recordOfKeys(wanted: readonly Pick<ResolvedKey, 'name' | 'path'>[]): Record<string, string> {
   return Object.fromEntries(wanted.map((key) => [key.name, key.path]))
 }
@@ -245,7 +247,7 @@ function item(action: PlanItem['action'], names: readonly string[], note?: strin
   return [{ subject: 'keys', action, detail: names.join(', '), ...(note === undefined ? {} : { note }) }]
 }
 
-/** Quotes a strange name, so that a line of the plan stays one line. */
+/** Quotes an unusual name, so that it cannot break the plan's line. */
 function shown(name: string): string {
   return /^[\w.@+/-]+$/.test(name) ? name : JSON.stringify(name)
 }

@@ -10,13 +10,16 @@ export const bootMs = 5 * 60_000
 /** Deadline for logging in to a machine that should be up already, unless its sshOptions have a ConnectTimeout. */
 const connectMs = 30_000
 /**
- * Deadline for a login during boot, when sshd has just begun to answer. sshd itself gives up after 120 s
+ * Deadline for a login during boot, when sshd has just begun to answer. sshd itself disconnects after 120 s
  * (LoginGraceTime).
  */
 const bootingMs = 110_000
 const consoleLines = 20
 
-/** Waits until sshd answers, then logs in. The error holds the last observation and the end of the serial console. */
+/**
+ * Waits until sshd answers, then logs in. The error contains the last observation and the end of the serial console's
+ * log.
+ */
 export async function waitAndConnect(session: MachineSession, timeoutMs: number): Promise<Host> {
   const target = await targetOf(session)
   let last = ''
@@ -59,12 +62,12 @@ export async function connect(
   return session.host
 }
 
-/** Returns the deadline of a login to a machine that should be up already. */
+/** Returns the deadline for logging in to a machine that should be up already. */
 export function loginMs({ sshOptions }: SshTarget, usual = connectMs): number {
   return connectTimeoutMs(sshOptions) ?? usual
 }
 
-/** Returns the open connection; its absence is a bug, because stages run after `reach`. */
+/** Returns the open connection; a missing connection is a bug, because the callers run after `reach`. */
 export function hostOf(session: MachineSession): Host {
   if (session.host === undefined) throw new Error(`no connection to ${session.machine}`)
   return session.host
@@ -89,7 +92,10 @@ function sudoPassword(session: MachineSession): Promise<string> {
   return session.sudoPassword
 }
 
-/** Asks a question. The lack of a terminal fails only this machine, because others need no answer. */
+/**
+ * Awaits the answer to a question. A missing terminal fails only this machine, because other machines may need no
+ * answer.
+ */
 async function askOf<T>(question: Promise<T>, nobody: () => Error): Promise<T> {
   try {
     return await question

@@ -10,8 +10,8 @@ import { settleAll } from '../core/settle.js'
 import { changed, machineRecord } from './session.js'
 
 /**
- * Begins a session that keeps its plan in memory. `begin` opens the journal, and `commitNetwork` writes what concerns
- * all machines. `commit` writes one machine, and writes its later changes at once.
+ * Begins a session that keeps its plan in memory. `begin` opens the journal, and `commitNetwork` writes the facts that
+ * concern all machines. `commit` writes one machine, whose later changes are then written at once.
  */
 export function draftSession(held: DeploymentSession): DeploymentSession {
   const { machines: known, ...knownHead } = held.record
@@ -24,7 +24,7 @@ export function draftSession(held: DeploymentSession): DeploymentSession {
   const waitingEntries: JournalFacts[] = []
   const waitingFiles: (() => Promise<void>)[] = []
 
-  /** Returns a machine's record as it may be written now; `undefined` keeps the machine off the disk. */
+  /** Returns the part of a machine's record that may be written now; `undefined` keeps the machine off the disk. */
   const writable = (machine: MachineName, written: MachineRecord | undefined): MachineRecord | undefined => {
     const drafted = machines[machine]
     if (committed.has(machine)) return drafted

@@ -6,8 +6,8 @@ import { withFileFailure } from '../core/file-failure.js'
 import type { Finding } from '../core/provider.js'
 
 /**
- * Beginnings of the ids of findings of `doctor` that explain an OpsError, by error code, the likeliest first. A
- * provider explains its own errors (`Provider.explanations`). No finding explains a code that is missing in both.
+ * Prefixes of the ids of `doctor` findings that may explain an OpsError, by error code, the likeliest first. A provider
+ * explains its own errors (`Provider.explanations`). A code without an entry has no explanation.
  */
 export const explanations: Readonly<Record<string, readonly string[]>> = {
   NOT_INSTALLED: ['programs.'],
@@ -22,7 +22,7 @@ export const explanations: Readonly<Record<string, readonly string[]>> = {
   UNREACHABLE: ['ssh.agent'],
 }
 
-/** Deadline for inspecting this host, which must not keep the user from reading the error. */
+/** Deadline for the inspection of this host, which must not delay the error for long. */
 const lookMs = 20_000
 
 interface Host extends Pick<Ops, 'doctor' | 'signal'> {
@@ -30,8 +30,8 @@ interface Host extends Pick<Ops, 'doctor' | 'signal'> {
 }
 
 /**
- * Returns the same error; if this host is the cause, its hint names the fault and the repair. `provider` is the name of
- * the machine's provider; every provider may explain the error if the name is absent.
+ * Returns the error. If this host is the cause, a hint names the fault and the repair. `provider` is the name of the
+ * machine's provider; every provider may explain the error if the name is absent.
  */
 export async function explained(ops: Host, thrown: unknown, provider?: string): Promise<unknown> {
   const error = withFileFailure(thrown)
@@ -50,14 +50,14 @@ export async function explained(ops: Host, thrown: unknown, provider?: string): 
   })
 }
 
-/** Lists the beginnings of the ids of findings that explain a code: those of the providers, then our own. */
+/** Lists the prefixes of the ids of findings that explain a code: those of the providers, then hydra-ops's own. */
 function explanationsOf({ providers }: Host, code: string, provider: string | undefined): string[] {
   const asked = providers.all().filter(({ name }) => provider === undefined || name === provider)
   const known = [...asked.map((each) => each.explanations), explanations]
   return known.flatMap((each) => (each !== undefined && Object.hasOwn(each, code) ? (each[code] ?? []) : []))
 }
 
-/** Findings of this run, read once, however many machines fail. */
+/** Findings of this run, collected once, even if many machines fail. */
 const looks = new WeakMap<object, Promise<readonly Finding[]>>()
 
 function findingsOf(ops: Pick<Ops, 'doctor' | 'signal'>): Promise<readonly Finding[]> {
@@ -71,8 +71,7 @@ function findingsOf(ops: Pick<Ops, 'doctor' | 'signal'>): Promise<readonly Findi
 }
 
 /**
- * Picks the finding that explains a failure, by the beginning of its id. The first problem wins, else the first finding
- * worth a note.
+ * Chooses the finding that explains a failure, by the prefix of its id. The first problem wins, or else the first note.
  */
 export function pointTo(findings: readonly Finding[], wanted: readonly string[]): Finding | undefined {
   const fitting = wanted.flatMap((start) => findings.filter((finding) => finding.id.startsWith(start)))

@@ -2,7 +2,7 @@ import { messageOf, OpsError } from '../core/errors.js'
 import type { MachineOutcome, MachineResult, Stage } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 
-/** Makes the result of a failed machine; an interruption is not a result and is rethrown. */
+/** Creates the result of a failed machine; an interruption is not a result and is rethrown. */
 export function failedResult(
   machine: MachineName,
   stage: Stage | undefined,
@@ -26,7 +26,7 @@ export function failedResult(
   }
 }
 
-/** Error codes of a machine that runs the wanted system, with a fault. */
+/** Error codes of a machine that runs the wanted system with a fault. */
 const degradedCodes = new Set(['UNITS_FAILED', 'DEGRADED'])
 
 export function secondsSince(start: number): number {

@@ -4,8 +4,8 @@ import type { MachineRecord } from '../core/deployment.js'
 import type { Host, RemoteOptions } from '../core/ssh.js'
 
 /**
- * Says whether a machine is only a Nix in somebody's home, without root for hydra-ops: by its definition, or else by
- * its last deploy.
+ * Returns whether hydra-ops manages only Nix in a user's home on this machine, without root. The definition decides, or
+ * else the last deploy.
  */
 export function isInHome(
   definition: Pick<MachineDefinition, 'options'> | undefined,
@@ -15,7 +15,7 @@ export function isInHome(
   return record?.tasks[offerTask]?.outputs.in === 'home'
 }
 
-/** Makes a connection that runs every command as the user who logged in. */
+/** Returns a connection that runs every command as the login user. */
 export function withoutRoot(host: Host): Host {
   const asLoginUser = (options: RemoteOptions) => ({ ...options, asLoginUser: true })
   return {

@@ -18,15 +18,15 @@ import { portsOf } from './resource.js'
 /** Time for an ACPI shutdown before the power is cut. */
 const graceMs = 60_000
 
-/** Losses that a change of a resource may cause. */
+/** Disruptions that a change of a resource may cause. */
 export interface AllowedChanges {
   readonly allowRestart: boolean
   readonly allowRecreate: boolean
 }
 
 /**
- * Creates or changes the resource. The intent and the name are on disk before anything exists, and the handle as soon
- * as something exists.
+ * Creates or changes the resource. The intent and the name are on the disk before anything exists. The handle is on the
+ * disk as soon as something exists.
  */
 export async function createResource(
   session: DefinedMachine,
@@ -60,7 +60,7 @@ export async function createResource(
   if (changes.length > 0) session.changed = true
 }
 
-/** Starts the machine; `deploy` also starts one that was stopped on purpose. */
+/** Starts the machine, even if it was stopped on purpose. */
 export async function startResource(session: MachineSession): Promise<void> {
   await journal(session, 'machine.start')
   const allocation = await session.provider.start(
@@ -76,7 +76,7 @@ export async function startResource(session: MachineSession): Promise<void> {
   session.changed = true
 }
 
-/** Says which ports a provider chose anew because another program uses the old port. */
+/** Reports the ports that a provider reassigned because another program uses an old port. */
 export function sayMoved(session: MachineSession, allocation: Json | undefined): void {
   if (allocation === undefined) return
   const ports = session.provider.ports(allocation).map((port) => `127.0.0.1:${port}`)
@@ -86,12 +86,12 @@ export function sayMoved(session: MachineSession, allocation: Json | undefined):
   })
 }
 
-/** Returns the function by which a provider asks for the ports of other machines. */
+/** Returns the function with which a provider queries the ports of other machines. */
 export function takenPortsFor(session: MachineSession): () => Promise<ReadonlySet<number>> {
   return () => othersPorts(session)
 }
 
-/** Collects the ports of other machines, including ports that are not written yet. */
+/** Collects the ports of other machines, including ports that are not on the disk yet. */
 async function othersPorts({ ops, deployment, machine }: MachineSession): Promise<ReadonlySet<number>> {
   const own = deployment.record
   const others = await ops.store.list(own.uuid)
@@ -106,8 +106,8 @@ export async function restartResource(session: MachineSession): Promise<void> {
 }
 
 /**
- * Refuses changes that lose data on a disk, unless the changes are allowed. The error gives the reason for each, and a
- * way to save the data.
+ * Refuses changes that lose data on a disk, unless the changes are allowed. The error gives the reason for each change,
+ * and a way to save the data.
  */
 function refuseLoss(
   { machine }: MachineSession,
@@ -149,7 +149,9 @@ async function removeForRecreation(session: DefinedMachine): Promise<void> {
   })
 }
 
-/** Refuses to remove a machine that could not be recreated, because its image must be made before, at the barrier. */
+/**
+ * Refuses to remove a machine whose image is missing, because this run would then be unable to recreate the machine.
+ */
 async function requireImage(session: DefinedMachine): Promise<void> {
   const missing = await missingImage(session)
   if (missing === undefined) return
@@ -159,7 +161,7 @@ async function requireImage(session: DefinedMachine): Promise<void> {
   })
 }
 
-/** Creates the key that logs in to every created machine: once, before parallel work on machines begins. */
+/** Creates the key that logs in to every created machine: once, before the parallel work begins. */
 export async function ensureLoginKey(sessions: readonly MachineSession[]): Promise<void> {
   const made = sessions.find((each) => each.provider.makesMachines)
   if (made !== undefined) await made.ops.ssh.ensureKeyPair(secretsOf(made).loginKeyFile, made.run)

@@ -14,32 +14,32 @@ import type { Host } from '../core/ssh.js'
 import { resourceOf } from './resource.js'
 import { machineRecord } from './session.js'
 
-/** A machine and the way to it, for one run. */
+/** A machine and the connection to it, for one run. */
 export interface MachineSession {
   readonly ops: Ops
   readonly deployment: DeploymentSession
   readonly machine: MachineName
   readonly provider: AnyProvider
-  /** Definition; absent for verbs that use the state alone. */
+  /** Definition; absent for commands that use the state alone. */
   readonly definition: MachineDefinition | undefined
   readonly acceptHostKey: boolean
   readonly run: Run
   /** Whether this run changed the machine or its resource. */
   changed: boolean
-  /** The open connection, if there is one. */
+  /** The open connection, if any. */
   host: Host | undefined
-  /** Password, asked once per machine and run, kept in memory only. */
+  /** Password for sudo, requested once per machine and run, and kept in memory only. */
   sudoPassword: Promise<string> | undefined
 }
 
 /** A machine session that has the machine's definition. */
 export interface DefinedMachine extends MachineSession {
   readonly definition: MachineDefinition
-  /** Parts of the image `nixos` for this machine, if it is to be made from that image. */
+  /** Parts of the image `nixos` for this machine, if the machine uses that image. */
   readonly nixosImage?: NixosParts | undefined
 }
 
-/** Begins a session with a machine as the state knows it, without its definition. */
+/** Begins a session with a machine from its record in the state, without its definition. */
 export function recordedMachine(
   ops: Ops,
   deployment: DeploymentSession,
@@ -60,7 +60,7 @@ export function recordedMachine(
   }
 }
 
-/** Makes a run whose lines go to the machine's log file and to the screen. */
+/** Creates a run whose lines go to the machine's log file and to the screen. */
 export function machineRun(ops: Ops, machine: MachineName, logs: RunLogs | undefined): Run {
   return {
     signal: ops.signal,
@@ -75,7 +75,7 @@ export function recordOf(session: MachineSession): MachineRecord {
   return machineRecord(session.deployment.record, session.machine)
 }
 
-/** Returns the secrets that hydra-ops made for the session's deployment. */
+/** Returns the secrets that hydra-ops generated for the session's deployment. */
 export function secretsOf({
   ops,
   deployment,
@@ -96,7 +96,7 @@ export function journal(
   return session.deployment.journal({ event, machine: session.machine, ...facts })
 }
 
-/** Returns the resource as its provider wants it, with the very image of its creation. */
+/** Returns the resource in the form that its provider needs, with the image that was used to create the machine. */
 export async function resourceFor(
   session: MachineSession & Pick<DefinedMachine, 'nixosImage'>,
 ): Promise<Resource<Json, Json, Json>> {
@@ -110,7 +110,7 @@ export async function resourceFor(
   return { ...resource, image: await session.ops.images.find(reference, id, session.nixosImage?.id) }
 }
 
-/** Returns the machine's image, if that image does not exist. */
+/** Returns the machine's image if the image has not been built yet. */
 export async function missingImage({
   ops,
   provider,

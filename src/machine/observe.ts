@@ -28,7 +28,7 @@ export interface MachineStatus {
 
 /** Deadline for the hypervisor's answer. */
 const inspectMs = 15_000
-/** Deadline for sshd's greeting. */
+/** Deadline for sshd's banner. */
 const greetMs = 5_000
 
 /** Returns the state that the record claims, for `--no-probe`. */
@@ -40,7 +40,8 @@ export function recordedState(known: MachineRecord, provider: AnyProvider | unde
 }
 
 /**
- * Asks the provider, and the sshd of a running machine. A state that cannot be found out is `unknown`, never an error.
+ * Queries the provider, and the sshd of a running machine. A state that cannot be determined is `unknown`, never an
+ * error.
  */
 export async function observeMachine(
   subject: Subject,
@@ -59,7 +60,7 @@ export async function observeMachine(
     const observed = await within(subject.run, inspectMs, (run) => provider.inspect(resource, run))
     const state = stateOf(observed, provider)
     const detail = detailOf(observed)
-    // The provider of an existing host already asks its sshd, and once is enough.
+    // The provider of an existing host has already queried its sshd, and one query is enough.
     if (state !== 'up' || !provider.makesMachines) return { state, detail }
     const target = await within(subject.run, inspectMs, (run) => provider.target(resource, run))
     const answers = await ops.ssh.probe(target, { signal: subject.run.signal, timeoutMs: greetMs })

@@ -21,23 +21,23 @@ import type { SshTarget } from '../core/ssh.js'
 import { writeIfChanged } from '../core/write-if-changed.js'
 import { sshTargetOf } from './resource.js'
 
-/** The builders of this host's Nix, and the hindrances to their use. */
+/** The builders of this host's Nix, and the obstacles to their use. */
 export interface OperatorUse {
   readonly entries: readonly OperatorEntry[]
   readonly list: string
   readonly keyFile: string
-  /** Configuration of ssh for a Nix without a daemon; a daemon does not read it. */
+  /** ssh configuration for a Nix without a daemon; a daemon does not read this file. */
   readonly sshConfig: string | undefined
   /** Whether Nix ignores builders that this user names. */
   readonly untrusted: boolean
-  /** Builders that root's ssh does not reach yet. */
+  /** Builders that root's ssh cannot reach yet. */
   readonly unreached: readonly OperatorEntry[]
-  /** Builders whose address is not known, with the reasons. */
+  /** Builders without a known address, with the reasons. */
   readonly left: readonly { readonly machine: MachineName; readonly why: string }[]
 }
 
 const askMs = 30_000
-/** The list that the Nix of a host reads if its settings name no other. */
+/** The list that the Nix of a host reads if its settings name no other list. */
 export const hostList = '/etc/nix/machines'
 
 function placesOf(ops: Ops, { uuid }: DeploymentRecord) {
@@ -52,13 +52,13 @@ function placesOf(ops: Ops, { uuid }: DeploymentRecord) {
   }
 }
 
-/** Lists the builders that this host gives no new builds. */
+/** Lists the builders that get no new builds from this host. */
 export function drainedByOperator(ops: Ops, record: DeploymentRecord): ReadonlySet<string> {
   const { drained } = placesOf(ops, record)
   return new Set(existsSync(drained) ? readdirSync(drained) : [])
 }
 
-/** Marks a builder that gets no new builds of this host, or removes the mark. */
+/** Marks a builder so that it gets no new builds from this host, or removes the mark. */
 export async function markForOperator(
   ops: Ops,
   record: DeploymentRecord,
@@ -70,7 +70,7 @@ export async function markForOperator(
   else await rm(mark, { force: true })
 }
 
-/** Writes the list of this host's builders; returns `undefined` if there are none. */
+/** Writes the list of this host's builders; returns `undefined` if this host has no builders. */
 export async function operatorBuilders(
   ops: Ops,
   record: DeploymentRecord,
@@ -117,7 +117,7 @@ export async function operatorBuilders(
   }
 }
 
-/** Makes the login of builds from the login of hydra-ops. */
+/** Returns the login for builds, derived from the login of hydra-ops. */
 function loginOf(target: SshTarget, { user, hostKey }: UsedBuilder, keyFile: string): SshTarget {
   return {
     ...target,
@@ -131,7 +131,7 @@ function loginOf(target: SshTarget, { user, hostKey }: UsedBuilder, keyFile: str
   }
 }
 
-/** Returns the settings of Nix; none if Nix does not show them, which must not end a deploy. */
+/** Returns the settings of Nix, or an empty map if the query fails. A failed query must not end a deploy. */
 async function settingsOf(ops: Ops, run: Run): Promise<ReadonlyMap<string, string>> {
   try {
     return await ops.nix.settings(run)
@@ -150,13 +150,13 @@ async function isTrustedHere(ops: Ops, run: Run): Promise<boolean> {
   return isTrusted(named, { user: ops.operator.user, groups: groups.stdout.trim().split(/\s+/) })
 }
 
-/** Asks ssh, as the daemon would run it, for the settings of each builder that needs some. */
+/** Returns the builders whose needed ssh settings are missing from the configuration that the daemon's ssh reads. */
 async function unreachedBy(ops: Ops, entries: readonly OperatorEntry[], run: Run): Promise<OperatorEntry[]> {
   const unreached: OperatorEntry[] = []
   for (const entry of entries) {
     if (entry.sshBlock === undefined) continue
     const alias = entry.name.replace(/^ssh:\/\/[^@]*@/, '')
-    // The settings of root are not for every user, but those of the system are.
+    // This user cannot read root's own ssh configuration, but can read the configuration of the system.
     const file = ops.operator.user === 'root' ? [] : ['-F', '/etc/ssh/ssh_config']
     const options = { signal: run.signal, timeoutMs: askMs, what: 'ask ssh for its settings' }
     const said = await ops.local.run(['ssh', ...file, '-G', '--', alias], options)
@@ -187,7 +187,7 @@ export async function withOperatorBuilders(
   }
 }
 
-/** Describes the hindrances between this host's Nix and its builders, with the lines that root must add. */
+/** Describes the obstacles between this host's Nix and its builders, with the lines that root must add. */
 export function hindrances({ operator }: Pick<Ops, 'operator'>, use: OperatorUse): string[] {
   const { entries, untrusted, unreached, left } = use
   return [
@@ -204,20 +204,20 @@ export function hindrances({ operator }: Pick<Ops, 'operator'>, use: OperatorUse
   ]
 }
 
-/** Makes the key pair of this host's Nix, before a builder lets it in. */
+/** Creates the key pair of this host's Nix, before a builder accepts the key. */
 export async function ensureBuilderKey(ops: Ops, record: DeploymentRecord, run: Run): Promise<void> {
   await ops.ssh.ensureKeyPair(placesOf(ops, record).keyFile, run)
 }
 
-/** Returns the public key of this host's Nix; `undefined` before there is one. */
+/** Returns the public key of this host's Nix, or `undefined` if the key does not exist yet. */
 export function builderKeyOf(ops: Ops, record: DeploymentRecord): string | undefined {
   const file = `${ops.secrets.of(record.uuid).builderKeyFile}.pub`
   return existsSync(file) ? readFileSync(file, 'utf8').trim().split(' ').slice(0, 2).join(' ') : undefined
 }
 
 /**
- * Writes the list of this host's builders after a deploy, and reports the hindrances to their use. `wanted` keeps the
- * key while a builder that is not deployed yet will need the key.
+ * Writes the list of this host's builders after a deploy, and reports the obstacles to their use. `wanted` keeps the
+ * key for a builder that is not deployed yet.
  */
 export async function syncOperatorBuilders(
   ops: Ops,

@@ -7,7 +7,7 @@ import { journal, type MachineSession, updateJob } from './machine.js'
 
 const pollMs = 1_000
 
-/** Reboots a machine from inside and waits for another boot id, the only proof of a reboot. */
+/** Reboots a machine from inside, and waits for a different boot id, the only proof of a reboot. */
 export async function rebootMachine(
   session: MachineSession,
   options: { hard?: boolean } = {},
@@ -65,8 +65,8 @@ function readBootId(host: Host, signal: AbortSignal): Promise<CommandResult> {
 
 /**
  * Error codes of a machine that goes down or comes up. Such a machine refuses and drops connections and logins, opens
- * no session, or leaves a command without an answer. Any other error (another host key, no root any more) does not pass
- * by waiting.
+ * no session, or does not answer a command. A wait does not cure any other error (a different host key, lost root
+ * access).
  */
 const passing = new Set(['UNREACHABLE', 'CONNECTION_LOST', 'DEADLINE', 'CHANNEL'])
 
@@ -79,7 +79,7 @@ async function unlessDown<T>(thing: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Says whether an error may pass by waiting for the machine. */
+/** Returns whether an error may disappear while the caller waits for the machine. */
 export function mayAnswerAgain(error: unknown): boolean {
   return error instanceof OpsError && passing.has(error.code)
 }

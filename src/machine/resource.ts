@@ -13,7 +13,7 @@ import type { DeploymentSecrets } from '../core/secrets.js'
 import type { SshTarget } from '../core/ssh.js'
 import { suggest } from '../core/suggest.js'
 
-/** Describes one machine for its provider, from the state and from the definition if there is one. */
+/** Describes one machine for its provider, from the state and from the definition, if present. */
 export function resourceOf(
   ops: Ops,
   record: DeploymentRecord,
@@ -42,7 +42,7 @@ export function resourceOf(
   }
 }
 
-/** Returns the SSH target of a machine, by its record and by its definition if there is one. */
+/** Returns the SSH target of a machine, from its record and from its definition, if present. */
 export async function sshTargetOf(
   ops: Ops,
   record: DeploymentRecord,
@@ -54,7 +54,7 @@ export async function sshTargetOf(
   return provider.target(resourceOf(ops, record, machine, definition), run)
 }
 
-/** Returns the record of a machine that a user named; an unknown name is the user's mistake. */
+/** Returns the record of a machine that a user named; throws a usage error for an unknown name. */
 export function machineOf(record: DeploymentRecord, machine: string): MachineRecord {
   const name = MachineName.safeParse(machine)
   if (name.success && Object.hasOwn(record.machines, name.data)) {
@@ -88,7 +88,7 @@ function whatThereIs(names: readonly string[]): string {
     : `the machines are: ${names.slice(0, 20).join(', ')}`
 }
 
-/** Returns the identity; `undefined` until both keys exist, since a plan before the first deploy has none to show. */
+/** Returns the identity; `undefined` until both keys exist, because a plan before the first deploy has no keys. */
 function identityOf(
   { loginKeyFile, hostKeyFile }: DeploymentSecrets,
   machine: MachineName,
@@ -114,7 +114,7 @@ function readIfThere(file: string): string | undefined {
   }
 }
 
-/** Converts `deployment.target*` and similar options to the shape that providers see and the state keeps. */
+/** Converts `deployment.target*` and similar options to the form that providers receive and the state stores. */
 export function targetOptions(options: CommonOptions): RecordedTarget {
   const { targetHosts: hosts } = options
   return {

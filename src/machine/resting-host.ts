@@ -3,7 +3,7 @@ import { connect } from './connect.js'
 import type { MachineSession } from './machine.js'
 
 /**
- * Closes the connection of a machine after a look; the first later command connects again, once. A person may read a
+ * Closes the connection of a machine after a look; the first later command connects again, once. The user may read the
  * plan for an hour, and an unchanged machine needs no second connection.
  */
 export function restConnection(session: MachineSession): void {
@@ -13,7 +13,7 @@ export function restConnection(session: MachineSession): void {
   session.host = restingHost(session, host)
 }
 
-/** Makes a stand-in for the host that connects only when a command needs a connection. */
+/** Creates a stand-in for the host that connects only when a command needs a connection. */
 function restingHost(session: MachineSession, seen: Host): Host {
   let connecting: Promise<Host> | undefined
   const awake = () => {

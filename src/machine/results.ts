@@ -3,7 +3,7 @@ import type { MachineResult } from '../core/events.js'
 import type { DeploymentSession } from '../core/session.js'
 import { settleAll } from '../core/settle.js'
 
-/** Makes the result of a machine whose work was due and never began. */
+/** Creates the result of a machine whose work was due and never began. */
 export function notBegun(
   { machine }: Pick<MachineResult, 'machine'>,
   facts: Pick<MachineResult, 'reason' | 'hint'> = {},
@@ -20,7 +20,7 @@ export async function recordResults(
   const news = results.flatMap(({ machine, outcome, notBegun }) => {
     const known = Object.hasOwn(machines, machine) ? machines[machine] : undefined
     if (known === undefined || (outcome === 'skipped' && notBegun !== true)) return []
-    // The previous result says nothing about the due work, so the machine counts as one without a finished deploy.
+    // The previous result says nothing about the due work, so the machine counts as never completely deployed.
     const lastResult = outcome === 'skipped' ? undefined : outcome
     return known.lastResult === lastResult ? [] : [{ machine, lastResult }]
   })
@@ -31,12 +31,12 @@ export async function recordResults(
   )
 }
 
-/** Picks the results of machines that failed or are degraded. */
+/** Returns the results of machines that failed or are degraded. */
 export function failuresIn(results: readonly MachineResult[]): MachineResult[] {
   return results.filter(({ outcome }) => outcome === 'failed' || outcome === 'degraded')
 }
 
-/** Picks the results for `--retry-failed`: failed, degraded, and due but not begun. */
+/** Returns the results for `--retry-failed`: failed, degraded, and due but not begun. */
 export function unfinishedIn(results: readonly MachineResult[]): MachineResult[] {
   return [...failuresIn(results), ...results.filter(({ notBegun }) => notBegun === true)]
 }

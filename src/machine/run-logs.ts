@@ -4,19 +4,19 @@ import type { RunLogs } from '../core/context.js'
 import { messageOf } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 
-/** Number of a machine's lines in memory, for the evidence of a failure. */
+/** Number of a machine's last log lines that stay in memory, for the evidence of a failure. */
 const kept = 200
 
-/** Log for lines that belong to no machine; no machine can have this name. */
+/** Name of the log for lines that belong to no machine; no machine can have this name. */
 export const wholeRunLog = '_run'
 
 export interface RunLogsOptions {
-  /** Deployment's folder of logs. */
+  /** Folder of the deployment's logs. */
   readonly folder: string
-  /** Id of the run, which names the run's folder there. */
+  /** Id of the run, and the name of the run's folder in `folder`. */
   readonly run: string
   now(): Date
-  /** Receives one message if nothing can be written; the logged work continues. */
+  /** Receives one message if the log cannot be written; the logged work continues. */
   onProblem(text: string): void
 }
 
@@ -74,7 +74,7 @@ function remember(recent: Map<string, string[]>, name: string, line: string): vo
   recent.set(name, lines)
 }
 
-/** Makes a unique id that sorts by time: `20261121-101500-a1b2c3`. */
+/** Returns a unique id that sorts by time: `20261121-101500-a1b2c3`. */
 export function runId(now: Date, random: string): string {
   const digits = now
     .toISOString()

@@ -8,7 +8,7 @@ import { failure } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import type { DeploymentSession } from '../core/session.js'
 
-/** Begins a session that keeps changes in memory and drops them. */
+/** Begins a session that keeps changes in memory and discards them. */
 export function dryRunSession(files: StateFolder, written: DeploymentRecord): DeploymentSession {
   const { machines: known, ...head } = structuredClone(written)
   const machines = newMachines(known)
@@ -38,7 +38,7 @@ export function dryRunSession(files: StateFolder, written: DeploymentRecord): De
   }
 }
 
-/** Changes a copy, so that other holders of the record see no change. */
+/** Returns a changed copy, so that other holders of the record see no change. */
 export function changed<T>(value: T, change: (draft: T) => void): T {
   const draft = structuredClone(value)
   change(draft)

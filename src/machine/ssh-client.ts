@@ -10,13 +10,14 @@ import type { SshTarget } from '../core/ssh.js'
 import { writeIfChanged } from '../core/write-if-changed.js'
 import { machineOf, sshTargetOf } from './resource.js'
 
-/** Separator between machines in a file's name. No machine has this character in its name. */
+/** Separator between machine names in a file name. No machine has this character in its name. */
 const between = '+'
 const ends = { config: '.config', knownHosts: '.known_hosts' }
 
 /**
- * Writes a `-F` file for the system's ssh and scp with just these machines. The machines name the file, so that
- * parallel sessions do not collide. The file follows from the state, and is written only if it differs.
+ * Writes a `-F` file for the system's ssh and scp with only these machines. The file is named after the machines, so
+ * that parallel sessions do not collide. The file depends only on the state, and is written only if the content
+ * differs.
  */
 export async function sshClientConfig(
   ops: Ops,
@@ -34,7 +35,7 @@ export async function sshClientConfig(
   return `${base}${ends.config}`
 }
 
-/** Removes the files of `sshClientConfig` that name the machine, alone or with others. */
+/** Removes the files of `sshClientConfig` whose names include the machine. */
 export function forgetSshFiles({ ssh: folder }: DeploymentPaths, machine: MachineName): void {
   if (!existsSync(folder)) return
   for (const file of readdirSync(folder)) {
@@ -47,11 +48,11 @@ export function forgetSshFiles({ ssh: folder }: DeploymentPaths, machine: Machin
 export interface WholeSshConfig {
   readonly file: string
   readonly text: string
-  /** Machines that cannot be reached yet, with the reasons. */
+  /** Machines that ssh cannot reach yet, with the reasons. */
   readonly left: readonly { readonly machine: MachineName; readonly why: string }[]
 }
 
-/** Makes the configuration of every given machine, at its lasting place. */
+/** Writes the configuration of every given machine to its permanent place. */
 export async function wholeSshConfig(
   ops: Ops,
   record: DeploymentRecord,
@@ -74,7 +75,10 @@ export async function wholeSshConfig(
   return { file: paths.sshConfig, text: config, left }
 }
 
-/** Returns the SSH target of a machine that exists and has a known host key; other machines could only fail. */
+/**
+ * Returns the SSH target of a machine that exists and has a known host key. A connection to any other machine would
+ * fail.
+ */
 async function reachableTarget(
   ops: Ops,
   record: DeploymentRecord,

@@ -5,7 +5,7 @@ import type { MachineSession } from './machine.js'
 
 /**
  * Writes a `-F` file and known_hosts for one machine, from its open connection, for nix-copy-closure. Each machine has
- * its own file, so that parallel jobs do not collide. Returns the `-F` file.
+ * a separate file, so that parallel jobs do not collide. Returns the path of the `-F` file.
  */
 export async function writeMachineSshConfig(session: MachineSession): Promise<string> {
   const base = join(session.deployment.paths.ssh, session.machine)

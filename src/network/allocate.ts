@@ -59,8 +59,8 @@ const nextBatches = new WeakMap<DeploymentSession, Batch>()
 const turns = new WeakMap<DeploymentSession, LimitFunction>()
 
 /**
- * Writes the allocation of a machine when its work begins. The short lock of the whole store protects ports, because
- * they are unique across deployments. A port that another deployment took in the meantime is replaced.
+ * Writes the allocation of a machine when its work begins. A short lock on the whole store protects the ports,
+ * because they are unique across deployments. A port that another deployment took in the meantime is replaced.
  */
 export async function commitAllocation(session: DefinedMachine): Promise<void> {
   const { ops, deployment, machine, definition } = session
@@ -146,7 +146,7 @@ function isStale(record: DeploymentRecord, definition: MachineDefinition): boole
   return known === undefined || !sameJson(known.config, definition.provider)
 }
 
-/** Everything allocated so far; each allocation is added. */
+/** Everything allocated so far, including each new allocation. */
 interface AllocationBook {
   readonly uuid: DeploymentUuid
   readonly machines: Machines
@@ -287,6 +287,6 @@ function refuseSharedPorts(ops: Ops, machines: Machines): void {
 interface PortClaim {
   readonly name: string
   readonly port: number
-  /** The full name of the option that chooses the port, if there is such an option. */
+  /** Full names of the options that choose the port; empty if no option does. */
   readonly options: readonly string[]
 }

@@ -19,10 +19,10 @@ export interface EvaluateOptions {
 export type Select = (network: NetworkDefinition) => readonly MachineName[]
 
 /**
- * Evaluates the network as it is wanted now, with every machine allocated in the session. One evaluation suffices when
- * all machines are known. Added machines cost a cheap evaluation first, for names and provider options; their
- * allocation and the real evaluation follow. `select` also costs the cheap evaluation. The real evaluation then covers
- * only the selected machines, so that errors of other machines do not matter.
+ * Evaluates the current network expression, with every machine allocated in the session. One evaluation suffices when
+ * all machines are known. Added machines first require a cheap evaluation, for names and provider options; their
+ * allocation and the real evaluation follow. `select` also requires the cheap evaluation. The real evaluation then
+ * covers only the selected machines, so that errors of other machines do not matter.
  */
 export async function evaluateNetwork(
   ops: Ops,
@@ -56,7 +56,8 @@ export async function evaluateNetwork(
         return network
       }
     } catch (error) {
-      // The evaluation may have failed only for want of an added machine's address, so the shape decides.
+      // The evaluation may have failed only because an added machine lacked an address. The cheap evaluation shows
+      // whether machines were added.
       early = error
     }
   }
@@ -67,8 +68,8 @@ export async function evaluateNetwork(
 }
 
 /**
- * Evaluates names and options of machines alone, with every machine allocated in the session: the closures come from
- * elsewhere. Errors of machines that are not selected do not matter.
+ * Evaluates only the names and options of machines, with every machine allocated in the session. The caller gets the
+ * closures elsewhere. Errors of machines that are not selected do not matter.
  */
 export async function evaluateNames(
   ops: Ops,
@@ -87,12 +88,12 @@ export async function evaluateNames(
   )
   await allocateMachines(ops, deployment, network)
   const chosen = select?.(network) ?? [...network.machines.keys()]
-  // An option may name an address that was allocated only now.
+  // An option may refer to an address that was allocated just now.
   return withTaskFacts(ops, deployment.record, options, chosen, allKnown ? network : await evaluate(), run)
 }
 
 /**
- * Completes names and options by what set-up tasks depend on: a service of a NixOS machine may do the work of some.
+ * Completes names and options with the facts that set-up tasks depend on, because a NixOS service can replace a task.
  * Machines without such a service need no further evaluation.
  */
 export async function withTaskFacts(
@@ -127,7 +128,7 @@ export async function evaluateShape(
   return { network: broken ? await evaluate(selected) : network, selected }
 }
 
-/** Returns the machine as the network wants it; throws the error of its definition. */
+/** Returns a machine's definition in the network; throws the error of a broken definition. */
 export function definitionIn(network: NetworkDefinition, machine: MachineName): MachineDefinition {
   const wrong = network.failed?.get(machine)
   if (wrong !== undefined) throw wrong

@@ -1,6 +1,6 @@
 /**
- * Sorts as people count: web2 before web10. The code avoids Intl.Collator, whose construction takes longer than sorting
- * a thousand machines.
+ * Sorts items in natural order: web2 before web10. The code avoids Intl.Collator, whose construction takes longer
+ * than sorting a thousand machines.
  */
 export function inNaturalOrder<Item>(
   items: readonly Item[],

@@ -7,8 +7,8 @@ import type { DeploymentSession } from '../core/session.js'
 import { type EvaluateOptions, evaluationRequest } from './evaluate.js'
 
 /**
- * Evaluates the image `nixos` for those of the machines that are to be made from the image. Machines that exist cost
- * nothing, unless they may be recreated.
+ * Evaluates the image `nixos` for the machines that will be created from the image. Existing machines cost nothing,
+ * unless they may be recreated.
  */
 export async function evaluateImages(
   ops: Ops,

@@ -6,8 +6,8 @@ import { machineNames } from '../machine/resource.js'
 import { machinesIn, type Selectable, type Selection, selectMachines } from './selection.js'
 
 /**
- * Selects machines of the state, obsolete ones too. The state knows no tags, so a selection with tags evaluates names
- * and tags of the network expression. Nothing is written.
+ * Selects machines of the state, including obsolete machines. The state has no tags, so a selection with tags
+ * evaluates names and tags of the network expression. Nothing is written.
  */
 export async function selectRecordedMachines(
   ops: Ops,

@@ -4,7 +4,7 @@ import type { MachineName } from '../core/names.js'
 import { mapEach } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
 
-/** Machines that a command is about. `on` and `include`/`exclude` exclude each other. */
+/** Choice of the machines for a command. `on` and `include`/`exclude` exclude each other. */
 export interface Selection {
   /** Patterns: `a,b*,@tag,!x` */
   readonly on?: string | undefined

@@ -23,7 +23,7 @@ export interface WhyRequest {
   readonly derivation: string
 }
 
-/** Finds the one cause that keeps a derivation from being built. Only its own tiny builds change anything. */
+/** Finds the one cause that keeps a derivation from being built. Changes nothing except by tiny test builds. */
 export async function buildersWhy(ops: Ops, request: WhyRequest): Promise<BuildWhy> {
   const { derivation, here, machine } = request
   if (!/\.drv$/.test(derivation) || !StorePath.safeParse(derivation).success)
@@ -59,7 +59,7 @@ async function whyOn(ops: Ops, request: WhyRequest, run: Run): Promise<BuildWhy>
   )
 }
 
-/** Returns the machine to ask: the only one that has builders or a Hydra, or the named one. */
+/** Returns the machine to query: the named one, or the only one that has builders or a Hydra. */
 function machineOf(record: DeploymentRecord, wanted: string | undefined): MachineName {
   const machines = Object.entries(record.machines)
   const names = machines.map(([name]) => name)
@@ -94,7 +94,7 @@ function offersIn({ machines }: DeploymentRecord): OwnBuilder[] {
   })
 }
 
-/** Asks a Hydra about its builders. Busy and disabled builders stay unknown if Hydra does not answer. */
+/** Queries a Hydra about its builders. Busy and disabled builders stay unknown if Hydra does not answer. */
 async function reportOf(
   ops: Ops,
   url: string | undefined,
@@ -111,7 +111,7 @@ async function reportOf(
   }
 }
 
-/** Reads what a queue runner tells about each builder. */
+/** Reads a queue runner's report about each builder. */
 export function reportedBuilders(
   { machines }: RunnerStatus,
   now: Date,
@@ -128,7 +128,7 @@ export function reportedBuilders(
   )
 }
 
-/** Asks about the Nix of this host, as the user who runs hydra-ops. */
+/** Finds the cause for the Nix of this host, as the user who runs hydra-ops. */
 async function whyHere(ops: Ops, derivation: string, run: Run): Promise<BuildWhy> {
   const { remote } = await ops.nix.describeStore()
   const file = await ops.nix.folderOf(StorePath.parse(derivation))

@@ -27,7 +27,7 @@ export async function listBuilders(ops: Ops, deployment: string | undefined): Pr
   return rowsOf(ops, await ops.store.resolve(deployment))
 }
 
-/** Lists the builders of machines, and those of the operator. */
+/** Lists the builders of machines, and those of the operator host. */
 function rowsOf(ops: Ops, record: DeploymentRecord): BuilderRow[] {
   const drained = drainedByOperator(ops, record)
   const ours = buildersOfOperator(record).map(
@@ -41,15 +41,15 @@ function rowsOf(ops: Ops, record: DeploymentRecord): BuilderRow[] {
   return [...builderRows(record), ...ours]
 }
 
-/** Name of the operator host among those who build. */
+/** Name of the operator host in the list of machines that use builders. */
 const operator = MachineName.parse(operatorName)
 
-/** Deadline for a login for the list, and of its question. */
+/** Deadline of the list for one login, and for the query after the login. */
 const stepsMs = 15_000
 
 /**
- * Lists the builders with the builds that run there. A builder that froze in the middle of a build shows nothing
- * (measured). The machines that build there therefore report the age of their connections.
+ * Lists the builders with the builds that run there. A builder that froze during a build reports nothing (measured).
+ * The machines that build there therefore report the age of their connections.
  */
 export async function listRunning(
   ops: Ops,
@@ -72,7 +72,7 @@ export async function listRunning(
 
 const loginOf = ({ user, host }: BuilderRow): string => `${user}@${host}`
 
-/** Asks a machine for the ages of its builds, by the login of the builder; undefined where it cannot be asked. */
+/** Queries a machine for the ages of its builds, by the login on the builder; undefined if the query fails. */
 async function stepsOf(
   ops: Ops,
   record: DeploymentRecord,
@@ -116,8 +116,8 @@ export interface BuilderRequest {
 }
 
 /**
- * Tests each builder by a build from every machine that uses the builder. A failure is the result of that
- * machine, and no error.
+ * Tests each builder by a build from every machine that uses the builder. A failure is the result of the machine, not
+ * an error.
  */
 export async function testBuilders(ops: Ops, request: BuilderRequest): Promise<MachineResult[]> {
   const record = await ops.store.resolve(request.deployment)
@@ -136,8 +136,8 @@ export interface DrainRequest extends BuilderRequest, DrainTimes {
 }
 
 /**
- * Keeps new builds from a builder, and waits until its running builds have ended. The builder's line stays, with no
- * job: a queue runner aborts steps that no line covers (measured).
+ * Keeps new builds from a builder, and waits until its running builds have ended. The builder's line stays, with zero
+ * jobs: a queue runner aborts steps that no line covers (measured).
  */
 export async function drainBuilder(ops: Ops, request: DrainRequest): Promise<MachineResult[]> {
   const record = await ops.store.resolve(request.deployment)
@@ -157,7 +157,7 @@ export async function resumeBuilder(
   return mark(ops, request, { users, builder: MachineName.parse(request.builder), drains: false })
 }
 
-/** Sets or removes the mark on each machine that builds there, and writes the lists anew. */
+/** Sets or removes the drain mark on each machine that uses the builder, and rewrites the lists. */
 async function mark(
   ops: Ops,
   request: BuilderRequest,
@@ -182,7 +182,7 @@ async function mark(
   return [...here, ...(await runSetup(ops, { ...how, task: useTask, redo: false }))]
 }
 
-/** Changes the mark of this host, and proves a builder that gets builds again. */
+/** Changes the drain mark on this host, and tests a builder that gets builds again. */
 async function markHere(
   ops: Ops,
   { deployment }: BuilderRequest,

@@ -32,7 +32,7 @@ export function checkStatus(report: CheckReport): number {
   for (const machine of report.machines) {
     if (machine.exists === false) status |= checkBits.missing
     if (machine.exists === true && machine.up === false && !machine.stoppedOnPurpose) status |= checkBits.down
-    // A silent provider leaves the machine unreachable, too.
+    // A machine whose provider does not answer counts as unreachable, too.
     if (machine.reachable === false || machine.exists === undefined) status |= checkBits.unreachable
     if (machine.disksOk === false) status |= checkBits.disks
     if ((machine.failedUnits ?? []).length > 0) status |= checkBits.units
@@ -71,7 +71,7 @@ async function checkOne(
     ...(seen.detail === undefined ? [] : [seen.detail]),
     ...(known?.obsolete === true ? ['obsolete'] : []),
   ]
-  // Nobody can say whether a silent host is switched on.
+  // It is unknown whether a silent host is switched on.
   const dark = seen.state === 'unreachable' && provider?.makesMachines === false ? { up: undefined } : {}
   const base = {
     ...fromState(seen),
@@ -164,7 +164,7 @@ async function findOrphans(ops: Ops, run: Run): Promise<Pick<CheckReport, 'orpha
       Object.keys(record.machines).map((name) => `${record.uuid}/${name}`),
     ),
   )
-  // An unreadable deployment may own the resources.
+  // An unreadable deployment may own some of these resources.
   const unread = (await ops.store.problems()).map(messageOf)
   const problems = [...unread]
   const orphans: OrphanResource[] = []

@@ -20,7 +20,7 @@ export interface CreateRequest {
   readonly args: Readonly<Record<string, string>>
   /** Whether an existing deployment of that name is changed instead of refused. */
   readonly orModify: boolean
-  /** Whether the files are evaluated from git; undefined means no, and keeps what an existing deployment has. */
+  /** Whether the files are evaluated from git; undefined means no for a new deployment, and no change otherwise. */
   readonly fromGit?: boolean | undefined
 }
 
@@ -68,7 +68,7 @@ export function deploymentName(text: string): DeploymentName {
   })
 }
 
-/** Returns absolute paths of files (or folders with a default.nix) that exist. */
+/** Returns the absolute paths of network expressions; refuses a path that does not exist. */
 export function expressionPaths(files: readonly string[], folder: string): string[] {
   return mapEach(files, (file) => {
     const path = resolve(folder, file)

@@ -20,7 +20,7 @@ export async function deleteDeployment(ops: Ops, request: DeleteRequest): Promis
     if (!sure) throw new OpsError('REFUSED', exitCodes.failed, 'nothing was deleted')
   }
   return ops.store.lock(record.uuid, async (held) => {
-    // Somebody may have deployed while the question was on the screen.
+    // Another command may have deployed while the question was on the screen.
     refuseWhileMachinesRemain(ops, held.record, request.force)
     refuseWhileDisksRemain(held.paths.disks, called)
     await held.remove()
@@ -36,7 +36,7 @@ function refuseWhileMachinesRemain(ops: Ops, record: DeploymentRecord, force: bo
   })
 }
 
-/** Refuses to delete remaining disks: a guest of the user's own libvirt has its disk in the deployment's folder. */
+/** Refuses while disks remain: a guest of the user's own libvirt has its disk in the deployment's folder. */
 function refuseWhileDisksRemain(folder: string, called: string): void {
   if (!existsSync(folder)) return
   const disks = readdirSync(folder, { withFileTypes: true, recursive: true }).filter((entry) =>

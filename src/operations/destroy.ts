@@ -54,13 +54,13 @@ export async function destroyMachines(
       await inUseAfterFailure(session, async () => {
         if (endsByDestroy(session))
           await drainIfRunning(session, request.drain, { how: 'destroyed', with: selected })
-        // The provider cleans up in any case, because an old crash may have left invisible remains.
+        // The provider cleans up in any case, because an old crash may have left remains unknown to the state.
         await destroyMachine(ops, deployment, machine, run)
       })
       return something ? true : { unchanged: 'there was nothing to destroy: the machine was never created' }
     },
   )
-  // The next deploy makes a new key for a builder that is made anew.
+  // The key need not be kept: the next deploy creates a new key for a recreated builder.
   await syncOperatorBuilders(ops, await ops.store.resolve(request.deployment), false, quiet)
   return results
 }
@@ -100,8 +100,8 @@ function madeMeanwhile(machine: MachineName): OpsError {
 }
 
 /**
- * Tells whether a machine may still have resources. The state alone cannot show that: a restored backup does not know
- * later machines.
+ * Tells whether a machine may still have resources. The state alone cannot show that: a restored backup lacks later
+ * machines.
  */
 async function isThere(ops: Ops, record: DeploymentRecord, machine: MachineName, run: Run): Promise<boolean> {
   const { provider: name, handle, intent } = machineRecord(record, machine)

@@ -14,14 +14,14 @@ import { machineRecord } from '../machine/session.js'
 import { selectRecordedMachines } from '../network/select-by-tag.js'
 import type { Selection } from '../network/selection.js'
 
-/** One machine and its snapshots, or the reason why its hypervisor did not tell. */
+/** One machine and its snapshots, or the reason why its hypervisor did not list them. */
 export interface Found {
   readonly machine: MachineName
   readonly snapshots: readonly Snapshot[]
   readonly problem: unknown
 }
 
-/** Returns the power of a machine's provider to keep snapshots, if it has that power. */
+/** Returns the snapshot functions of a machine's provider; undefined if the provider keeps no snapshots. */
 export function powerOf(
   ops: Ops,
   record: DeploymentRecord,
@@ -30,7 +30,7 @@ export function powerOf(
   return ops.providers.named(machineRecord(record, machine).provider).snapshots
 }
 
-/** Selects machines of the state, and refuses one whose provider keeps no snapshots before anything is touched. */
+/** Selects machines of the state. Refuses a machine whose provider keeps no snapshots, before anything is touched. */
 export async function selectKeepers(
   ops: Ops,
   record: DeploymentRecord,
@@ -49,7 +49,7 @@ export async function selectKeepers(
   return machines
 }
 
-/** Asks the hypervisors for the snapshots of machines; a machine whose provider keeps none has none. */
+/** Queries the hypervisors for the snapshots of machines; the list is empty if the provider keeps no snapshots. */
 export async function findSnapshots(
   ops: Ops,
   record: DeploymentRecord,
@@ -79,8 +79,8 @@ export interface Holder {
 }
 
 /**
- * Finds the machines with a snapshot of that name. Every machine that the user named must have the snapshot; otherwise
- * one machine must.
+ * Finds the machines with a snapshot of that name. Every machine that the user named must have the snapshot. At least
+ * one machine must have the snapshot if the user named none.
  */
 export async function findHolders(
   ops: Ops,

@@ -1,7 +1,7 @@
 import type { Ops } from '../core/context.js'
 import type { JournalEntry } from '../core/deployment.js'
 
-/** Returns the history of a deployment, oldest first; `count` limits it to the last entries. */
+/** Returns the history of a deployment, oldest first; `count` limits the history to the newest entries. */
 export async function deploymentHistory(
   ops: Ops,
   request: { readonly deployment: string | undefined; readonly count: number | undefined },

@@ -3,18 +3,18 @@ import { usageError } from '../core/errors.js'
 import { type HydraApi, hydraApi } from '../hydra/api.js'
 import { operatorRun, wayFromOperator } from '../hydra/way.js'
 
-/** Choice of a Hydra to ask: by its URL, or the one of a deployment. */
+/** Choice of the Hydra to query: by its URL, or by its deployment. */
 export interface HydraChoice {
   readonly deployment: string | undefined
   readonly url: string | undefined
 }
 
-/** Opens the Hydra to ask; nothing is written to the state. */
+/** Returns the API of the chosen Hydra; writes nothing to the state. */
 export async function openHydraApi(ops: Ops, choice: HydraChoice): Promise<HydraApi> {
   return hydraApi(wayFromOperator(await urlOf(ops, choice), operatorRun(ops)))
 }
 
-/** Returns the URL from the flag, of the deployment's own Hydra, or of the Hydra that its machines came from. */
+/** Returns the URL from the flag, of the deployment's own Hydra, or of the Hydra that built its machines' systems. */
 export async function urlOf(ops: Ops, { deployment, url }: HydraChoice): Promise<string> {
   if (url !== undefined) {
     if (/^https?:\/\/[^\s@]+$/.test(url) && URL.canParse(url)) return url.replace(/\/+$/, '')

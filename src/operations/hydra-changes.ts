@@ -10,10 +10,10 @@ import { operatorRun, senderFromOperator } from '../hydra/way.js'
 import { type HydraChoice, urlOf } from './hydra-at.js'
 import { type PasswordRequest, readPassword } from './hydra-password.js'
 
-/** Change of a build or a jobset, as a user of Hydra. */
+/** Request to change a build or a jobset, as a user of Hydra. */
 export interface HydraChange extends HydraChoice {
   readonly user: string
-  /** Source of the password; `generate` stands for the one that hydra-ops generated for the user. */
+  /** Source of the password; `generate` stands for the password that hydra-ops generated for the user. */
   readonly password: PasswordRequest
 }
 
@@ -43,7 +43,7 @@ async function logIn(ops: Ops, change: HydraChange): Promise<HydraSession> {
   return session
 }
 
-/** Returns the password that hydra-ops generated for the user, or reads the given one. */
+/** Returns the password that hydra-ops generated for the user, or reads the password from the given source. */
 async function passwordOf(ops: Ops, { deployment, user, password }: HydraChange): Promise<string> {
   if (password.kind === 'generate') {
     const { uuid, machines } = await ops.store.resolve(deployment)

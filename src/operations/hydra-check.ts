@@ -12,13 +12,13 @@ import { newestJobs } from './hydra-status.js'
 export interface CheckHydraRequest extends HydraChoice {
   readonly place: string
   readonly gate: string
-  /** Greatest age of the gate's last success in seconds. */
+  /** Maximum age, in seconds, of the gate's last success. */
   readonly maxAge: number | undefined
   /** Seconds after which an evaluation that waits or runs counts as stuck. */
   readonly stuckAfter: number
 }
 
-/** Looks for trouble; returns one sentence for each, none if all is well. */
+/** Looks for problems of a Hydra; returns one sentence per problem. */
 export async function checkHydra(ops: Ops, request: CheckHydraRequest): Promise<string[]> {
   const { project, jobset, job } = readPlace(request.place)
   const api = await openHydraApi(ops, request)
@@ -64,7 +64,7 @@ async function evaluatorProblems(
   return line === '' ? stuck : [...stuck, `${name}: the last evaluation failed: ${line}`]
 }
 
-/** Judges the wanted job, or the gate, by its page for Prometheus. */
+/** Judges the wanted job, or the gate, by its Prometheus page. */
 async function jobProblems(
   api: HydraApi,
   row: JobsetRow,

@@ -17,7 +17,7 @@ import { definitionIn } from '../network/evaluate.js'
 import { systemOf } from '../systems/systems.js'
 import { networkOnce } from './send-keys.js'
 
-/** Choice of a Hydra. */
+/** Choice of a deployed Hydra. */
 export interface HydraRequest {
   readonly deployment: string | undefined
   /** Machine; required if the deployment has several Hydras. */
@@ -30,7 +30,7 @@ export interface OpenHydra {
   readonly users: HydraUserAdmin
 }
 
-/** Reads from a Hydra without lock or trace. */
+/** Reads from a Hydra without a lock and without a log. */
 export async function lookAtHydra<T>(
   ops: Ops,
   request: HydraRequest,
@@ -41,7 +41,7 @@ export async function lookAtHydra<T>(
   return withHydra(ops, deployment, { machine, run: { signal: ops.signal, log: () => {} } }, action)
 }
 
-/** Changes a Hydra as the one writer of its deployment; progress goes to the log of the run. */
+/** Changes a Hydra as the only writer of its deployment; progress goes to the log of the run. */
 export async function changeHydra<T>(
   ops: Ops,
   request: HydraRequest,

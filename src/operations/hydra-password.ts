@@ -7,13 +7,16 @@ import type { MachineName } from '../core/names.js'
 import type { DeploymentSecrets } from '../core/secrets.js'
 import { newSecret, usableSecret } from '../tasks/secrets.js'
 
-/** Source of a user's password; `text` after it was read. */
+/** Source of a user's password; `text` means that the password has been read. */
 export type PasswordRequest =
   | { readonly kind: 'ask' | 'stdin' | 'generate' }
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'text'; readonly text: string }
 
-/** Reads a password from a file or a pipe, and refuses an impossible question, before contacting anything. */
+/**
+ * Reads a password from a file or a pipe before contacting anything. Refuses to ask for a password without a
+ * terminal.
+ */
 export async function readPassword(
   ops: Ops,
   user: string,
@@ -38,13 +41,13 @@ interface PasswordUse {
   readonly machine: MachineName
   readonly user: string
   readonly given: PasswordRequest
-  /** Whether an earlier generated password stays in its file, though the user no longer has it. */
+  /** Whether an earlier generated password stays in its file, although the user no longer has it. */
   readonly keep: boolean
 }
 
 /**
- * Runs an action with the password. A generated password is kept before its use, because a crash must not leave a user
- * whose password nobody knows. A failed action restores the earlier password.
+ * Runs an action with the password. A generated password is saved before its use, because a crash must not leave a
+ * user whose password nobody knows. A failed action restores the earlier password.
  */
 export async function withPassword<T>(
   use: PasswordUse,

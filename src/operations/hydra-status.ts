@@ -9,9 +9,9 @@ import * as read from '../hydra/read.js'
 import { type Build, buildState, describeBuild, type Evaluation, type JobsetRow } from '../hydra/replies.js'
 import { type HydraChoice, openHydraApi } from './hydra-at.js'
 
-/** Question about a Hydra, or about a part of it. */
+/** Query about a Hydra, or about a part of a Hydra. */
 export interface StatusRequest extends HydraChoice {
-  /** `PROJECT`, `PROJECT:JOBSET` or `PROJECT:JOBSET:JOB`; undefined asks for everything. */
+  /** `PROJECT`, `PROJECT:JOBSET` or `PROJECT:JOBSET:JOB`; undefined means everything. */
   readonly place: string | undefined
   readonly gate: string
 }
@@ -67,7 +67,7 @@ async function jobsetsOf(
 
 async function overview(api: HydraApi, row: JobsetRow): Promise<JobsetStatus> {
   const { project, name: jobset, starttime, triggertime } = row
-  // The list never has the text of an evaluation's error (measured).
+  // Hydra's list of jobsets never contains the error text of an evaluation (measured).
   const error = row.errortime == null ? '' : await read.evaluationErrors(api, { project, jobset })
   return {
     project,
@@ -131,7 +131,7 @@ function rowOf(build: Build): BuildRow {
   }
 }
 
-/** Returns the log of a build; fails if there is none. */
+/** Returns the log of a build; fails if the build has no log. */
 export async function hydraLog(ops: Ops, choice: HydraChoice, build: number): Promise<string> {
   const api = await openHydraApi(ops, choice)
   const log = await read.logOf(api, build)
@@ -142,7 +142,7 @@ export async function hydraLog(ops: Ops, choice: HydraChoice, build: number): Pr
   })
 }
 
-/** Returns a scrape configuration of Prometheus for all jobs of the place's jobsets. */
+/** Returns a Prometheus scrape configuration for all jobs of the chosen jobsets. */
 export async function hydraScrapes(
   ops: Ops,
   choice: HydraChoice,

@@ -37,7 +37,7 @@ export interface AddUser extends HydraRequest {
   readonly password: PasswordRequest
 }
 
-/** Adds a user of Hydra that the network expression does not name. */
+/** Adds a Hydra user that the network expression does not name. */
 export async function addHydraUser(ops: Ops, request: AddUser): Promise<HydraUserRow> {
   refuseUser(request)
   const { name, fullName, emailAddress, roles } = request
@@ -61,7 +61,7 @@ export interface SetPassword extends HydraRequest {
   readonly password: PasswordRequest
 }
 
-/** Changes the password of a user of Hydra and keeps all other properties. */
+/** Changes the password of a Hydra user and keeps all other properties. */
 export async function setHydraPassword(ops: Ops, request: SetPassword): Promise<HydraUserRow> {
   const { name } = request
   const given = await readPassword(ops, name, request.password)
@@ -77,7 +77,7 @@ export async function setHydraPassword(ops: Ops, request: SetPassword): Promise<
       })
     }
     const source = hydra.users.named.get(name)
-    // The file is the source, and the next deploy would generate a third password without it.
+    // A generated password stays in its file; the next deploy would generate a third password without the file.
     const keep = source?.generate === true
     const row = await changed(ops, hydra, { event: 'hydra.user-set-password', user: { name }, given, keep })
     if (source !== undefined && !(keep && given.kind === 'generate'))
@@ -86,7 +86,7 @@ export async function setHydraPassword(ops: Ops, request: SetPassword): Promise<
   })
 }
 
-/** Explains the fate of a password that differs from the expression's. */
+/** Explains what happens to a password that differs from the expression's. */
 function overruled(name: string, source: PasswordSource): string {
   const from = (['file', 'command', 'prompt', 'generate'] as const).find((each) => source[each])
   const stale = source.generate ? `, which hydra-ops hydra password ${name} still shows` : ''
@@ -101,7 +101,7 @@ interface Change {
   readonly keep: boolean
 }
 
-/** Makes the change, with its intent and its result in the journal, and reads the user back. */
+/** Makes the change, with its intent and its result in the journal, and then reads the user from Hydra. */
 async function changed(
   ops: Ops,
   hydra: OpenHydra,

@@ -77,7 +77,7 @@ export async function caches(ops: Ops, deployment: string | undefined): Promise<
   return found
 }
 
-/** Writes the configuration for a machine that trusts these caches. */
+/** Writes the configuration for a machine that trusts the given caches. */
 export function trustSnippet(all: readonly CacheAt[]): string {
   const urls = all.flatMap(({ url }) => url ?? [])
   const keys = all.map(({ publicKey }) => publicKey)

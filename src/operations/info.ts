@@ -40,7 +40,7 @@ async function infoOf(ops: Ops, record: DeploymentRecord, request: InfoRequest):
   const run: Run = { signal: ops.signal, log: () => {} }
   const wanted = request.evaluate ? await evaluated(ops, record, request.nix, run) : undefined
   const network = wanted?.network
-  // The evaluated record also has added machines, allocated in memory.
+  // The evaluated record also contains added machines, which are allocated only in memory.
   const seen = wanted?.record ?? record
   const limit = request.probe ? await limited(probesAtOnce) : unlimited
   const names = inNaturalOrder(Object.keys(seen.machines))
@@ -89,7 +89,7 @@ interface Evaluated {
 }
 
 /**
- * Evaluates the network as it is wanted now. An error of the expression is kept, so that the known facts can be shown.
+ * Evaluates the current network expression. An error of the expression is kept, so that the known facts can be shown.
  */
 async function evaluated(ops: Ops, record: DeploymentRecord, nix: NixFlags, run: Run): Promise<Evaluated> {
   const [{ evaluateNetwork }, { dryRunSession }] = await Promise.all([
@@ -135,7 +135,7 @@ async function machineInfo(
   }
 }
 
-/** Deadline for a login for the report. */
+/** Deadline for one login, and for one query, of the report. */
 const reportMs = 15_000
 
 const nothingKnown: SystemStatus = {
@@ -146,8 +146,8 @@ const nothingKnown: SystemStatus = {
 type Inside = Pick<MachineInfo, 'system' | 'autoUpdate'>
 
 /**
- * Asks a machine with NixOS for its systems, and one with an automatic update for its last result. A machine that cannot
- * be asked only lacks that part of the report.
+ * Queries a NixOS machine for its systems, and a machine with an automatic update for its last result. The report
+ * lacks only this part if a machine cannot be queried.
  */
 async function lookInside(
   { ops, record, machine, definition, run }: Subject,
@@ -164,7 +164,7 @@ async function lookInside(
     const { host } = await ops.ssh.connect(target, how)
     try {
       const system = isNixos ? await systemOf({ os: 'nixos', name: machine }).status?.(host, run) : undefined
-      // A NixOS machine has its timer by its configuration, and a Debian machine by a task.
+      // A NixOS machine has the update timer from its configuration, and a Debian machine from a task.
       const autoUpdate = updates ? await lastUpdate(host, run) : system?.autoUpdate
       return {
         ...(system === undefined ? {} : { system }),
@@ -180,7 +180,7 @@ async function lookInside(
   }
 }
 
-/** Reads the last result of the automatic update, which everybody on the machine may read. */
+/** Reads the last result of the automatic update, which every user of the machine may read. */
 async function lastUpdate(host: Host, run: Run): Promise<UpdateResult | undefined> {
   const how = { signal: run.signal, timeoutMs: reportMs, asLoginUser: true }
   const result = await host.exec(['cat', updateResultFile], {
@@ -190,7 +190,7 @@ async function lastUpdate(host: Host, run: Run): Promise<UpdateResult | undefine
   return result.kind === 'exited' && result.code === 0 ? readUpdateResult(result.stdout) : undefined
 }
 
-/** Returns the only answer that is known without an evaluation. */
+/** Returns the only status that needs no evaluation. */
 function recordedCurrency(known: MachineRecord): Currency | undefined {
   return known.obsolete ? 'obsolete' : undefined
 }

@@ -18,10 +18,10 @@ import { jobsFolder } from '../network/jobs/written-by.js'
 
 export interface JobsInit {
   readonly deployment: string | undefined
-  /** Folder of the network as the user wrote it, relative to `cwd`; undefined = the repository's root. */
+  /** Folder of the network as the user wrote it, relative to `cwd`; undefined means the repository's root. */
   readonly folder: string | undefined
   readonly cwd: string
-  /** `URL BRANCH` from which Hydra fetches the repository; undefined = the remote `origin`. */
+  /** `URL BRANCH` from which Hydra fetches the repository; undefined means the remote `origin`. */
   readonly repository: string | undefined
   /** `URL BRANCH` of nixpkgs. */
   readonly nixpkgs: string | undefined
@@ -38,11 +38,11 @@ export interface JobsInitialised {
   readonly fromGit: boolean
   /** Whether this command made deploys evaluate the network from git. */
   readonly changedFromGit: boolean
-  /** Sentences about secret files that git has, which the Nix store shows to every user. */
+  /** Warnings about secret files that git tracks; the Nix store shows their contents to every user. */
   readonly secretsInGit: readonly string[]
-  /** Values that no flag named: the remote `origin` with its branch, and a usual nixpkgs. */
+  /** Values that no flag set: the remote `origin` with its branch, and a default nixpkgs. */
   readonly chosenInputs: Readonly<Record<string, string>>
-  /** Inputs that the jobsets need and hydra-ops cannot name. */
+  /** Inputs that the jobsets need and that hydra-ops cannot choose. */
   readonly missingInputs: readonly string[]
 }
 
@@ -83,7 +83,7 @@ export async function initJobs(ops: Ops, request: JobsInit): Promise<JobsInitial
   )
   const { write, remove, foreign } = compareJobs(folder, wanted)
   if (foreign.length > 0) throw inTheWay(foreign)
-  // Another command may hold the deployment, and then nothing is written.
+  // This call takes the lock before any file is written. It fails if another command holds the lock.
   const fromGit = known.fromGit ?? (await evaluateFromGit(ops, known))
   const settingsFirst = [...write].sort(([a], [b]) => Number(b === settingsFile) - Number(a === settingsFile))
   for (const [path, text] of settingsFirst) await putFile(join(folder, path), text)
@@ -103,7 +103,7 @@ export async function initJobs(ops: Ops, request: JobsInit): Promise<JobsInitial
   }
 }
 
-/** Writes a file of the user's repository; git keeps the older content. */
+/** Writes a file of the user's repository; git keeps the previous content. */
 async function putFile(file: string, text: string): Promise<void> {
   try {
     await mkdir(dirname(file), { recursive: true })
@@ -113,7 +113,7 @@ async function putFile(file: string, text: string): Promise<void> {
   await replaceFile(file, text, { mode: 0o644 })
 }
 
-/** Lets deploys evaluate what Hydra evaluates: the source that git has. */
+/** Makes deploys evaluate the source that git tracks, as Hydra does. */
 async function evaluateFromGit(ops: Ops, { uuid }: DeploymentRecord): Promise<boolean> {
   await ops.store.lock(uuid, async (held) => {
     await held.updateDeployment((draft) => Object.assign(draft, { fromGit: true }))
@@ -170,7 +170,7 @@ interface InputsRequest {
   readonly network: NetworkDefinition
 }
 
-/** Chooses the inputs that neither a flag nor a present jobset names. */
+/** Chooses the inputs that neither a flag nor an existing jobset names. */
 async function chosenInputs(
   ops: Ops,
   root: string,
@@ -198,7 +198,10 @@ function needsNixpkgs({ searchPath }: DeploymentRecord, { form, machines }: Netw
   )
 }
 
-/** Returns the inputs whose values only the user knows: arguments may be secret, and a search path is of this host. */
+/**
+ * Returns the inputs whose values only the user knows. Arguments may be secret, and a search path belongs to this
+ * host.
+ */
 function neededInputs({ args, searchPath }: DeploymentRecord): string[] {
   const entries = searchPath.flatMap((entry) => /^([^=]+)=/.exec(entry)?.[1] ?? [])
   return [...new Set([...Object.keys(args), ...entries])].sort()

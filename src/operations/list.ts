@@ -51,7 +51,7 @@ export function labElsewhere(
   if (state === root || !existsSync(join(state, 'deployments'))) return undefined
   const deployments = readdirSync(join(state, 'deployments')).length
   if (deployments === 0) return undefined
-  // The program from `npm run lab` runs as that user; root can at least read the state without the program.
+  // The program from `npm run lab` runs as the lab's user. Root can at least read the state without the program.
   const own = join(home, 'bin', 'hydra-ops')
   const command = existsSync(own) ? `runuser -u ${user} -- ${own} list` : `hydra-ops list --state ${state}`
   return { user, deployments, command }

@@ -4,7 +4,7 @@ import type { Shell } from '../remote/run-script.js'
 
 const shell = '/bin/sh'
 
-/** Makes a shell of this host. */
+/** Returns a shell on this host. */
 export function localShell({ local }: Pick<Ops, 'local'>): Shell {
   return {
     machine: MachineName.parse('localhost'),

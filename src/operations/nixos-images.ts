@@ -15,7 +15,7 @@ export interface NixosImagesRequest {
   readonly nix: NixFlags
 }
 
-/** Makes the images `nixos` that machines of a deployment are made from; a deploy does the same for new machines. */
+/** Builds the `nixos` images for machines of a deployment; a deploy does the same for new machines. */
 export async function buildNixosImages(
   ops: Ops,
   { deployment: name, refresh, nix }: NixosImagesRequest,
@@ -25,7 +25,7 @@ export async function buildNixosImages(
   const deployment = dryRunSession(ops.files, known)
   const options = { args: {}, searchPath: [], nix }
   const { network } = await evaluateShape(ops, deployment.record, options, () => [], run)
-  // The disks of a new machine are known in memory alone.
+  // The disks of a new machine are allocated only in memory.
   await allocateMachines(ops, deployment, network)
   const session = { record: deployment.record, writable: true }
   const machines = [...network.machines.values()]

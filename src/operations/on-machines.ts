@@ -19,7 +19,7 @@ export interface OnMachines {
   readonly maxConcurrent: number
   /** Verb for the journal: `stop`, `reboot` … */
   readonly verb: string
-  /** Divides the machines into groups of which one begins after the other; without it, all are one group. */
+  /** Divides the machines into groups that run one after another; all machines are one group by default. */
   readonly groups?: (
     record: DeploymentRecord,
     machines: readonly MachineName[],
@@ -31,7 +31,7 @@ export interface Unchanged {
   readonly unchanged: string
 }
 
-/** Work on one machine of those that were selected. */
+/** Action on one of the selected machines. */
 type OnMachine = (
   deployment: DeploymentSession,
   machine: MachineName,
@@ -40,8 +40,9 @@ type OnMachine = (
 ) => Promise<boolean | Unchanged>
 
 /**
- * Runs one action for every selected machine of the state, at most `maxConcurrent` at once, as the one writer. A
- * failure stops only its own machine. `action` returns whether the machine changed, or why it did not.
+ * Runs one action for every selected machine of the state, at most `maxConcurrent` at once, as the only writer. A
+ * failure of one machine does not stop the other machines. `action` returns whether the machine changed, or why it
+ * did not.
  */
 export async function onMachines(ops: Ops, request: OnMachines, action: OnMachine): Promise<MachineResult[]> {
   const { uuid } = await ops.store.resolve(request.deployment)

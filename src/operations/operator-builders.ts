@@ -19,16 +19,16 @@ function runOf(ops: Ops): Run {
   }
 }
 
-/** Lines for the list of this host's Nix daemon, and settings of ssh that root needs. */
+/** Lines for the builder list of this host's Nix daemon, and ssh settings that root needs. */
 export interface HostLines {
   readonly list: string
   readonly lines: readonly string[]
   readonly sshBlocks: readonly string[]
-  /** Reason why this host's Nix cannot use its builders. */
+  /** Reasons why this host's Nix cannot use its builders. */
   readonly hindrances: readonly string[]
 }
 
-/** Returns the lines with which root offers the builders to every user of this host. */
+/** Returns the lines that root must add to offer the builders to every user of this host. */
 export async function hostLines(ops: Ops, deployment: string | undefined): Promise<HostLines> {
   const use = await operatorBuilders(ops, await ops.store.resolve(deployment), runOf(ops))
   if (use === undefined) throw noneForOperator()
@@ -46,7 +46,7 @@ function noneForOperator(): Error {
   })
 }
 
-/** Builds on builders as this host's Nix does; every builder if `wanted` is absent. */
+/** Runs test builds on builders as this host's Nix would; tests every builder if `wanted` is absent. */
 export async function testFromHere(
   ops: Ops,
   record: DeploymentRecord,
@@ -83,7 +83,7 @@ async function prove(ops: Ops, use: OperatorUse, entry: OperatorEntry, run: Run)
     shell: localShell(ops),
     through: use.sshConfig === undefined ? ('daemon' as const) : ('own' as const),
     runAs: '',
-    // A daemon that does not trust the user reads only its own list.
+    // A daemon that does not trust the user reads only the list in its own settings.
     list: use.untrusted ? hostList : use.list,
     name,
     key: { file: use.keyFile, user: use.sshConfig === undefined ? 'root' : ops.operator.user },
@@ -96,7 +96,7 @@ async function prove(ops: Ops, use: OperatorUse, entry: OperatorEntry, run: Run)
   }
 }
 
-/** Names this host in the words of all other messages. */
+/** Rewrites an error to name this host as all other messages do. */
 function onThisHost(error: unknown): unknown {
   const subject = "machine 'localhost'"
   if (!(error instanceof OpsError) || !error.message.startsWith(subject)) return error
@@ -108,7 +108,7 @@ function onThisHost(error: unknown): unknown {
   })
 }
 
-/** Explains a failed proof by the trust of the daemon, with the lines that root must add. */
+/** Explains a failed proof by the daemon's lack of trust, with the lines that root must add. */
 function untrusted(ops: Ops, use: OperatorUse, cause: unknown): unknown {
   if (cause instanceof OpsError && cause.code === 'INTERRUPTED') return cause
   const [text = ''] = hindrances(ops, { ...use, unreached: [], left: [] })

@@ -29,7 +29,7 @@ import { type NetworkOnce, networkOnce, sendKeysTo } from './send-keys.js'
 
 export type PowerRequest = Omit<OnMachines, 'verb'>
 
-/** Request to take machines down; builders among them are drained first. */
+/** Request to stop or reboot machines; builders among them are drained first. */
 export interface DownRequest extends PowerRequest {
   readonly drain?: DrainChoice | undefined
 }
@@ -88,7 +88,7 @@ export function rebootMachines(
   })
 }
 
-/** Begins a session with a machine that was made, and refuses a machine that was not made. */
+/** Begins a session with a created machine, and refuses a machine that does not exist yet. */
 export function madeMachine(
   ops: Ops,
   deployment: DeploymentSession,

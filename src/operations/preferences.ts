@@ -6,7 +6,7 @@ import { suggest } from '../core/suggest.js'
 interface Preference {
   readonly key: string
   show(preferences: Preferences): string | undefined
-  /** Changes the preference, or forgets it for `undefined`; throws a usage error for an impossible value. */
+  /** Changes the preference, or removes it for `undefined`; throws a usage error for an invalid value. */
   change(ops: Ops, preferences: Preferences, text: string | undefined): Promise<Preferences>
 }
 

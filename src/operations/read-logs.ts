@@ -62,7 +62,7 @@ function machinesIn(logs: string, run: string): string[] {
   return filesIn(logs, run).filter((name) => name !== wholeRunLog)
 }
 
-/** Lists the logs of a run by name: of the whole run, and of each machine that had a line. */
+/** Lists the logs of a run by name: the log of the whole run, and of each machine with output. */
 function filesIn(logs: string, run: string): string[] {
   const names = readdirSync(join(logs, run)).flatMap((file) =>
     file.endsWith('.log') ? [file.slice(0, -4)] : [],

@@ -39,7 +39,7 @@ import { type SnapshotRequest, snapshotOf } from './snapshots.js'
 
 /**
  * Restores a snapshot of each machine that has the snapshot. Describes the losses and asks first. A machine that ran,
- * or whose snapshot has memory, runs afterwards and answers on ssh.
+ * or whose snapshot has memory, runs afterwards and answers over ssh.
  */
 export async function restoreSnapshots(
   ops: Ops,
@@ -88,10 +88,7 @@ function say(ops: Ops, text: string): void {
   ops.events.emit({ kind: 'notice', text })
 }
 
-/**
- * Describes the losses of a restore for each machine; a snapshot that cannot be restored is an error before the
- * question.
- */
+/** Describes the losses of a restore for each machine. Fails before the question if a snapshot cannot be restored. */
 async function sayLosses(ops: Ops, record: DeploymentRecord, holders: readonly Holder[]): Promise<void> {
   const quiet: Run = { signal: ops.signal, log: () => {} }
   const history = await ops.store.history(record.uuid)
@@ -143,7 +140,7 @@ async function restoreOne(
     throw noSnapshot(machine, name)
   }
   const resource = await resourceFor(session)
-  // The record stays as it is for a restore that cannot begin.
+  // This check fails before any change to the record if the restore cannot begin.
   await power.losses(resource, name, run)
   await drainIfRunning(session, drain, { how: 'restored', with: selected })
   const before = await provider.inspect(resource, run)
@@ -161,7 +158,7 @@ async function restoreOne(
   await journal(session, 'snapshot.restore', { result: 'done', data: name })
 }
 
-/** Starts the machine unless it runs already, waits for ssh, and reads the machine's current state. */
+/** Starts the machine unless it is already running, waits for ssh, and reads the machine's current state. */
 async function comeUp(
   session: MachineSession,
   hadMemory: boolean,
@@ -176,7 +173,7 @@ async function comeUp(
     await waitAndConnect(session, bootMs)
     if (hadMemory) await setClock(session, run)
     await readTruth(session, run)
-    // A boot removes keys in /run; memory brings its own back.
+    // A boot removes keys in /run; a snapshot with memory contains them.
     if (!hadMemory) await resendVolatileKeys(session, network)
     await resumeOrSay(session)
     await resumeBuildersOf(session)

@@ -32,20 +32,20 @@ export interface RollbackRequest {
   readonly allowReboot: boolean
   readonly onDegraded: OnDegraded | undefined
   readonly confirmSeconds: number
-  /** Choice about a builder that has to reboot. */
+  /** Drain choice for a builder that has to reboot. */
   readonly drain?: DrainChoice | undefined
   /** Receives the plan once, before anything is touched. */
   onPlan(plan: Plan): void
 }
 
-/** Way of one machine to its earlier system, or the reason why there is none. */
+/** Rollback of one machine to its earlier system, or the reason why the machine has none. */
 type Way = { readonly machine: MachineName } & (
   | { readonly to: StorePath; readonly from: StorePath | undefined }
   | { readonly why: unknown }
 )
 
 /**
- * Goes back to each machine's previous system, with the guard and the confirmation of a deploy. Shows a plan and asks
+ * Returns each machine to its previous system, with the guard and the confirmation of a deploy. Shows a plan and asks
  * first.
  */
 export async function rollbackMachines(ops: Ops, request: RollbackRequest): Promise<MachineResult[]> {
@@ -145,7 +145,7 @@ async function rebootAfter(
   session.ops.events.emit({ kind: 'notice', text })
 }
 
-/** Describes a rollback that happened, but for its reboot. A second rollback would go to the newer system again. */
+/** Describes a rollback that succeeded except for the reboot. A second rollback would return to the newer system. */
 function notRebooted(machine: MachineName, error: unknown): Error {
   return failure(
     'REBOOT',

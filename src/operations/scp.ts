@@ -34,7 +34,7 @@ export async function copyFiles(ops: Ops, request: ScpRequest): Promise<number> 
     machines.map((machine) => MachineName.parse(machine)),
     run,
   )
-  // -3 routes copies between machines through this host, which knows the keys of both.
+  // -3 routes copies between machines through this host, which has the keys of both machines.
   const through = machines.length > 1 ? ['-3'] : []
   return ops.local.interactive(['scp', '-r', ...through, '-F', config, '--', ...places.map(argumentOf)], {
     signal: ops.signal,

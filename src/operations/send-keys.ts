@@ -13,14 +13,14 @@ import { definitionIn, evaluationRequest } from '../network/evaluate.js'
 import { systemOf } from '../systems/systems.js'
 import { type OnMachines, onMachines } from './on-machines.js'
 
-/** Evaluates at most once, and only on demand, because most starts and reboots need no expression. */
+/** Evaluates the network at most once, and only on demand, because most starts and reboots need no expression. */
 export type NetworkOnce = (deployment: DeploymentSession, run: Run) => Promise<NetworkDefinition>
 
 export function networkOnce(ops: Ops): NetworkOnce {
   let network: Promise<NetworkDefinition> | undefined
   return (deployment, run) => {
     const options = { args: {}, searchPath: [], nix: { showTrace: false, options: [] } }
-    // `definitionIn` throws the error of one machine, so that other machines stay unaffected.
+    // No machine is required: `definitionIn` throws the error of one machine, so that other machines stay unaffected.
     network ??= ops.nix.evaluate(
       evaluationRequest(ops, deployment.record, options, 'read', { required: [] }),
       run,
@@ -29,7 +29,7 @@ export function networkOnce(ops: Ops): NetworkOnce {
   }
 }
 
-/** Delivers keys again, after a reboot for instance; leaves keys alone that are in place. */
+/** Delivers keys again, for instance after a reboot; skips keys that are already in place. */
 export function sendKeys(ops: Ops, request: Omit<OnMachines, 'verb'>): Promise<MachineResult[]> {
   const network = networkOnce(ops)
   return onMachines(ops, { ...request, verb: 'send-keys' }, async (deployment, machine, run) => {
@@ -51,6 +51,6 @@ export async function sendKeysTo(session: MachineSession, network: NetworkOnce):
   const keys = await resolveKeys(definition, options)
   const survey = await systemOf(definition).survey(hostOf(session), run)
   refuseMachine({ ...session, definition }, survey)
-  // No later step could create a missing owner, so the keys are delivered as in the last phase.
+  // No later step could create a missing owner. The keys are therefore delivered as in the last phase of a deploy.
   await finishKeys(session, await inspectKeys(hostOf(session), keys, run))
 }

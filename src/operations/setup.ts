@@ -98,8 +98,8 @@ function stateOf({ why, unread }: TaskStatus, recorded: boolean): SetupRow['stat
 }
 
 /**
- * Runs one task, with the packages that it needs, on the selected machines that want the task. `redo` runs the task in
- * every state. A task that no machine wants is a mistake.
+ * Runs one task, with the packages that it needs, on the selected machines that want the task. `redo` runs the task
+ * in every state. A task that no machine wants is an error.
  */
 export async function runSetup(
   ops: Ops,
@@ -156,13 +156,16 @@ export async function runSetup(
   return results
 }
 
-/** Verifies every wanted task of the selected machines, or one task, from outside; changes nothing except the remains of a proof. */
+/**
+ * Verifies every wanted task of the selected machines, or one task, from outside. Changes nothing except what a proof
+ * leaves behind.
+ */
 export function verifySetup(
   ops: Ops,
   request: {
     readonly deployment: string | undefined
     readonly selection: Selection
-    /** The only task to verify. */
+    /** The only task to verify; all wanted tasks if absent. */
     readonly task?: string
     readonly maxConcurrent?: number
   },

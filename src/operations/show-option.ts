@@ -32,7 +32,7 @@ export async function showOption(ops: Ops, request: ShowOptionRequest): Promise<
   const options = { args: {}, searchPath: [], nix: request.nix }
   const deployment = dryRunSession(ops.files, await ops.store.resolve(request.deployment))
   const { network } = await evaluateShape(ops, deployment.record, options, () => [], run)
-  // A new machine has its addresses in memory alone.
+  // The addresses of a new machine are allocated only in memory.
   await allocateMachines(ops, deployment, network)
   const question = { path, machine: request.machine, physical: request.physical }
   const asked = evaluationRequest(ops, deployment.record, options, 'shape')
@@ -76,7 +76,7 @@ function noOption(
   })
 }
 
-/** Lists the addresses of a machine, which has no modules of NixOS. */
+/** Lists the addresses of a machine without NixOS modules. */
 function factsOf(facts: PhysicalMachine) {
   return Object.entries(facts).flatMap(([name, value]) =>
     typeof value === 'string' ? [{ option: ['networking', name], value, priority: 900, counts: true }] : [],
@@ -85,7 +85,7 @@ function factsOf(facts: PhysicalMachine) {
 
 type Definition = ReturnType<typeof definitionIn>
 
-/** Shows an option of a Debian machine, whose options hydra-ops has read and completed already. */
+/** Shows an option of a Debian machine, whose options hydra-ops has already read and completed. */
 function debianOption(
   ops: Ops,
   path: readonly string[],

@@ -19,7 +19,7 @@ export interface SnapshotRequest extends PowerRequest {
   readonly name: string
 }
 
-/** Makes a snapshot of each machine: with its memory where the machine runs. */
+/** Creates a snapshot of each machine, including the memory of a running machine. */
 export async function createSnapshots(
   ops: Ops,
   request: SnapshotRequest & { readonly description: string | undefined },
@@ -56,7 +56,7 @@ function newName(text: string): SnapshotName {
   throw usageError(`'${text}' is not a name for a snapshot`, { hint: parsed.error.issues[0]?.message ?? '' })
 }
 
-/** Finds a snapshot of a machine by its hypervisor. */
+/** Finds a snapshot in the hypervisor's list of the machine's snapshots. */
 export async function snapshotOf(
   session: MachineSession,
   name: string,
@@ -66,7 +66,7 @@ export async function snapshotOf(
   return listed.find((each) => each.name === name)
 }
 
-/** Ends a creation that a crash of this program interrupted; any other snapshot of that name is refused. */
+/** Completes a snapshot whose creation a crash of hydra-ops interrupted; refuses any other snapshot of that name. */
 async function finish(session: MachineSession, present: Snapshot): Promise<boolean> {
   const { machine } = session
   const begun = recordOfSnapshot(recordOf(session), present)
@@ -78,7 +78,7 @@ async function finish(session: MachineSession, present: Snapshot): Promise<boole
   return true
 }
 
-/** Records the hypervisor's time of a snapshot, by which the record is known to be about that snapshot. */
+/** Records the hypervisor's time of a snapshot, which ties the record to that snapshot. */
 async function complete(session: MachineSession, { name, at }: Snapshot): Promise<void> {
   await updateJob(session, (draft) => {
     const begun = ownRecord(draft, name)
@@ -91,7 +91,7 @@ function gone({ machine }: MachineSession, name: string): OpsError {
   return noSnapshot(machine, name, 'another program deleted the snapshot at the same time')
 }
 
-/** Lists the snapshots of machines as their hypervisors know them; neither locks nor writes. */
+/** Lists the snapshots of machines as their hypervisors report them; neither locks nor writes. */
 export async function listSnapshots(
   ops: Ops,
   request: PowerRequest,
@@ -111,7 +111,7 @@ export async function listSnapshots(
   }
 }
 
-/** Deletes a snapshot of each machine that has it. Asks first. */
+/** Deletes the named snapshot of each machine that has the snapshot. Asks first. */
 export async function deleteSnapshots(
   ops: Ops,
   request: SnapshotRequest & { readonly yes: boolean },

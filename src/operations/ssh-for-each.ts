@@ -10,7 +10,10 @@ import { sshTargetOf } from '../machine/resource.js'
 import { selectRecordedMachines } from '../network/select-by-tag.js'
 import type { Selection } from '../network/selection.js'
 
-/** Deadline for a command, in effect none: Ctrl-C or the machine ends it. Node's timers are limited to 24.8 days. */
+/**
+ * Deadline of one day for a command; Ctrl-C or the machine usually ends the command. Node's timers are limited to
+ * 24.8 days.
+ */
 const commandMs = 24 * 3_600_000
 /** Exit status of ssh for "no connection". */
 const noConnection = 255
@@ -18,7 +21,7 @@ const noConnection = 255
 export interface ForEachRequest {
   readonly deployment: string | undefined
   readonly selection: Selection
-  /** Words of the command, which sh reads joined by blanks, as with ssh. */
+  /** Words of the command; sh reads the words joined by spaces, as with ssh. */
   readonly command: readonly string[]
   readonly maxConcurrent: number
   onLine(machine: MachineName, line: string, stream: 'stdout' | 'stderr'): void

@@ -35,7 +35,7 @@ export function splitWho(who: string): { user: string | undefined; machine: stri
   return { user, machine: who.slice(at + 1) }
 }
 
-/** Flags of ssh(1) that make sense for our machines; -F, -p and similar flags are ours to set. */
+/** Flags of ssh(1) that make sense for hydra-ops machines; hydra-ops itself sets -F, -p and similar flags. */
 const plainFlags = '46AaCfgKkNnqsTtVvXxYy'
 const valuedFlags = 'BbcDeiLmOoQRSWw'
 

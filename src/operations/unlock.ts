@@ -1,7 +1,7 @@
 import type { Ops } from '../core/context.js'
 import { exitCodes, OpsError } from '../core/errors.js'
 
-/** Removes the lock of a deployment; returns its holder, or `undefined` if it was free. */
+/** Removes the lock of a deployment; returns its holder, or `undefined` if nobody held the lock. */
 export async function unlockDeployment(
   ops: Ops,
   request: { readonly deployment: string | undefined; readonly yes: boolean },

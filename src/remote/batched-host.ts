@@ -19,10 +19,10 @@ interface Waiting extends BatchedScript {
 }
 
 /**
- * Wraps a host so that all scripts requested at the same moment run as one command on the machine. A look with a dozen
- * tasks then needs one round trip. Only scripts that depend on the first answers cause a second round trip. The scripts
- * run side by side, each in its own shell, and identical requests run once. The command gets the longest deadline of
- * its scripts. A script that reads a stream, or that runs as the login user, is a command of its own.
+ * Wraps a host so that all scripts requested at the same moment run as one command on the machine. A look with a
+ * dozen tasks then needs one round trip. Only scripts that depend on the first answers cause a second round trip. The
+ * scripts run side by side, each in its own shell, and identical requests run once. The command gets the longest
+ * deadline of its scripts. A script that reads a stream, or that runs as the login user, runs as a separate command.
  */
 export function batchedHost(host: Host): Host {
   let waiting: Waiting[] = []
@@ -82,7 +82,7 @@ async function runBatch(host: Host, batch: readonly Waiting[]): Promise<void> {
   try {
     const result = await runAll(host, mark, scripts, onLine)
     const answers = scripts.length === 1 ? new Map([[0, result]]) : answersIn(mark, result.stdout)
-    // A script without an end of its own gets the result of the whole command, such as a lost connection.
+    // A script that did not end gets the result of the whole command, such as a lost connection.
     for (const each of batch) deliver(each, answers.get(indexOf(scripts, each)) ?? { ...result, stdout: '' })
   } catch (error) {
     const answers = answersIn(mark, `${lines.join('\n')}\n`)
@@ -104,7 +104,7 @@ async function runAll(
   const [first] = scripts
   if (first === undefined) throw new Error('there is no script to run')
   if (scripts.length === 1) {
-    // `deliver` passes the lines on.
+    // `deliver` passes the lines to `onLine` later.
     const { onLine: _, ...options } = first.options
     return host.script(first.text, [], options)
   }
@@ -130,7 +130,7 @@ function base64(stdin: string | Uint8Array): string {
 }
 
 /**
- * Blames a deadline on the first script without an end. Later scripts report the same cause, because their answers
+ * Blames a deadline on the first script that did not end. Later scripts report the same cause, because their answers
  * waited for that script.
  */
 function ofScript(error: unknown, host: Host, slow: BatchedScript | undefined): unknown {
@@ -149,7 +149,7 @@ function deliver({ options, answer }: Waiting, result: CommandResult): void {
   answer(result)
 }
 
-/** Makes the one script that runs all given scripts (target/together.sh). */
+/** Builds the one script that runs all given scripts (target/together.sh). */
 export function joinedScript(mark: string, scripts: readonly BatchedScript[]): string {
   const values = scripts.map(({ title, text }, index) => ({
     [`title_${index + 1}`]: title,

@@ -14,7 +14,10 @@ export interface PlacedFile {
   readonly mode: number
   readonly user: string
   readonly group: string
-  /** Whether a missing user or group makes the file root's with mode 0600, instead of a failure. */
+  /**
+   * Whether root gets the file, with mode 0600, if its user or group is missing. A missing owner is an error by
+   * default.
+   */
   readonly ownerMayBeMissing?: boolean
   /**
    * Mode and group of the directory when it is missing; a missing group is created too. The default is 0755 and root.
@@ -23,10 +26,10 @@ export interface PlacedFile {
 }
 
 /**
- * Puts files on a machine, all of them or none. Each file is written beside its destination, and gets its owner and
- * mode before its content. The renames follow only when all files are complete. A reader therefore never finds a file
- * missing, half written or readable by others, and a lost connection changes nothing. Content travels on stdin only.
- * The function returns the paths whose owner does not exist (see `ownerMayBeMissing`).
+ * Puts files on a machine, either all files or none. Each file is written beside its destination, and gets its owner
+ * and mode before its content. The renames follow only when all files are complete. A reader therefore never finds a
+ * file missing, half written or readable by others, and a lost connection changes nothing. Content travels on stdin
+ * only. The function returns the paths whose owner does not exist (see `ownerMayBeMissing`).
  */
 export async function placeFiles(
   host: Host,
@@ -68,7 +71,7 @@ function pathAt(files: readonly PlacedFile[], index: string): string | undefined
   return files[Number(index)]?.path
 }
 
-/** Makes a record for target/place-files.sh. */
+/** Builds the record of a file for target/place-files.sh. */
 function recordOf(file: PlacedFile): string[] {
   return [
     file.path,
@@ -92,7 +95,7 @@ function octal(mode: number): string {
   return mode.toString(8).padStart(4, '0')
 }
 
-/** Frames the files for stdin: the size of each on a line, then its bytes. */
+/** Frames the files for stdin: the size of each file on a line, then its bytes. */
 function frame(files: readonly PlacedFile[]): Uint8Array {
   return Buffer.concat(
     files.flatMap((file) => {

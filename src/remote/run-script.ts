@@ -22,7 +22,7 @@ const usualMs = 300_000
 /** Values from the `name=value` lines of a script; a name may occur more than once. */
 export type Facts = ReadonlyMap<string, readonly string[]>
 
-/** A shell of a machine. */
+/** A shell on a machine. */
 export type Shell = Pick<Host, 'machine' | 'script'>
 
 /** Runs a script that changes nothing, and reads its facts. */

@@ -10,7 +10,7 @@ export interface ServiceSet {
   readonly owner: string
   readonly files: readonly PlacedFile[]
   readonly units: readonly ServiceUnit[]
-  /** Units of an earlier version of the options or of the package. */
+  /** Units that earlier options or an earlier package needed; they must not exist. */
   readonly obsolete: readonly string[]
   /** Oneshot units of the set that must run again although none of their files changed. */
   readonly again?: readonly string[]
@@ -25,12 +25,12 @@ export interface ServiceUnit {
   readonly reads: readonly string[]
 }
 
-/** Returns the path of one of our units. */
+/** Returns the path of a unit that hydra-ops writes. */
 export function unitPath(name: string): string {
   return `/etc/systemd/system/${name}`
 }
 
-/** Describes a unit file, or a configuration file that everybody may read. */
+/** Describes a unit file, or a configuration file that every user may read. */
 export function publicFile(path: string, content: string): PlacedFile {
   return { path, content, mode: 0o644, user: 'root', group: 'root' }
 }
@@ -107,10 +107,10 @@ export async function convergeServices(host: Host, set: ServiceSet, run: Run): P
 
 /** Default of `startMs`: Hydra creates or migrates its database while one of its units starts. */
 const usualStartMs = 900_000
-/** Time for everything but the start itself. */
+/** Time for everything except the start of the units. */
 const scriptMs = 120_000
 
-/** Seconds that a unit must stay up: more than RestartSec of the units, and than Perl needs to fail. */
+/** Seconds that a unit must stay up: longer than its RestartSec, and longer than Perl needs to fail. */
 const steadyFor = 15
 
 /** Lists the units that are down or do not stay up, each as a sentence. */
@@ -123,7 +123,7 @@ export async function unsteadyUnits(host: Host, names: readonly string[], run: R
   return [...((await askMachine(host, question, run)).get('wrong') ?? [])]
 }
 
-/** Returns the folder on the machine with a mark for each unit whose restart is due. */
+/** Returns the folder on the machine that holds a mark for each unit whose restart is due. */
 function marksOf({ owner }: ServiceSet): string {
   return `/run/hydra-ops/restart/${owner}`
 }

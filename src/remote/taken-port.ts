@@ -6,16 +6,16 @@ import { askMachine, fact } from './run-script.js'
 /** A port for a service to listen on. */
 export interface ServicePort {
   readonly port: number
-  /** Unit whose own processes may have the port. */
+  /** Unit whose own processes may use the port. */
   readonly unit: string
-  /** Hint for a port that another process has. */
+  /** Hint for a port that another process uses. */
   readonly hint: string
 }
 
-/** The package of `ss`, which tells which process listens. */
+/** The package with `ss`, which shows the process that listens on a port. */
 export const portPackages = ['iproute2']
 
-/** Throws an error that names the other process, if one has the port. */
+/** Throws an error that names the other process, if another process uses the port. */
 export async function refuseTakenPort(
   host: Host,
   { port, unit, hint }: ServicePort,

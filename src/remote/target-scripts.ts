@@ -1,6 +1,6 @@
 import { findTargetFile, type ScriptValues, targetFile, valueLine } from '../core/target-file.js'
 
-/** Makes the text for a machine's shell: values, shared functions, and the script (`tasks/nix/look`). */
+/** Builds the text for a machine's shell: values, shared functions, and the script (`tasks/nix/look`). */
 export function targetScript(name: string, values: ScriptValues = {}): string {
   return [
     `# ${name}\n`,
@@ -11,8 +11,8 @@ export function targetScript(name: string, values: ScriptValues = {}): string {
 }
 
 /**
- * Makes the text of a script that stays on a machine as a file. The text leaves out the shared functions, so that the
- * file changes only with its own text.
+ * Builds the text of a script that stays on a machine as a file. The text leaves out the shared functions, so that
+ * the file changes only with its own text.
  */
 export function placedScript(name: string, values: ScriptValues): string {
   return [...Object.entries(values).map(valueLine), targetFile(`${name}.sh`)].join('')

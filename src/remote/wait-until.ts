@@ -2,7 +2,9 @@ import { failure, messageOf, throwIfAborted } from '../core/errors.js'
 import { pause } from '../core/pause.js'
 import type { Run } from '../core/run.js'
 
-/** Repeats a check until nothing is wrong. The error names the last thing seen, when time runs out or hope is lost. */
+/**
+ * Repeats a check until it succeeds. The error names the last fault seen, when time runs out or waiting is hopeless.
+ */
 export async function waitUntil(
   machine: string,
   run: Run,
@@ -12,13 +14,13 @@ export async function waitUntil(
     readonly deadlineMs: number
     readonly pauseMs?: number
     readonly hint?: string
-    /** Code of the error; by default DEADLINE when time runs out, LASTING_CAUSE when hope is lost. */
+    /** Code of the error; by default DEADLINE when time runs out, LASTING_CAUSE when waiting is hopeless. */
     readonly code?: string
     /** Returns the machine's own evidence for the error. */
     evidence?(): Promise<string>
-    /** Checks once; `undefined` means success, and a text names the fault. */
+    /** Checks once; `undefined` means success, and a text describes the fault. */
     wrong(): Promise<string | undefined>
-    /** Returns the reason why waiting longer is in vain; `undefined` means that the check may still succeed. */
+    /** Returns the reason why waiting longer is pointless; `undefined` means that the check may still succeed. */
     hopeless?(): Promise<string | undefined>
   },
 ): Promise<void> {

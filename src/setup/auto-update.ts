@@ -82,7 +82,7 @@ function programText(): string {
   return `# Written by hydra-ops (set-up task "${taskId}")\n${texts.join('')}`
 }
 
-/** Makes the configuration of the program: places, times, the jobset, and the scripts that a deploy uses too. */
+/** Builds the configuration of the program: places, times, the jobset, and the scripts that a deploy uses too. */
 export function debianConfiguration(wanted: AutoUpdate) {
   const { dates: _, maxAge, ...source } = wanted
   return {
@@ -149,7 +149,7 @@ async function probeUpdate(host: Host, options: AutoUpdateTask, run: Run): Promi
   return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
 }
 
-/** Units that must be gone after the removal. */
+/** Services after the removal: the units must not exist. */
 const nothing: ServiceSet = {
   owner: taskId,
   files: [],
@@ -183,11 +183,13 @@ async function withdraw(host: Host, run: Run): Promise<Record<string, string>> {
     values: { unit, folder },
   }
   await runScript(host, remove, run)
-  // The task is forgotten by this empty output.
+  // hydra-ops forgets the task because of this empty output.
   return { timer: '', source: '' }
 }
 
-/** Lets the program say what it would do. A Hydra without a green gate is not the fault of the machine. */
+/**
+ * Runs the program without changes, to see what it would do. A Hydra without a green gate is not the machine's fault.
+ */
 async function verifyUpdate(host: Host, options: AutoUpdateTask, run: Run): Promise<void> {
   if (options.kind === 'withdraw') return
   const { wrong } = await lookAtServices(host, updateServices(options.wanted), run)

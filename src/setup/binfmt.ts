@@ -8,7 +8,7 @@ import { askMachine, type Facts, fact, runScript } from '../remote/run-script.js
 /** Folder in which the kernel lists the registered emulators. */
 const registered = '/proc/sys/fs/binfmt_misc'
 
-/** Emulation of other systems, by the emulators of Debian's packages. */
+/** Emulation of other systems, with the emulators from Debian's packages. */
 export const binfmtTask: SetupTask<BinfmtOptions> = {
   id: 'binfmt',
   title: 'emulation of other systems',
@@ -40,7 +40,7 @@ export const binfmtTask: SetupTask<BinfmtOptions> = {
   async verify(host, options, run) {
     const seen = await look(host, options, run)
     const problems = problemsIn(seen)
-    // A Nix that shows no settings proves nothing; the builds of a builder show more.
+    // A Nix that does not show its settings proves nothing; test builds on a builder show more.
     const platforms = fact(seen, 'platforms').split(/\s+/)
     const foreign = options.emulatedSystems.filter((system) => system !== fact(seen, 'system'))
     const missing = seen.has('platforms') ? foreign.filter((system) => !platforms.includes(system)) : []

@@ -16,7 +16,10 @@ export interface CacheKeyOptions {
   readonly newName: string
   readonly secretFile: string
   readonly publicFile: string
-  /** Folder of both files if it is ours. The task touches only the files in a folder of the user's choice. */
+  /**
+   * Folder of both files if hydra-ops owns the folder. The task touches only the files in a folder of the user's
+   * choice.
+   */
   readonly directory: string | undefined
   readonly group: string
 }
@@ -35,7 +38,7 @@ export const cacheKeyTask: SetupTask<CacheKeyOptions> = {
   debianPackages: () => ['nix-bin'],
   wanted: wantedCacheKey,
   owns: ({ secretFile, publicFile }) => [
-    // An existing secret key is accepted, so it may be one of deployment.keys.
+    // An existing secret key is accepted, so the key may come from deployment.keys.
     { path: secretFile, instead: 'deployment.keys to deliver a key of your own', takesKey: true },
     { path: publicFile, instead: 'no file: the public key follows from the secret key' },
   ],
@@ -47,7 +50,8 @@ export const cacheKeyTask: SetupTask<CacheKeyOptions> = {
 function wantedCacheKey(machine: TaskMachine): CacheKeyOptions | undefined {
   const { definition, deployment } = machine
   const { enable, keyName, directory, group } = definition.options.cacheKey
-  // Nix separates name and key by a colon. The name ends by custom in a number that each rotation increments.
+  // Nix separates name and key with a colon. The name conventionally ends in a number, which each rotation
+  // increments.
   const named = (name: string | null | undefined) => ({
     keyName: name ?? undefined,
     newName: name ?? `${deployment}-${definition.name}-1`,
@@ -65,7 +69,10 @@ function wantedCacheKey(machine: TaskMachine): CacheKeyOptions | undefined {
   }
 }
 
-/** Places the key where tutorials of Hydra have it. Queue runner and web server sign, and both are in Hydra's group. */
+/**
+ * Places the key where Hydra tutorials have it. The queue runner and the web server sign, and both are in Hydra's
+ * group.
+ */
 function keyOfHydra({ options, secretKeyFile, publicKeyFile }: HydraSettings) {
   const directory = posix.dirname(secretKeyFile)
   const ours = options.cache.secretKeyFile == null && posix.dirname(publicKeyFile) === directory
@@ -78,9 +85,9 @@ function keyOfHydra({ options, secretKeyFile, publicKeyFile }: HydraSettings) {
 }
 
 interface SeenKeys {
-  /** Kind of the secret file; `broken` means that it is not a Nix key. */
+  /** State of the secret file; `broken` means that the file does not contain a Nix key. */
   readonly secret: 'absent' | 'broken' | 'key'
-  /** Name of the key, if the file holds one. */
+  /** Name of the key, if the file contains a key. */
   readonly name: string
   /** Public key as `NAME:BASE64`, derived from the secret key and read from the public file. */
   readonly derived: string

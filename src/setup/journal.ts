@@ -6,7 +6,7 @@ import { askMachine, fact } from '../remote/run-script.js'
 
 const requestMs = 60_000
 
-/** Asks the machine's own clock, which its journal uses; returns seconds. */
+/** Reads the machine's own clock, which its journal uses; returns seconds. */
 export async function machineTime(host: Host, run: Run): Promise<string> {
   const question = { what: 'ask the time', script: 'clock' }
   const now = fact(await askMachine(host, question, run), 'now')
@@ -37,7 +37,7 @@ export async function readJournal(
   return requireSuccess(result, { machine: host.machine, what }).stdout
 }
 
-/** Reads the newest lines since a second of the machine's own clock, because earlier faults may be repaired. */
+/** Reads the newest lines since a time on the machine's own clock, because earlier faults may have been repaired. */
 export async function journalSince(
   host: Host,
   units: readonly string[],
@@ -47,7 +47,9 @@ export async function journalSince(
   return readJournal(host, { units, from: [`--since=@${since}`], lines: 300 }, run)
 }
 
-/** Reads the last few lines since a second as the evidence of an error; returns the reason if there are none. */
+/**
+ * Reads the last few lines since a time, as evidence for an error. Returns the reason if the journal cannot be read.
+ */
 export async function newestLines(
   host: Host,
   units: readonly string[],

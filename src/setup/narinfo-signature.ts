@@ -33,7 +33,7 @@ export function verifyNarInfo(narinfo: string, publicKey: string): boolean {
     )
 }
 
-/** Returns a field of a narinfo, or '' if it is missing. */
+/** Returns a field of a narinfo, or '' if the field is missing. */
 export function narInfoField(narinfo: string, name: string): string {
   return fieldsOf(narinfo).find(([key]) => key === name)?.[1] ?? ''
 }

@@ -7,19 +7,19 @@ import { hydraUsers } from './hydra/settings.js'
 import { cachesFile, signingFile } from './nix-settings.js'
 
 export type NixOptions = DebianOptions['nix'] & {
-  /** Whether to keep dependencies of builds that only a build's result refers to. */
+  /** Whether garbage collection keeps the build-time dependencies of live paths (keep-outputs, keep-derivations). */
   readonly keepOutputs?: boolean
-  /** Features that the machine offers as a builder, besides those that Nix finds by itself. */
+  /** Features that the machine offers as a builder, besides the features that Nix detects itself. */
   readonly builderFeatures?: readonly string[]
   /** Systems that the machine emulates. */
   readonly emulatedSystems?: readonly string[]
-  /** Whether the daemon builds on machines of our list. */
+  /** Whether the daemon also builds on the machines in hydra-ops's own list of builders. */
   readonly usesBuilders?: boolean
-  /** Files of further settings that other tasks write. */
+  /** Files with additional settings that other tasks write. */
   readonly includes?: readonly string[]
 }
 
-/** Merges `deployment.nix` with the needs of a Hydra and of builders. */
+/** Merges `deployment.nix` with the settings that Hydra and builders need. */
 export function nixOptions(
   options: DebianOptions,
   { usesBuilders = false, usesCaches = false } = {},
@@ -36,12 +36,12 @@ export function nixOptions(
     ...(includes.length > 0 ? { includes } : {}),
     ...(emulatedSystems.length > 0 ? { emulatedSystems } : {}),
   }
-  // A Nix in a home has settings of its own.
+  // A Nix installation in a home directory has its own settings.
   if (!builder.enable || builder.wrapper != null) return nix
   const { supportedFeatures, mandatoryFeatures, sshUser } = builder
   return {
     ...nix,
-    // Builds of an untrusted user end with `unexpected end-of-file` on the other side (measured).
+    // Builds of an untrusted user end with `unexpected end-of-file` on the requesting machine (measured).
     trustedUsers: [...nix.trustedUsers, sshUser],
     builderFeatures: [...new Set([...(supportedFeatures ?? []), ...mandatoryFeatures])],
   }
@@ -51,7 +51,7 @@ function ofHydra({ nix, hydra }: DebianOptions): NixOptions {
   if (!hydra.enable) return nix
   return {
     ...nix,
-    // The queue runner could not build without trust: `possibly transient failure … unexpected end-of-file` (measured).
+    // The queue runner cannot build without trust: `possibly transient failure … unexpected end-of-file` (measured).
     trustedUsers: [...nix.trustedUsers, hydraUsers.queueRunner, ...hydra.trustedUsers],
     gc: hydra.gc.automatic ? hydra.gc : nix.gc,
     autoOptimiseStore: nix.autoOptimiseStore || hydra.autoOptimiseStore,
@@ -59,7 +59,9 @@ function ofHydra({ nix, hydra }: DebianOptions): NixOptions {
   }
 }
 
-/** Lists what builders need on both sides: features in the machines file alone are not enough (measured). */
+/**
+ * Lists the settings that builders need on both sides. Features in the machines file alone do not suffice (measured).
+ */
 function builderSettings({ builderFeatures = [], usesBuilders = false }: NixOptions): string[] {
   return [
     ...(builderFeatures.length === 0 ? [] : [`extra-system-features = ${builderFeatures.join(' ')}`]),
@@ -85,8 +87,8 @@ export const gcUnit = 'hydra-ops-nix-gc'
 const sandboxPaths = ['/bin/sh=/bin/dash', '/usr/bin', '/usr/lib', '/lib?', '/lib64?']
 
 /**
- * Writes our settings (nix.conf(5)). A setting that `extraOptions` repeats is left out, so that the file shows the
- * valid value. Settings with an option of their own are refused there.
+ * Writes our settings (nix.conf(5)). A setting that `extraOptions` repeats is left out, so that the file shows only the
+ * effective value. A setting that has its own option is refused in `extraOptions`.
  */
 export function nixSettings(options: NixOptions): string {
   const {
@@ -97,28 +99,28 @@ export function nixSettings(options: NixOptions): string {
     allowedUris,
     autoOptimiseStore,
   } = options
-  // Nix adds a value of `extra-NAME` to earlier values, so such a line replaces none of ours.
+  // Nix adds a value of `extra-NAME` to earlier values, so such a line does not replace a setting of hydra-ops.
   const theirs = new Set(settingNames(options.extraOptions).filter((name) => !name.startsWith('extra-')))
   const ours = [
-    // An explicit empty list keeps Nix from asking its public default at every build.
+    // An explicit empty list keeps Nix from querying its default public cache at every build.
     `substituters =${substituters.map((each) => ` ${each}`).join('')}`,
     ...(trustedPublicKeys.length === 0 ? [] : [`extra-trusted-public-keys = ${trustedPublicKeys.join(' ')}`]),
     `trusted-users = ${[...new Set(['root', ...trustedUsers])].join(' ')}`,
-    // A power cut would otherwise leave paths that are valid but empty, and never copied again.
+    // A power cut would otherwise leave paths that are valid but empty, and that are never copied again.
     'sync-before-registering = true',
     'sandbox = true',
     `sandbox-paths = ${sandboxPaths.join(' ')}`,
     `auto-optimise-store = ${autoOptimiseStore}`,
     ...(allowedUris.length === 0 ? [] : [`allowed-uris = ${allowedUris.join(' ')}`]),
     ...builderSettings(options),
-    // The plain setting takes the place of systems that the processor itself runs, such as i686-linux.
+    // A plain `extra-platforms` line would replace the systems that the processor itself runs, such as i686-linux.
     ...(emulatedSystems.length === 0 ? [] : [`extra-extra-platforms = ${emulatedSystems.join(' ')}`]),
     ...(options.keepOutputs === true ? ['keep-outputs = true', 'keep-derivations = true'] : []),
   ]
   return [
     '# Written by hydra-ops (set-up task "nix"); changes made here are overwritten.\n',
     ...ours.filter((line) => !settingNames(line).some((name) => theirs.has(name))).map((line) => `${line}\n`),
-    // Further lines of the user have the last word.
+    // The user's own lines come last, because a later line overrides an earlier one.
     ...(options.includes ?? []).map((file) => `!include ${file}\n`),
     ...(options.extraOptions.trim() === ''
       ? []
@@ -126,7 +128,7 @@ export function nixSettings(options: NixOptions): string {
   ].join('')
 }
 
-/** Lists the unit files of the scheduled garbage collection; empty if it is not enabled. */
+/** Lists the unit files of the scheduled garbage collection; returns `[]` if the schedule is not enabled. */
 export function gcUnits(options: NixOptions): { readonly path: string; readonly content: string }[] {
   if (!options.gc.automatic) return []
   const service = `# Written by hydra-ops (set-up task "nix")

@@ -8,22 +8,22 @@ import { placedScript } from '../remote/target-scripts.js'
 
 /** A program that serves the store, with the facts in which its versions differ. */
 export type CacheProgram =
-  /** The first nix-serve, in Perl. */
+  /** The original nix-serve, in Perl. */
   | { readonly kind: 'nix-serve' }
-  /** nix-serve-ng, which has the same name, and none of Starman's options. */
+  /** nix-serve-ng, whose program is also named `nix-serve`, but has none of Starman's options. */
   | { readonly kind: 'nix-serve-ng' }
   | Harmonia
 
-/** harmonia, which a file configures. (Variables, settings and versions: read in its source up to 3.2.0.) */
+/** harmonia, which reads its settings from a file. (The facts below come from its source code up to 3.2.0.) */
 interface Harmonia {
   readonly kind: 'harmonia'
-  /** Name in the package's bin. */
+  /** Name of the program in the package's bin folder. */
   readonly name: 'harmonia-cache' | 'harmonia'
-  /** Variable with the signing key: the plural exists since version 1.0. */
+  /** Variable with the path of the signing key; version 1.0 introduced the plural. */
   readonly keyVariable: 'SIGN_KEY_PATHS' | 'SIGN_KEY_PATH'
-  /** Whether the program tells systemd when it listens: since version 3.1. */
+  /** Whether the program notifies systemd when it listens (since version 3.1). */
   readonly notifies: boolean
-  /** Whether the program reads Nix's database itself, in place of asking the daemon: since version 3.1. */
+  /** Whether the program reads Nix's database itself, instead of asking the daemon (since version 3.1). */
   readonly readsDatabase: boolean
 }
 
@@ -36,7 +36,7 @@ export interface CacheUnitOptions {
   readonly secretKeyFile: string
 }
 
-/** Unit of the program, whatever program it is. */
+/** Unit of the cache program, whichever kind it is. */
 export const serveUnit = 'nix-serve.service'
 /** Unit that keeps Nix's database readable for a harmonia without root. */
 export const holdUnit = 'nix-serve-store.service'
@@ -45,7 +45,7 @@ export const holdFile = '/etc/nix-serve/hold-store.sh'
 
 const firstLine = '# Written by hydra-ops (set-up task "nix-serve"); changes made here are overwritten.'
 
-/** Looks which program a package has; `undefined` means none, or no package on the machine. */
+/** Finds the program that a package has; returns `undefined` without a known program, or without the package. */
 export async function findCacheProgram(
   host: Host,
   path: string,
@@ -109,7 +109,7 @@ export function holdsStore(program: CacheProgram): boolean {
 
 /**
  * Writes the unit. systemd reads the key as root (LoadCredential), and the process has its own dynamic user. nix-serve
- * calls `nix dump-path` since 2020: without `nix-command` every NAR is empty, with status 200 (measured).
+ * has called `nix dump-path` since 2020: without `nix-command` every NAR is empty, with status 200 (measured).
  */
 export function cacheUnit(options: CacheUnitOptions, program: CacheProgram): string {
   const { type = [], environment, exec } = startOf(options, program)
@@ -150,7 +150,7 @@ function startOf(options: CacheUnitOptions, program: CacheProgram): Start {
         exec: `nix-serve --listen ${listensAt(options)} --workers 2`,
       }
     case 'nix-serve-ng':
-      // Its --listen takes an IPv6 address since version 1.1 alone.
+      // The --listen option accepts an IPv6 address only since version 1.1.
       return {
         environment: [ofNix('NIX_SECRET_KEY_FILE')],
         exec: `nix-serve --host ${options.address} --port ${options.port}`,
@@ -160,7 +160,7 @@ function startOf(options: CacheUnitOptions, program: CacheProgram): Start {
         type: program.notifies ? ['Type=notify'] : [],
         environment: [
           ofNix(program.keyVariable),
-          // A proxy logs the requests.
+          // The proxy in front of harmonia logs the requests.
           `CONFIG_FILE=${harmoniaFile} RUST_LOG=info,actix_web::middleware=error`,
         ],
         exec: program.name,
@@ -168,7 +168,10 @@ function startOf(options: CacheUnitOptions, program: CacheProgram): Start {
   }
 }
 
-/** Writes harmonia's settings. The program ends at an unknown setting, so the file has only those of every version. */
+/**
+ * Writes harmonia's settings. harmonia exits at an unknown setting, so the file has only settings that every version
+ * supports.
+ */
 function harmoniaSettings(options: CacheUnitOptions): PlacedFile {
   return publicFile(
     harmoniaFile,
@@ -177,8 +180,8 @@ function harmoniaSettings(options: CacheUnitOptions): PlacedFile {
 }
 
 /**
- * Writes the unit that holds Nix's database open, as root and without a network. harmonia may not create the database's
- * files for its readers (measured: "attempt to write a readonly database").
+ * Writes the unit that holds Nix's database open, as root and without a network. harmonia is not allowed to create the
+ * files that SQLite needs beside the database (measured: "attempt to write a readonly database").
  */
 function holdFiles(): PlacedFile[] {
   const unit = `${firstLine}

@@ -16,7 +16,7 @@ export interface NixServeProofOptions extends StoreServer {
   readonly publicKeyFile: string
 }
 
-/** A server of the store, as its proof knows the server. */
+/** Facts about a server of the store that its proof needs. */
 export interface ProvenServer {
   /** Program: `nix-serve`, `nix-serve-ng` or `harmonia`. */
   readonly kind: string
@@ -31,12 +31,12 @@ export interface ProvenServer {
 const answerMs = 120_000
 const requestMs = 30_000
 
-/** Number of consecutive empty NARs after which the task gives up. */
+/** Number of consecutive empty NARs after which the proof fails. */
 const emptyAnswers = 3
 
 /**
  * The proof of the server that NixOS starts. The server waits for the key of a set-up task, so the look after the
- * switch cannot judge it.
+ * switch comes too early to judge the server.
  */
 export const nixServeProofTask: SetupTask<NixServeProofOptions> = {
   id: 'nix-serve-proof',
@@ -66,7 +66,7 @@ export const nixServeProofTask: SetupTask<NixServeProofOptions> = {
 
 async function proveService(host: Host, options: NixServeProofOptions, run: TaskRun): Promise<void> {
   const { unit, secretKeyFile, publicKeyFile } = options
-  // A service of the user may make the secret key alone.
+  // A user-defined service may create only the secret key.
   const publicKey = await publicKeyOf(host, { secretFile: secretKeyFile, publicFile: publicKeyFile }, run)
   if (publicKey === '') {
     throw failure('CACHE_KEY', `machine '${host.machine}': ${secretKeyFile} is not a Nix signing key`, {
@@ -81,7 +81,7 @@ async function proveService(host: Host, options: NixServeProofOptions, run: Task
   )
 }
 
-/** Proves a server with a small store path: signature and NAR. `GET /` is a 404 (measured). */
+/** Tests a server with a small store path: its signature and its NAR. `GET /` returns 404 (measured). */
 export async function proveStoreServer(host: Host, server: ProvenServer, run: TaskRun): Promise<void> {
   const { kind, address, port, publicKey, units } = server
   const get = (path: string) =>
@@ -99,7 +99,7 @@ export async function proveStoreServer(host: Host, server: ProvenServer, run: Ta
     deadlineMs: answerMs,
     hint: `journalctl ${units.map((unit) => `-u ${unit}`).join(' ')} on the machine shows more`,
     evidence: () => newestLines(host, units, since, run),
-    // The signed narinfo shows that nix-serve is up, so the program that it calls fails.
+    // The signed narinfo shows that nix-serve runs, so an empty NAR means that the program behind it fails.
     hopeless: async () =>
       empty < emptyAnswers
         ? undefined
@@ -107,7 +107,7 @@ export async function proveStoreServer(host: Host, server: ProvenServer, run: Ta
     wrong: async () => {
       const info = await get('/nix-cache-info')
       if (info.status !== 200) return `/nix-cache-info answers with status ${info.status}`
-      // The package of nix-serve itself may have hundreds of MiB.
+      // The package of nix-serve itself may have hundreds of MiB, so the test uses a small path.
       const question = { what: 'put a small file into the Nix store', script: 'tasks/nix-serve/small-path' }
       const hash = hashPart(fact(await askMachine(host, question, run), 'path'))
       const problem = await servedProblem(host, { hash, folder: '/', publicKey, get }, run)

@@ -77,7 +77,7 @@ export const nixServeTask: SetupTask<NixServeOptions> = {
   verify: verifyNixServe,
 }
 
-/** Proves nix-serve, and the unit that holds the store for it. */
+/** Proves nix-serve and, for harmonia, the unit that holds the store open. */
 async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun): Promise<void> {
   if (options.package === undefined) throw noPackage(host, 'nix-serve', 'nixServe.package')
   const program = await requireCacheProgram(host, options.package, run)

@@ -5,11 +5,11 @@ import { type PlacedFile, placeFiles } from '../remote/place-files.js'
 import { askMachine, fact, runScript } from '../remote/run-script.js'
 import { recordNixStart } from './nix-start.js'
 
-/** A file of further settings of Nix that a task writes once it knows them; the main settings include it. */
+/** A file of additional Nix settings, which a task writes later than the main settings. The main file includes it. */
 export interface FurtherSettings {
   readonly file: string
   readonly content: string
-  /** Other files of the same task. */
+  /** Other files that the task writes with the settings. */
   readonly others?: readonly PlacedFile[]
 }
 
@@ -20,11 +20,11 @@ export const cachesFile = '/etc/nix/hydra-ops-caches.conf'
 
 const probeMs = 120_000
 
-/** Hashes of a file of settings and of other files, `-` where one is missing. */
+/** Hashes of a settings file and of its other files; `-` stands for a missing file. */
 interface SeenSettings {
   readonly settings: string
   readonly others: readonly string[]
-  /** Whether the daemon has not read its present settings. */
+  /** Whether the daemon has not yet read its current settings. */
   readonly due: boolean
 }
 
@@ -61,7 +61,7 @@ export function settingsFaults(
   ]
 }
 
-/** Writes a file of settings with other files, and restarts the daemon if the settings changed. */
+/** Writes a settings file and its other files, and restarts the daemon if the settings changed. */
 export async function writeSettings(
   host: Host,
   { file, content, others = [] }: FurtherSettings,
@@ -81,7 +81,7 @@ export async function writeSettings(
   await recordNixStart(host, run)
 }
 
-/** Removes a file of settings and other files, and restarts the daemon if the settings were there. */
+/** Removes a settings file and its other files, and restarts the daemon if the settings file existed. */
 export async function removeSettings(
   host: Host,
   { file, others = [] }: Omit<FurtherSettings, 'content'>,

@@ -55,7 +55,7 @@ export const nixTask: SetupTask<NixOptions> = {
   verify: verifyNix,
 }
 
-/** Debian's own file, which includes ours. */
+/** Debian's own settings file, which includes the file of hydra-ops. */
 const nixConf = '/etc/nix/nix.conf'
 
 async function probeNix(host: Host, options: NixOptions, run: Run): Promise<TaskState> {
@@ -95,8 +95,8 @@ function sha256(text: string): string {
 
 /**
  * Writes the files that differ, then restarts the daemon once, and only if its settings changed. The daemon reads
- * settings only at its start, and five restarts in ten seconds end its socket (measured). The machine keeps a mark of a
- * due restart, so that an interrupted run does not lose the restart.
+ * settings only at its start, and five restarts in ten seconds make its socket fail (measured). The machine keeps a
+ * mark of a due restart, so that an interrupted run does not lose the restart.
  */
 async function applyNix(host: Host, options: NixOptions, run: Run): Promise<Record<string, string>> {
   const { gc } = options
@@ -166,7 +166,7 @@ async function checkSchedule(host: Host, dates: string, run: Run): Promise<void>
   })
 }
 
-/** Asks the daemon itself, over its socket. */
+/** Checks that the daemon itself answers over its socket. */
 async function verifyNix(host: Host, _options: NixOptions, run: Run): Promise<void> {
   const what = 'ask the Nix daemon'
   const argv = ['env', 'NIX_REMOTE=daemon', 'nix-store', '--check-validity', '--print-invalid', absentPath]
@@ -179,5 +179,5 @@ async function verifyNix(host: Host, _options: NixOptions, run: Run): Promise<vo
   })
 }
 
-/** Exit status of a shell that does not find a program. */
+/** Exit status of a shell that cannot find a program. */
 const notInstalled = 127

@@ -24,8 +24,8 @@ const mark =
   '# hydra-ops (set-up task "postfix") sets inet_interfaces, mydestination and myhostname; all else is yours.'
 
 /**
- * A mail server that accepts mail from the machine alone, and delivers it. The task leaves a mail server alone that
- * serves more, or another program that sends the machine's mail.
+ * A mail server that accepts mail only from the machine itself, and delivers it. The task does not change a mail server
+ * that serves other hosts, or another program that sends the machine's mail.
  */
 export const postfixTask: SetupTask<PostfixOptions> = {
   id: 'postfix',
@@ -55,16 +55,16 @@ export const postfixTask: SetupTask<PostfixOptions> = {
 }
 
 /**
- * Answers that make postfix listen on the loopback interface alone from its first start. "Satellite system" listens so,
- * and delivers by itself without a relay host. "Internet Site", the default, listens to everybody until this task runs.
- * "Local only" refuses mail to other hosts (postinst of postfix 3.7).
+ * Answers that make postfix listen only on the loopback interface from its first start. "Satellite system" has this
+ * effect, and delivers mail itself without a relay host. "Internet Site", the default, listens on all interfaces until
+ * this task runs. "Local only" refuses mail to other hosts (postinst of postfix 3.7).
  */
 const debconfAnswers = [
   'postfix postfix/main_mailer_type select Satellite system',
   'postfix postfix/relayhost string ',
 ]
 
-/** Says whether a name is qualified; postfix refuses an address as myhostname. */
+/** Says whether a name is qualified; postfix refuses an IP address as myhostname. */
 function isQualified(name: string): boolean {
   return /\.[A-Za-z][^.]*$/.test(name)
 }

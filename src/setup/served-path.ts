@@ -16,7 +16,7 @@ export interface ServedPath {
   get(path: string): Promise<HttpAnswer>
 }
 
-/** Problem with a path as a cache serves it. */
+/** Problem with a path that a cache serves. */
 export interface ServedProblem {
   readonly text: string
   /** Whether the narinfo is signed but the NAR is empty, because the program that the cache calls fails. */
@@ -25,13 +25,13 @@ export interface ServedProblem {
 
 const unpackMs = 120_000
 
-/** Returns the hash by which a cache knows a store path; '' if the text is not a store path. */
+/** Returns the hash by which a cache identifies a store path; '' if the text is not a store path. */
 export function hashPart(path: string): string {
   return /^\/nix\/store\/([0-9a-z]{32})-/.exec(path)?.[1] ?? ''
 }
 
 /**
- * Checks a path as a cache serves it; `undefined` means that the narinfo is signed and the NAR matches. An unknown
+ * Checks a path that a cache serves; `undefined` means that the narinfo is signed and the NAR matches. An unknown
  * compression is accepted if the file's hash matches. The narinfo alone proves nothing, because a cache may sign paths
  * whose NARs are empty (measured).
  */
@@ -62,7 +62,7 @@ function filled(text: string): ServedProblem {
   return { text, emptyNar: false }
 }
 
-/** Compares the bytes of a NAR with the promise of its narinfo. */
+/** Compares the bytes of a NAR with the hashes in its narinfo. */
 async function contentProblem(
   host: Host,
   narinfo: string,
@@ -73,7 +73,7 @@ async function contentProblem(
   const fileProblem = fileHash === '' ? undefined : hashProblem(sha256(bytes), fileHash)
   if (fileProblem !== undefined) return fileProblem
   const compression = narInfoField(narinfo, 'Compression')
-  // FileHash is not signed, so it is the last resort.
+  // FileHash is not signed, so FileHash alone is accepted only if the NAR cannot be unpacked.
   const promised = narInfoField(narinfo, 'NarHash')
   if (compression === 'none') return hashProblem(sha256(bytes), promised)
   const debianPackage = unpackers[compression]
@@ -87,7 +87,7 @@ async function contentProblem(
   return hashProblem(seen, promised)
 }
 
-/** Debian's packages with programs that decompress, by the name of the compression in a narinfo. */
+/** Debian packages with decompression programs, by the name of the compression in a narinfo. */
 const unpackers: Readonly<Record<string, string | undefined>> = {
   xz: 'xz-utils',
   bzip2: 'bzip2',
@@ -127,7 +127,7 @@ function hashProblem(seen: Buffer, promised: string): string | undefined {
 
 const digits = '0123456789abcdfghijklmnpqrsvwxyz'
 
-/** Encodes a hash as Nix does. Base 32 has the last digit first, in an alphabet without e, o, t and u. */
+/** Encodes a hash as Nix does. Nix's base 32 begins with the last digit, and uses an alphabet without e, o, t and u. */
 export function nixBase32(bytes: Uint8Array): string {
   const length = Math.ceil((bytes.length * 8) / 5)
   return Array.from({ length }, (_, index) => {

@@ -8,7 +8,7 @@ export interface SmtpQuestion extends Bounds {
   connect(bounds: Bounds): Promise<Duplex>
 }
 
-/** Limit of bytes, larger than any server's greeting. */
+/** Maximum number of bytes; no server's greeting is that long. */
 const mostBytes = 16 * 1024
 
 /** Reads the last line of a mail server's greeting (RFC 5321, 4.2): `220 NAME ESMTP`. */
@@ -40,7 +40,7 @@ async function greetingOf(stream: Duplex, ended: AbortSignal): Promise<string> {
   }
 }
 
-/** Reads the last line of a reply; its number is followed by a blank. */
+/** Reads the last line of a reply, in which a space follows the status code. */
 function lastLine(stream: Duplex): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = ''

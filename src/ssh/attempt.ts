@@ -18,7 +18,7 @@ export type Attempt =
 export interface AttemptFailed {
   readonly kind: 'failed'
   readonly phase: Phase
-  /** `ECONNREFUSED` … if the operating system gave a reason. */
+  /** Error code such as `ECONNREFUSED`, if the operating system gave a reason. */
   readonly code: string | undefined
   readonly message: string
   /** The proxy's output on stderr. */
@@ -39,7 +39,7 @@ export interface AttemptOptions extends WayOptions {
   verify(key: Buffer): boolean
 }
 
-/** Makes one connection, up to the end of the login or its failure. Only a cancel throws. */
+/** Opens one connection and tries to log in. Only a cancellation throws; a failure is a result. */
 export async function attempt(target: SshTarget, options: AttemptOptions): Promise<Attempt> {
   throwIfAborted(options.signal)
   const way = wayForLogin(target, options)
@@ -112,7 +112,7 @@ export async function attempt(target: SshTarget, options: AttemptOptions): Promi
 }
 
 /**
- * Tells whether an error ends the attempt. A key that cannot sign, or a silent agent, is not final: ssh2 goes on to the
+ * Tells whether an error ends the attempt. A key that cannot sign, or a silent agent, is not final: ssh2 then tries the
  * next method.
  */
 function isFinal(error: unknown): boolean {

@@ -6,10 +6,10 @@ import { describeSocketError } from './connect-errors.js'
 import { hasProxy, openWay, type WayOptions } from './jump.js'
 
 /**
- * The pause between overlapping attempts. A machine is reachable when it shows an SSH banner, not when its port
- * accepts. QEMU's user networking accepts within 3 ms with no guest behind it, and stays silent (measured). Such a
- * connection never comes to life, so short attempts overlap. A patient attempt runs beside the short ones, for an sshd
- * that needs seconds for its first bytes.
+ * The pause between overlapping attempts. A machine is reachable when it shows an SSH banner, not when its port accepts
+ * connections. QEMU's user networking accepts within 3 ms without a guest behind it, and then stays silent (measured).
+ * Such a connection never becomes usable, so short attempts overlap. A patient attempt runs beside the short attempts,
+ * for an sshd that needs seconds for its first bytes.
  */
 const overlapMs = 200
 const shortMs = 1_000
@@ -17,12 +17,12 @@ const patientMs = 10_000
 /**
  * The divisor of the wait so far: attempts become longer and rarer. Each attempt costs a running sshd a process. Five
  * attempts a second keep a guest on an overloaded host (or its MaxStartups) from ever answering (measured). A banner is
- * therefore noticed within 200 ms or a fiftieth of the wait.
+ * therefore noticed within 200 ms or a fiftieth of the wait, whichever is longer.
  *
- * A host that has refused an attempt has a network, because QEMU passes refusals on. An accepted connection is then its
- * sshd at work, which gets only one attempt in two seconds. More attempts made the answer two minutes later beside
- * other guests on a slow host (measured). Attempts go on, because a rebooting guest refuses when its sshd ends, and
- * QEMU's later connections stay silent.
+ * A host that has refused an attempt has a working network, because QEMU passes refusals on. An accepted connection
+ * then shows that sshd is busy, so sshd gets only one attempt in two seconds. More attempts delayed the answer by two
+ * minutes on a slow host with other guests (measured). Attempts continue, because a rebooting guest refuses connections
+ * when its sshd ends, and QEMU's later connections stay silent.
  */
 const rarerBy = 50
 const longerBy = 20
@@ -140,7 +140,7 @@ interface LookOptions extends WayOptions {
   readonly forLogin?: boolean
 }
 
-/** Makes one connection and returns its banner or its other outcome. */
+/** Opens one connection, and returns whether the server showed a banner or why it did not. */
 async function lookOnce(target: SshTarget, lastMs: number, options: LookOptions): Promise<Look> {
   const way = openWay(target, options)
   let accepted = false
@@ -170,7 +170,7 @@ async function lookOnce(target: SshTarget, lastMs: number, options: LookOptions)
         else if (read.length > maxPreamble) resolve(none(notSsh))
       }
       const onError = (error: Error) => {
-        // A missing proxy program will not appear.
+        // A longer wait does not help if the proxy's program is missing.
         if (error instanceof OpsError)
           resolve({ kind: 'none', state: error.message, hopeless: true, refused: false })
         else resolve(none(describeSocketError(codeOf(error), messageOf(error)), isRefusal(codeOf(error))))
@@ -202,7 +202,7 @@ function whenSilent(accepted: boolean, text: string): string {
   return text === '' ? 'the server accepts the connection but sends nothing' : notSsh
 }
 
-/** Recognises the answer of sshd beyond MaxStartups, up to OpenSSH 9.7 and since. */
+/** Recognizes the answer of an sshd that has reached MaxStartups: the text up to OpenSSH 9.7, and the later text. */
 function isFull(text: string): boolean {
   return /^(?:Exceeded MaxStartups|Not allowed at this time)\r?\n/.test(text)
 }

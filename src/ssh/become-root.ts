@@ -10,7 +10,10 @@ import {
   passwordRefused,
 } from './sudo.js'
 
-/** The time limit of the password's test. The login shell may have a slow profile, or PAM may ask a directory server. */
+/**
+ * The time limit for a test of the password. The login shell may have a slow profile, or PAM may query a directory
+ * server.
+ */
 const probeMs = 60_000
 
 /** Asks for the password and tests it, so that no later command can hang on a wrong password. */

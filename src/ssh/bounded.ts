@@ -2,7 +2,7 @@ import type { Bounds } from '../core/deadline.js'
 import { abortError } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 
-/** Waits for a promise within the deadline and the signal. The caller ends the abandoned work. */
+/** Waits for a promise until the deadline or the signal. The caller must end the abandoned work. */
 export async function bounded<T>(
   thing: Promise<T>,
   { signal, timeoutMs }: Bounds,

@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import type { SshTarget } from '../core/ssh.js'
 import { typeOf } from './host-key.js'
 
-/** A certificate that the system's ssh would offer and ssh2 cannot offer. */
+/** A certificate that the system's ssh would offer but ssh2 cannot offer. */
 export interface Certificate {
   /** The name for errors: a file, or `of the agent (comment)`. */
   readonly name: string
@@ -36,7 +36,7 @@ export async function findCertificates(
 const requestIdentities = Buffer.from([0, 0, 0, 1, 11])
 const identitiesAnswer = 12
 const agentMs = 5_000
-/** OpenSSH's own limit of an agent's message. */
+/** OpenSSH's own size limit for a message of the agent. */
 const longestAnswer = 256 * 1024
 
 /** Lists the comments of an agent's certificates, which ssh2 leaves out; returns `[]` when no agent answers. */

@@ -13,7 +13,7 @@ const maxEncoded = 100_000
 const extraPath =
   '/usr/local/sbin:/usr/sbin:/sbin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin'
 
-/** Quotes a text as one word of a POSIX shell command. No other function quotes. */
+/** Quotes a text as one word of a POSIX shell command. All quoting for a machine's shell uses this function. */
 export function quote(text: string): string {
   if (text.includes('\0') || /\p{Surrogate}/u.test(text)) {
     throw usageError('a command argument holds a NUL or an incomplete character, which ssh cannot pass on')
@@ -21,7 +21,7 @@ export function quote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }
 
-/** Makes a script that becomes this argument vector: `exec` finds programs only, never builtins or functions. */
+/** Builds a script that runs an argument vector: `exec` finds only programs, never builtins or functions. */
 export function argvScript(argv: readonly string[]): string {
   const [program] = argv
   if (program === undefined || program === '' || program.startsWith('-')) {
@@ -30,25 +30,25 @@ export function argvScript(argv: readonly string[]): string {
   return `exec ${argv.map(quote).join(' ')}`
 }
 
-/** Makes a script that runs another script with positional parameters. */
+/** Builds a script that runs another script with positional parameters. */
 export function parameterScript(text: string, args: readonly string[]): string {
   return argvScript(['sh', '-c', text, 'sh', ...args])
 }
 
-/** A random text per command, written in two halves wherever a shell might echo its source. */
+/** A random text per command, written in two halves wherever a shell might echo the script. */
 export interface Nonce {
   readonly left: string
   readonly right: string
 }
 
-/** Puts marks around a script's output; framing.ts explains them. */
+/** Puts marks around a script's output; framing.ts explains the marks. */
 export function framedScript(nonce: Nonce, script: string, discardUntilSync: boolean): string {
   const mark = (rest: string) => `printf '%s%s${rest}' ${nonce.left} ${nonce.right}`
   return [
     'LC_ALL=C.UTF-8',
     `PATH=\${PATH:+$PATH:}${extraPath}`,
     'export LC_ALL PATH',
-    // Field 5 is the process group, by which a cancelled command is ended.
+    // Field 5 is the process group, which receives the signals that end a cancelled command.
     '_ops_group=0',
     '{ read -r _ _ _ _ _ops_group _ </proc/$$/stat; } 2>/dev/null',
     `${mark('{%s %s %s\\n')} "$$" "$_ops_group" "\${2-}"`,
@@ -61,7 +61,7 @@ export function framedScript(nonce: Nonce, script: string, discardUntilSync: boo
   ].join('\n')
 }
 
-/** Returns a line that tells, before sudo runs, that the login shell works. */
+/** Returns a command that reports, before sudo runs, that the login shell works. */
 export function loginMark(nonce: Nonce): string {
   return `printf '%s%s%s\\n' login- ${nonce.left} ${nonce.right} >&2`
 }
@@ -75,12 +75,12 @@ function untilSync(nonce: Nonce): string {
   return `[ "$_ops_line" = ${syncLine(nonce)} ] && break`
 }
 
-/** Returns the line after which stdin is the command's own. */
+/** Returns the line after which stdin belongs to the command. */
 export function syncLine(nonce: Nonce): string {
   return `sync-${nonce.right}${nonce.left}`
 }
 
-/** The form in which `sh` gets a script: an argument, or a line of stdin if too long. */
+/** The form in which `sh` gets a script: an argument, or a line of stdin if the script is too long. */
 export interface Handed {
   readonly words: string
   readonly stdinLine: string
@@ -98,7 +98,7 @@ export function forSh(script: string): Handed {
   return { words: `sh -c ${quote(script)}`, stdinLine: '' }
 }
 
-/** Passes a script of any length through stdin. Earlier lines (a password that sudo did not want) are skipped. */
+/** Passes a script of any length through stdin. Earlier lines (a password that sudo did not read) are skipped. */
 export function byStdin(nonce: Nonce, script: string): Handed {
   const tag = `script-${nonce.left}:`
   const skip = `while IFS= read -r s; do case $s in ${tag}*) break;; esac; done`

@@ -5,7 +5,7 @@ import { checkHostName, jumpCommand } from './jump.js'
 import { optionsForSsh, withSshOptions } from './ssh-options.js'
 import type { UserPlace } from './tokens.js'
 
-/** Returns the name for host keys, which stays when the address or the forwarded port changes. */
+/** Returns the HostKeyAlias, which stays the same when the address or the forwarded port changes. */
 function aliasOf(target: SshTarget): string {
   return `hydra-ops-${target.machine}`
 }
@@ -23,8 +23,8 @@ export function renderConfig(
 }
 
 /**
- * Writes one machine. The first value of a keyword counts in ssh_config. The order is: the host key's protection,
- * sshOptions that our own connection ignores, and the options that ssh and our connection share.
+ * Writes the `Host` block of one machine. The first value of a keyword counts in ssh_config. The order is: the host
+ * key's protection, sshOptions that our own connection ignores, and the options that ssh and our connection share.
  */
 function block(target: SshTarget, knownHosts: string): string {
   checkHostName(target)
@@ -44,7 +44,7 @@ function block(target: SshTarget, knownHosts: string): string {
     ['IdentitiesOnly', target.identitiesOnly === true || !target.useAgent ? 'yes' : 'no'],
     ...agentLines(target),
     ...proxyLines(target),
-    // A machine that disappears ends a copy too.
+    // The keepalive also ends a copy when the machine disappears.
     ['ConnectTimeout', '30'],
     ['ServerAliveInterval', '15'],
     ['ServerAliveCountMax', '4'],
@@ -64,7 +64,7 @@ function agentLines(target: SshTarget): (readonly [string, string])[] {
 
 function proxyLines(target: SshTarget): (readonly [string, string])[] {
   if (target.jump !== undefined) return [['ProxyCommand', jumpCommand(target.jump)]]
-  // The tokens of the command are already expanded.
+  // The tokens of the command are already expanded, so any `%` is literal.
   if (target.proxyCommand === undefined) return []
   return [['ProxyCommand', target.proxyCommand.replaceAll('%', '%%')]]
 }
@@ -75,7 +75,7 @@ function knownHost(target: SshTarget): string {
   return `${aliasOf(target)} ${type} ${blob.toString('base64')}\n`
 }
 
-/** Quotes a file name by ssh_config(5), where `%` begins a token and `${` a variable. */
+/** Quotes a file name for ssh_config(5), where `%` begins a token and `${` a variable. */
 function fileWord(file: string): string {
   if (/["\n\r\0]|\$\{/.test(file)) {
     throw usageError(

@@ -3,7 +3,7 @@ import type { SshTarget } from '../core/ssh.js'
 import type { AttemptFailed } from './attempt.js'
 import { type Login, loginRefused } from './login.js'
 
-/** Describes a failed way to a machine, in words that wait states and errors share. */
+/** Describes a socket error in words that serve both wait states and error messages. */
 export function describeSocketError(code: string | undefined, message: string): string {
   switch (code) {
     case 'ECONNREFUSED':
@@ -43,7 +43,7 @@ function isDroppedEarly(failed: AttemptFailed): boolean {
   return /Connection lost before handshake|the connection was closed/.test(failed.message)
 }
 
-/** Makes the error for a failed connection. */
+/** Builds the error for a failed connection. */
 export async function connectError(
   target: SshTarget,
   login: Login,

@@ -30,7 +30,7 @@ export interface LoggedIn {
   readonly hostKey: string
 }
 
-/** Connects, verifies the host key against the pinned one, and logs in. */
+/** Connects, verifies the host key against the pinned key, and logs in. */
 export async function logIn(
   target: SshTarget,
   options: ConnectOptions,
@@ -44,14 +44,14 @@ export async function logIn(
   const result = await dialler.dial(algorithmsOf(pinned), (key) => key.equals(pinned.blob))
   if (result.kind === 'ready') return { client: result.client, hostKey: seenKey(pinned.blob).key }
   if (result.kind === 'key refused') throw hostKeyChanged(target, pinned, seenKey(result.key))
-  // The server has no key of the pinned type any more. The error shows its present key.
+  // The server has no key of the pinned type any more. The error shows its current key.
   if (/no matching host key format/.test(result.message)) {
     throw hostKeyChanged(target, pinned, await dialler.look())
   }
   throw await dialler.error(result)
 }
 
-/** Tells whether the server shows the pinned key, or answers at all if none is pinned. Nobody logs in. */
+/** Tells whether the server shows the pinned key, or any key if none is pinned. No login takes place. */
 export async function showsKey(
   target: SshTarget,
   options: Pick<ConnectOptions, 'signal' | 'timeoutMs'>,
@@ -67,7 +67,7 @@ export async function showsKey(
   return shown
 }
 
-/** Reads the key over a separate connection: a person takes longer to answer than a server waits for a login. */
+/** Reads the key over a separate connection, because a person may answer later than a server's login deadline. */
 async function firstContact(target: SshTarget, dialler: Dialler, options: ConnectOptions): Promise<string> {
   const seen = await dialler.look()
   const accepted = await options.acceptHostKey?.(seen)
@@ -77,7 +77,7 @@ async function firstContact(target: SshTarget, dialler: Dialler, options: Connec
   return seen.key
 }
 
-/** A maker of connections that retries until the deadline, as long as the failure is temporary. */
+/** A dialler that retries a connection until the deadline, as long as the failures are temporary. */
 class Dialler {
   #deadline: number
   readonly #target: SshTarget
@@ -101,7 +101,7 @@ class Dialler {
     return connectError(this.#target, this.#login, failed, this.#options.timeoutMs)
   }
 
-  /** Makes a connection only to read the host key. */
+  /** Opens a connection only to read the host key. */
   async look(): Promise<HostKeySeen> {
     const result = await this.dial(allAlgorithms, () => false)
     if (result.kind === 'key refused') return seenKey(result.key)
@@ -122,10 +122,10 @@ class Dialler {
         timeoutMs: Math.max(1, this.#deadline - Date.now()),
       })
       if (result.kind !== 'failed') return result
-      // An attempt that the deadline cut short tells less than the attempt before.
+      // An attempt that the deadline cut short says less than the attempt before it.
       if (!mayPass(result)) return dropped !== undefined && isCutShort(result) ? dropped : result
       dropped = result
-      // The random spread keeps fifty dropped clients from coming back together.
+      // The random spread keeps fifty dropped clients from returning at the same moment.
       const wait = pauseMs * (0.5 + Math.random())
       if (Date.now() + wait >= this.#deadline) return result
       await pause(wait, this.#options.signal)

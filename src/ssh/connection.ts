@@ -12,17 +12,17 @@ import { stopCommand } from './stop-command.js'
 import type { Launch } from './sudo.js'
 
 /**
- * Maximum number of commands at once. sshd's default allows ten sessions per connection; two are left for ending
- * commands.
+ * Maximum number of commands at once. sshd's default allows ten sessions per connection; two sessions are left for
+ * ending commands.
  */
 const maxCommands = 8
 const maxStops = 2
-/** The time for a cancelled, unstarted command to report its process. */
+/** The time in which a command that was cancelled before its start must report its process. */
 const beginMs = 3_000
 const stopMs = 8_000
 /** The time for the peer to acknowledge the close of a connection. */
 const goodbyeMs = 1_000
-/** The pause between two tries to open a channel that the server refuses. */
+/** The pause before another try to open a channel that the server has refused. */
 const refusedMs = 200
 /**
  * The time until sshd forgets a session. sshd counts a session until its login shell has exited, possibly after the
@@ -32,7 +32,7 @@ const forgottenMs = 10_000
 
 export type CommandOptions = Pick<RemoteOptions, 'signal' | 'timeoutMs' | 'what' | 'stdin' | 'onLine'>
 
-/** A function that makes a command line of a script, for the login user or for root. */
+/** A function that builds a command line from a script, for the login user or for root. */
 export type Launcher = (nonce: Nonce, script: string) => Launch
 
 export interface Ran {
@@ -66,12 +66,12 @@ export class Connection {
   close(): void {
     this.#lost ??= 'closed by us'
     this.client.end()
-    // A frozen peer would keep the process alive until keepalive gives the peer up.
+    // A frozen peer would otherwise keep this process alive until the keepalive ends the connection.
     const cut = setTimeout(() => this.client.destroy(), goodbyeMs)
     this.client.once('close', () => clearTimeout(cut))
   }
 
-  /** Runs a command. A cancel, a deadline or a failed start throws; the outcome tells how the command ended. */
+  /** Runs a command. A cancellation, a deadline or a failed start throws; the outcome tells how the command ended. */
   async run(script: string, launcher: Launcher, options: CommandOptions): Promise<Ran> {
     const nonce = newNonce()
     const { command, bounds } = await this.#start(launcher(nonce, script), nonce, options)
@@ -97,7 +97,7 @@ export class Connection {
     )
   }
 
-  /** Starts a command in a slot; the deadline counts from the moment of the slot. */
+  /** Starts a command in a slot; the deadline counts from the moment when a slot is free. */
   async #start(launch: Launch, nonce: Nonce, options: CommandOptions): Promise<Started> {
     let refusedUntil: number | undefined
     for (;;) {
@@ -110,8 +110,8 @@ export class Connection {
         return { command, bounds }
       } catch (error) {
         const alone = this.#commands.taken === 1
-        // The server allows fewer sessions than usual. The command waits until a session of ours is over, or is
-        // forgotten there.
+        // The server allows fewer sessions than usual. The command waits until one of our sessions ends, or until sshd
+        // forgets an ended session.
         if (isRefusedChannel(error) && !alone) this.#commands.shrink()
         this.#commands.release()
         refusedUntil ??= Date.now() + forgottenMs
@@ -129,8 +129,8 @@ export class Connection {
     try {
       return await this.#waitFor(opening, options, bounds, () => '')
     } catch (error) {
-      // The caller gave up the wait, but the server may run the command. The caller then sees the end of its bounds and
-      // stops the command.
+      // The wait has ended, but the server may still start the command. A late command is returned, so that `run` sees
+      // the expired bounds and stops the command.
       const late = await within(opening, beginMs)
       if (late === undefined) throw error
       return late
@@ -150,7 +150,7 @@ export class Connection {
     )
   }
 
-  /** Ends the command and its children on the far side; returns false if their end is not certain. */
+  /** Ends the command and its children on the machine; returns false if their end is not certain. */
   async #stop(command: FramedCommand, nonce: Nonce, launcher: Launcher): Promise<boolean> {
     const begun = await within(command.begun, beginMs)
     let ended = true
@@ -177,7 +177,7 @@ export class Connection {
     }
   }
 
-  /** Opens a channel for a stop. The server may refuse one more session until another stop frees one. */
+  /** Opens a channel for a stop command. The server may refuse another session until a different stop command ends. */
   async #openStop(script: string, launcher: Launcher, options: CommandOptions): Promise<FramedCommand> {
     const nonce = newNonce()
     const launch = launcher(nonce, script)
@@ -218,11 +218,11 @@ export class Connection {
 
 interface Started {
   readonly command: FramedCommand
-  /** Returns the rest of the command's time. */
+  /** Returns the bounds for the rest of the command's time. */
   bounds(): Bounds
 }
 
-/** Opens a channel and listens first: the packet that opens the channel may already hold a short command's status. */
+/** Opens a channel and listens at once. The packet that opens the channel may already hold a short command's status. */
 function openCommand(
   client: Client,
   launch: Launch,

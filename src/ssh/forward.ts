@@ -118,7 +118,7 @@ export async function forwardFromRemote(
           try {
             client.unforwardIn('127.0.0.1', port, done)
           } catch {
-            // A lost connection leaves nothing that listens.
+            // sshd stops listening by itself when the connection is lost.
             done()
           }
         }),

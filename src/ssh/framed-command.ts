@@ -7,7 +7,10 @@ import type { Nonce } from './command-line.js'
 import { FrameParser } from './framing.js'
 import type { Launch } from './sudo.js'
 
-/** The size of the largest output, above any store's path list. Only the ends of a command's stderr are kept. */
+/**
+ * The maximum size of stdout, above the size of any store's path list. Only the beginning and the end of stderr are
+ * kept.
+ */
 const maxOutput = 256 * 1024 * 1024
 /**
  * The time that a channel may stay open after the closing marks. A daemon that the command left behind may hold the
@@ -36,7 +39,7 @@ type CommandIo = Pick<RemoteOptions, 'stdin' | 'onLine' | 'what'>
 
 /** One command on one channel, with its stdin, the output inside the frame, and its end. */
 export class FramedCommand {
-  /** The beginning; undefined when the command ended before its beginning. */
+  /** The facts in the opening mark; undefined when the command ended before the mark. */
   readonly begun: Promise<Begun | undefined>
   /** The outcome; rejects when the input or output breaks, although the command may still be running. */
   readonly ended: Promise<Outcome>
@@ -75,7 +78,7 @@ export class FramedCommand {
     this.#writeFirst()
   }
 
-  /** Whether the login shell wrote to stdout outside of the frame. */
+  /** Whether the login shell wrote to stdout outside the frame. */
   get noisy(): boolean {
     return this.#stdout.parser.noiseBytes > 0
   }
@@ -141,7 +144,7 @@ export class FramedCommand {
     else this.#channel.end(stdin)
   }
 
-  /** Fails the command: a broken source must not look like the end of the input. */
+  /** Fails the command, because a broken source must not look like the end of the input. */
   #inputFailed(error: unknown): void {
     this.#fail(
       failure(
@@ -163,7 +166,7 @@ export class FramedCommand {
 
   #conclude(): void {
     this.#done = true
-    // A command that did not begin may begin again with the same input.
+    // The input of a command that did not begin stays open, because a second try needs the same input.
     if (this.#fed) this.#stopFeeding()
     this.#stdout.end()
     this.#stderr.end()
@@ -195,7 +198,7 @@ export class FramedCommand {
   }
 }
 
-/** A whole output: an answer without its middle would be a different answer. */
+/** A buffer that keeps the whole output, because an answer without its middle would be a different answer. */
 class Whole {
   readonly #chunks: Buffer[] = []
 
@@ -208,7 +211,7 @@ class Whole {
   }
 }
 
-/** One of the two output streams. */
+/** One of a command's two output streams, with its parser. */
 class FramedStream {
   readonly parser: FrameParser
   bytes = 0

@@ -10,10 +10,8 @@ export function newNonce(): Nonce {
 }
 
 /**
- * A parser of a stream `noise NONCE{info
- *  output NONCE}status
- *  noise`, however the stream is split into chunks. The output is exact to the byte; the text of a login shell or its
- * exit trap is kept apart.
+ * A parser of a stream `noise NONCE{info\n output NONCE}status\n noise`, however the stream is split into chunks. The
+ * output is exact to the byte; the text of a login shell or of its exit trap is kept apart.
  */
 export class FrameParser {
   #state: 'before' | 'inside' | 'after' = 'before'
@@ -33,12 +31,12 @@ export class FrameParser {
     this.#onOutput = onOutput
   }
 
-  /** The text in the opening mark, once the mark was seen. */
+  /** The text in the opening mark, once the mark has been seen. */
   get info(): string | undefined {
     return this.#info
   }
 
-  /** The status in the closing mark, once the mark was seen. */
+  /** The status in the closing mark, once the mark has been seen. */
   get status(): number | undefined {
     return this.#status
   }
@@ -47,12 +45,12 @@ export class FrameParser {
     return this.#noiseBytes
   }
 
-  /** The last text outside of the frame, without the login mark. */
+  /** The last text outside the frame, without the login mark. */
   get noise(): string {
     return this.#noise.toString('utf8').replace(this.#loginLine, '')
   }
 
-  /** Whether the login mark was seen: the login shell works. */
+  /** Whether the login mark was seen, which shows that the login shell works. */
   get loginWorked(): boolean {
     return this.#loginWorked
   }
@@ -76,7 +74,7 @@ export class FrameParser {
     }
   }
 
-  /** Ends the stream: bytes that were held back as a possible mark were not a mark. */
+  /** Ends the stream, and passes on the bytes that were held back as a possible mark. */
   end(): void {
     this.#pass(this.#held)
     this.#held = Buffer.alloc(0)
@@ -97,7 +95,7 @@ export class FrameParser {
     return { at: bytes.length - this.#partialMark(bytes), end: undefined }
   }
 
-  /** Returns the length of the longest end of `bytes` that a nonce may begin with. */
+  /** Returns the length of the longest end of `bytes` that may be the beginning of the nonce. */
   #partialMark(bytes: Buffer): number {
     for (let length = Math.min(bytes.length, this.#nonce.length - 1); length > 0; length--) {
       if (bytes.subarray(bytes.length - length).equals(this.#nonce.subarray(0, length))) return length

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { SshTarget } from '../core/ssh.js'
 
-/** The time for which a greeted connection waits for a login: the look at a host and its login follow each other. */
+/** The time for which a greeted connection waits for its login, which directly follows the look at the host. */
 const keptMs = 2_000
 /** Maximum number of greeted connections at once. A report on many hosts needs no kept connection. */
 const most = 16
@@ -18,7 +18,7 @@ interface Kept {
 export class GreetedConnections {
   readonly #kept = new Map<string, Kept>()
 
-  /** Keeps a connection and the bytes that were read from it. Its owner no longer listens to it. */
+  /** Keeps a connection and the bytes that were read from it. The caller must no longer listen to the connection. */
   keep(target: SshTarget, stream: Duplex, read: Buffer): void {
     const place = placeOf(target)
     this.#drop(place)
@@ -38,7 +38,7 @@ export class GreetedConnections {
     this.#kept.set(place, { stream, forget })
   }
 
-  /** Hands a kept connection over to a login. */
+  /** Returns the kept connection for a login, if one is still usable. */
   take(target: SshTarget): Duplex | undefined {
     const kept = this.#kept.get(placeOf(target))
     kept?.forget()
@@ -49,7 +49,7 @@ export class GreetedConnections {
     const kept = this.#kept.get(place)
     if (kept === undefined) return
     kept.forget()
-    // A connection that breaks while it ends has no listener any more.
+    // The connection may break while it ends, and an error without a listener would end the process.
     kept.stream.on('error', () => {})
     kept.stream.destroy()
   }

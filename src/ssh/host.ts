@@ -39,7 +39,7 @@ export class RemoteHost implements Host {
     return this.#escalation.kind
   }
 
-  /** Whether the shell prints text. An untested shell counts as noisy until a command has run. */
+  /** Whether the login shell prints text of its own. An untested shell counts as noisy until a command has run. */
   get noisyShell(): boolean {
     return this.#noisy ?? true
   }
@@ -102,14 +102,14 @@ export class RemoteHost implements Host {
     return ran.outcome
   }
 
-  /** Takes over the way to root that the first command found. */
+  /** Records the way to root that the first command found. */
   #learnWay(way: string | undefined): void {
     if (way === 'root' || way === 'sudo') this.#escalation = { kind: way }
   }
 
-  /** Switches to the password, asked once, when the ticket has run out that let sudo in at first. */
+  /** Switches to the password, which is asked for once. The ticket that made the password unnecessary has expired. */
   async #escalateAgain(said: string): Promise<void> {
-    // All commands wait for the one answer, so the end of one command does not end the question.
+    // All commands wait for the same answer, so the end of one command does not end the question.
     this.#asking ??= askPassword(this.#connection, this.#options, said)
     this.#escalation = await this.#asking
   }
@@ -119,7 +119,7 @@ export class RemoteHost implements Host {
   }
 }
 
-/** Destroys a stdin stream, so that its writer learns that nobody reads. */
+/** Destroys a stdin stream, so that its writer notices that nothing reads the stream. */
 function discard(stdin: RemoteOptions['stdin']): void {
   if (typeof stdin !== 'object' || !('on' in stdin)) return
   if ('destroy' in stdin && typeof stdin.destroy === 'function') stdin.destroy()

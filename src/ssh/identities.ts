@@ -6,7 +6,7 @@ import { fingerprint, typeOf } from './host-key.js'
 /** One identity file and its usable parts. */
 export type Identity = { readonly file: string } & (
   | { readonly kind: 'usable'; readonly blob: Buffer; readonly key: Buffer }
-  /** A key whose passphrase only the agent handles. */
+  /** A key with a passphrase, which only an agent can use. */
   | { readonly kind: 'encrypted'; readonly blob: Buffer | undefined }
   | { readonly kind: 'security-key'; readonly blob: Buffer }
   /** A file with only the public half; the agent may hold the private half. */
@@ -47,7 +47,10 @@ export function agentKeys(socket: string, timeoutMs = 5_000): Promise<ParsedKey[
   })
 }
 
-/** An agent that offers chosen keys in the given order. ssh2 by itself offers all keys, and servers count the tries. */
+/**
+ * An agent that offers chosen keys in the given order. ssh2 by itself offers all keys, and servers limit the number of
+ * tries.
+ */
 export class ChosenAgentKeys extends ssh2.OpenSSHAgent {
   readonly #keys: readonly ParsedKey[]
 
@@ -93,8 +96,8 @@ function publicBlobBeside(file: string): Buffer | undefined {
 }
 
 /**
- * Reads the public half of an OpenSSH private key, which is readable even in an encrypted file. PROTOCOL.key has the
- * order: magic, cipher, kdf, kdf options, number of keys, public key.
+ * Reads the public half of an OpenSSH private key, which is readable even in an encrypted file. The order in
+ * PROTOCOL.key is: magic, cipher, kdf, kdf options, number of keys, public key.
  */
 function openSshPublicBlob(text: string): Buffer | undefined {
   const body = /-----BEGIN OPENSSH PRIVATE KEY-----([\s\S]*?)-----END/.exec(text)?.[1]

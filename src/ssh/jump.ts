@@ -11,8 +11,8 @@ import type { GreetedConnections } from './greeted.js'
 export interface Way {
   readonly stream: Duplex
   /**
-   * Resolves when bytes can flow. A proxy has no such moment, so the promise resolves at once. Errors come from the
-   * stream.
+   * Resolves when bytes can flow. A proxy does not report this moment, so its promise resolves at once. Errors come
+   * from the stream.
    */
   readonly connected: Promise<void>
   /** Returns the last lines that a proxy wrote to stderr. */
@@ -21,14 +21,16 @@ export interface Way {
 
 const keptLines = 10
 
-/** Returns the words of a command that carries a connection through a jump, with the user's own ssh configuration. */
+/**
+ * Returns the words of a command that carries a connection through a jump host, with the user's own ssh configuration.
+ */
 export function jumpWords(jump: string, destination: string): string[] {
   const hops = jump.split(',').map((hop) => hop.trim())
   const last = hops.pop() ?? ''
   return [
     'ssh',
     ...['-o', 'BatchMode=yes'],
-    // An unknown key is an error, and the user's known_hosts stays unchanged.
+    // An unknown host key is an error, and the user's known_hosts stays unchanged.
     ...['-o', 'StrictHostKeyChecking=yes', '-o', 'UpdateHostKeys=no'],
     ...['-W', destination],
     ...(hops.length === 0 ? [] : ['-J', hops.map((hop) => checked(hop, jump)).join(',')]),
@@ -36,7 +38,7 @@ export function jumpWords(jump: string, destination: string): string[] {
   ]
 }
 
-/** Splits `user@host:port`, `ssh://…` or `[v6]:port` into separate words, so that none can become an option. */
+/** Splits `user@host:port`, `ssh://…` or `[v6]:port` into separate words, so that no part can become an option. */
 function destinationWords(hop: string): string[] {
   if (hop.startsWith('ssh://')) return ['--', hop]
   const at = hop.lastIndexOf('@')
@@ -52,7 +54,7 @@ function checked(hop: string, jump: string): string {
   throw usageError(`'${jump}' is not a jump host`, { hint: 'write the jump host as user@host:port' })
 }
 
-/** Refuses a name that a shell could take for more than a name, as ssh itself does since 9.6. */
+/** Refuses host and user names with characters that a shell interprets, as ssh itself has done since 9.6. */
 export function checkHostName(target: SshTarget): void {
   const { machine, host, user } = target
   if (!/^[A-Za-z0-9_:[][A-Za-z0-9_.:%[\]-]*$/.test(host)) {
@@ -68,7 +70,7 @@ export interface WayOptions {
   readonly greeted: GreetedConnections
   readonly env: Readonly<Record<string, string | undefined>>
   readonly signal: AbortSignal
-  /** Whether no greeted connection may be used. */
+  /** Whether the login must open its own connection in place of a greeted connection. */
   readonly newConnection?: boolean | undefined
 }
 
@@ -126,8 +128,8 @@ function proxied(target: SshTarget, argv: readonly string[], options: WayOptions
 }
 
 /**
- * Returns a jump as a ProxyCommand for a generated configuration, because ssh would otherwise pass `-F` on to the
- * jump's ssh.
+ * Returns a jump as a ProxyCommand for a generated configuration. ProxyJump would pass `-F` on to the ssh that connects
+ * to the jump host.
  */
 export function jumpCommand(jump: string): string {
   const destination = '[%h]:%p'
@@ -137,7 +139,7 @@ export function jumpCommand(jump: string): string {
     .join(' ')
 }
 
-/** Makes a child's environment without the names that are not set. */
+/** Returns the environment for a child process, without the variables that are not set. */
 export function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),

@@ -10,8 +10,8 @@ import { type Identity, loadIdentity } from './identities.js'
 const deadlineMs = 60_000
 
 /**
- * Implements `Ssh.ensureKeyPair`. A crash leaves the old pair, the new pair, or a private key whose public half is made
- * again.
+ * Implements `Ssh.ensureKeyPair`. A crash leaves the old pair, the new pair, or a private key whose public half the
+ * next call recreates.
  */
 export async function ensureKeyPair(
   file: string,
@@ -52,7 +52,7 @@ async function generate(file: string, run: Run, local: Pick<LocalCommands, 'run'
   const fresh = `${file}.new`
   rmSync(fresh, { force: true })
   rmSync(`${fresh}.pub`, { force: true })
-  // The key has no passphrase: the file's mode 0600 protects the key.
+  // The key has no passphrase, because the file's mode 0600 protects the key.
   const result = await local.run(
     ['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', 'hydra-ops', '-f', fresh],
     { signal: run.signal, timeoutMs: deadlineMs, what: `create the key '${file}'` },

@@ -2,7 +2,7 @@ import { unreachable } from '../core/errors.js'
 import type { SshTarget } from '../core/ssh.js'
 import type { Outcome } from './framed-command.js'
 
-/** Makes the error for a login that succeeded but could run no command. */
+/** Builds the error for a login that succeeded but could run no command. */
 export function loginShellBroken(target: SshTarget, outcome: Outcome): Error {
   const { machine, user } = target
   const said = outcome.kind === 'not begun' ? outcome.said : ''

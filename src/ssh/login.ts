@@ -5,19 +5,19 @@ import type { SshTarget } from '../core/ssh.js'
 import { type Certificate, findCertificates } from './certificates.js'
 import { agentKeys, ChosenAgentKeys, describeKey, type Identity, loadIdentity } from './identities.js'
 
-/** The identities that are offered to the server, in order, and the unusable ones. */
+/** The identities that are offered to the server in order, and the unusable identities. */
 export interface Login {
   readonly methods: readonly (AgentAuthMethod | PublicKeyAuthMethod)[]
-  /** The offered keys for errors: `agent key SHA256:… (me@here)`, `/home/me/.ssh/id_rsa`. */
+  /** The names of the offered keys for error messages: `agent key SHA256:… (me@here)`, `/home/me/.ssh/id_rsa`. */
   readonly offered: readonly string[]
   readonly identities: readonly Identity[]
   /** Identities that need an agent, although no agent holds their private half. */
   readonly wantAgent: readonly Identity[]
-  /** Finds certificates that ssh would offer and hydra-ops does not; only an error mentions them. */
+  /** Finds certificates that ssh would offer but hydra-ops cannot offer; only error messages mention them. */
   certificates(): Promise<readonly Certificate[]>
 }
 
-/** Orders the agent's keys first (listed files before the others, as ssh does), then the files. */
+/** Plans a login, first with the agent's keys (listed keys before other keys, as in ssh), then with key files. */
 export async function planLogin(
   target: SshTarget,
   env: Readonly<Record<string, string | undefined>>,
@@ -65,7 +65,7 @@ function sameKey(key: ParsedKey, identity: Identity): boolean {
   return identity.blob?.equals(key.getPublicSSH()) ?? false
 }
 
-/** Makes the error for a login without any key, before a connection is made. */
+/** Builds the error for a login without any key, before a connection is opened. */
 export async function nothingToOffer(target: SshTarget, login: Login): Promise<Error> {
   const { machine, user, host } = target
   const certificates = await login.certificates()

@@ -13,13 +13,16 @@ export interface SshQuestion {
 /** The time for which an answer holds. The user may change the configuration after a failed login. */
 const holdsForMs = 10_000
 
-/** Keywords that may mean another thing for each host. */
+/** Keywords that may have a different effect for each host. */
 const dependent = /^(?:match|hostname|tag|canonical\w*)$/
-/** Keywords whose tokens `ssh -G` leaves to us; ssh fills in those of others, such as IdentityAgent (measured). */
+/**
+ * Keywords whose tokens `ssh -G` does not expand. ssh expands the tokens of other keywords, such as IdentityAgent
+ * (measured).
+ */
 const unfilled = /^(?:proxycommand|proxyjump|identityfile|certificatefile)$/
 
 /**
- * Answers of ssh that hold for all hosts. ssh is a process for each question, and most configurations say the same about
+ * Answers of ssh that hold for all hosts. Each question costs a process, and most configurations say the same about
  * every machine. A configuration with a section for some hosts has no shared answer.
  */
 export class SharedAnswers {
@@ -30,7 +33,7 @@ export class SharedAnswers {
     this.#now = now
   }
 
-  /** Returns the answer for a host, given an earlier answer for another one. */
+  /** Returns the answer for a host, given an earlier answer for another host. */
   find(question: SshQuestion): SshAnswer | undefined {
     const known = this.#answers.get(kindOf(question))
     if (known === undefined || this.#now() - known.at > holdsForMs || !isPlainHost(question.host))
@@ -49,12 +52,12 @@ export class SharedAnswers {
   }
 }
 
-/** Tells kinds of questions apart: the configuration decides a port or a user that the question lacks. */
+/** Identifies the kind of a question: the configuration decides a port or a user that the question lacks. */
 function kindOf({ port, user }: SshQuestion): string {
   return `${port === undefined} ${user === undefined}`
 }
 
-/** Tells whether ssh takes a host as it is written; ssh changes upper case, for example. */
+/** Tells whether ssh uses a host name as it is written; ssh changes upper case, for example. */
 function isPlainHost(host: string): boolean {
   return /^[a-z0-9][a-z0-9.:-]*$/.test(host)
 }
@@ -74,7 +77,7 @@ function fileDepends(file: string): boolean {
   try {
     return readFileSync(file, 'utf8').split('\n').some(lineDepends)
   } catch {
-    // ssh has read the file, so this one is another file or changes right now.
+    // ssh was able to read its file, so this path leads to another file, or the file is being changed.
     return true
   }
 }
@@ -85,6 +88,6 @@ function lineDepends(line: string): boolean {
   const [, keyword = '', rest = ''] = /^([A-Za-z]+)(?:\s*=\s*|\s+)(.*)$/.exec(text) ?? []
   const name = keyword.toLowerCase()
   if (name === 'host') return rest !== '*'
-  // ssh names each file that it has read, also an included one.
+  // An Include line needs no check, because ssh also names each included file.
   return name === '' || dependent.test(name) || (rest.includes('%') && !unfilled.test(name))
 }

@@ -2,8 +2,8 @@ import { abortError, throwIfAborted } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 
 /**
- * The limit of parallel commands. sshd allows ten sessions per connection (MaxSessions), a hardened sshd fewer. A
- * refused channel is the only sign of the lower limit; the caller then calls `shrink`.
+ * The limit of parallel commands. sshd allows ten sessions per connection (MaxSessions), and a hardened sshd may allow
+ * fewer. A refused channel is the only sign of the lower limit; the caller then calls `shrink`.
  */
 export class Slots {
   #limit: number
@@ -32,9 +32,7 @@ export class Slots {
     this.#wake()
   }
 
-  /**
-   * Lowers the limit below the number of sessions beside the refused one. One session stays free for ending a command.
-   */
+  /** Lowers the limit to one less than the number of accepted sessions. The spare session serves to end a command. */
   shrink(): void {
     this.#limit = Math.max(1, this.#taken - 2)
   }

@@ -3,7 +3,7 @@ import type { SshTarget } from '../core/ssh.js'
 import { followedWords, readSshOptions, type SshOption } from '../core/ssh-options.js'
 import { agentOf, fillFile, fillHostName, fillTokens, type TokenValues, type UserPlace } from './tokens.js'
 
-/** Keywords that hydra-ops itself decides: the pinned host key is always verified. */
+/** Keywords that hydra-ops itself sets, because the pinned host key is always verified. */
 const ours = new Set([
   'stricthostkeychecking',
   'userknownhostsfile',
@@ -35,7 +35,7 @@ export function parseSshOptions({
   return options.filter(({ keyword }) => !ours.has(keyword.toLowerCase()))
 }
 
-/** Picks the options that only the system's ssh needs; its configuration gets them unchanged. */
+/** Returns the options that only the system's ssh needs. The rendered configuration contains them unchanged. */
 export function optionsForSsh(target: Pick<SshTarget, 'machine' | 'sshOptions'>): SshOption[] {
   return parseSshOptions(target).filter(({ keyword }) => !followed.has(keyword.toLowerCase()))
 }

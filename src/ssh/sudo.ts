@@ -14,8 +14,8 @@ import {
 } from './command-line.js'
 
 /**
- * Way in which a command gains root. The first command of a connection (`untried`) finds the way itself, which saves a
- * session.
+ * Way in which a command gains root privileges. The first command of a connection (`untried`) finds the way itself,
+ * which saves a session.
  */
 export type Escalation =
   | { readonly kind: 'untried' }
@@ -32,16 +32,16 @@ export interface Launch {
   readonly afterMark: string
 }
 
-/** Launches a framed script as the login user. */
+/** Builds the launch of a framed script as the login user. */
 export function launchAsLoginUser(nonce: Nonce, script: string): Launch {
   const handed = forLoginShell(nonce, framedScript(nonce, script, false))
   return { command: handed.words, atOnce: handed.stdinLine, afterMark: '' }
 }
 
 /**
- * Launches a framed script as root. The frame is inside sudo, so that sudo's own messages never count as output. The
- * far side drops everything up to a sync line when there is a password. A password that sudo did not read therefore
- * never becomes the command's input.
+ * Builds the launch of a framed script as root. The frame is inside sudo, so that sudo's own messages never count as
+ * output. If there is a password, the machine drops all input up to a sync line. A password that sudo did not read
+ * therefore never becomes the command's input.
  */
 export function launchAsRoot(
   nonce: Nonce,
@@ -74,8 +74,8 @@ export function launchAsRoot(
 }
 
 /**
- * Returns lines that run a command at once as root, or else through the words of sudo. The name of the way becomes `$2`
- * of the command, whose opening mark reports it. (`$1` may be an encoded script.)
+ * Returns lines that run a command directly if the user is root, and otherwise through sudo. The name of the chosen way
+ * becomes `$2` of the command, and the opening mark reports the name. (`$1` may be an encoded script.)
  */
 function chosenWay(words: string, command: string): string[] {
   return [
@@ -86,10 +86,10 @@ function chosenWay(words: string, command: string): string[] {
   ]
 }
 
-/** Lines that end a command before its opening mark if its program gave the command a user other than root. */
+/** Lines that end a command before its opening mark if the escalation program did not run the command as root. */
 const onlyRoot = '[ "$2" = root ] || [ "$(id -u)" = 0 ] || exit 1\n'
 
-/** English for sudo's own messages only; the framed script sets its own locale. */
+/** Locale for sudo's own messages, which must be in English; the framed script sets its own locale. */
 const inEnglish = 'LC_ALL=C; export LC_ALL'
 
 function promptlessWords(target: SshTarget): string[] {
@@ -114,8 +114,8 @@ export function passwordCheckScript(target: SshTarget): string {
 }
 
 /**
- * Tells a sudo that asks for a password from a sudo that refuses for another reason. The English messages of sudo 1.8,
- * 1.9 and sudo-rs decide. sudo also asks a user who is missing in sudoers, and refuses afterwards.
+ * Tells whether sudo refused only because it needs a password. The English messages of sudo 1.8, 1.9 and sudo-rs
+ * decide. sudo also asks a user who is not in sudoers for a password, and refuses only afterwards.
  */
 export function wantsPassword(said: string): boolean {
   return /a (?:password|terminal) is required|no tty present and no askpass program|interactive authentication is required/i.test(
@@ -123,7 +123,7 @@ export function wantsPassword(said: string): boolean {
   )
 }
 
-/** The facts that the error sentences below need. */
+/** The facts that the error messages below need. */
 interface Who {
   readonly target: SshTarget
   readonly said: string
@@ -172,7 +172,7 @@ export function passwordNeeded({ target, said }: Who): Error {
   )
 }
 
-/** Makes the error for a refused password; sudo's own messages (in English, `inEnglish`) give the reason. */
+/** Builds the error for a refused password; sudo's own messages (in English, `inEnglish`) give the reason. */
 export function passwordRefused({ target, said }: Who): Error {
   const { machine, user } = target
   const wrong = /incorrect password|Sorry, try again|no password was provided|Authentication failed/i.test(
@@ -193,17 +193,17 @@ function refusalIn(said: string): string {
   return words.split('\n').at(-1) ?? ''
 }
 
-/** Quotes the refusal for the end of a sentence. */
+/** Formats the refusal as the end of an error message. */
 function inItsWords(words: string): string {
   return words === '' ? '' : `; the program says: ${words}`
 }
 
-/** Returns the rest of the output as details of an error whose message has the refusal already. */
+/** Returns the output as the detail of an error, unless the error's message already quotes all of the output. */
 function beyond(words: string, said: string): { detail?: string } {
   return said.trim() === words ? {} : { detail: said }
 }
 
-/** Returns the last lines without sudo's lecture. */
+/** Returns sudo's own error lines, without its lecture. */
 function lastWords(said: string): string {
   return said
     .split('\n')

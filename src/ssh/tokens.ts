@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { hostname, userInfo } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 
-/** The facts by which the user's ssh completes a path. */
+/** The facts with which the user's ssh expands a path. */
 export interface UserPlace {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly homeDir: string
@@ -19,7 +19,7 @@ export interface TokenValues {
   readonly localUser?: string | undefined
 }
 
-/** Expands the tokens of ssh_config(5). An unknown token stays, and no file of such a name exists. */
+/** Expands the tokens of ssh_config(5). An unknown token stays in the text, so that the path leads to no file. */
 export function fillTokens(text: string, values: TokenValues, homeDir: string): string {
   const local = hostname()
   const { host, port, user } = values
@@ -46,7 +46,7 @@ export function fillHostName(text: string, asked: string): string {
   return text.replace(/%[%h]/g, (token) => (token === '%h' ? asked : '%'))
 }
 
-/** Expands a path of a configuration into a path of this computer: quotes, `~`, `${NAME}` and tokens. */
+/** Expands a path of a configuration into a path on this computer: quotes, `~`, `${NAME}` and tokens. */
 export function fillPath(path: string, values: TokenValues, { env, homeDir }: UserPlace): string {
   const bare = path.replace(/^"(.*)"$/, '$1')
   const home = bare === '~' || bare.startsWith('~/') ? homeDir + bare.slice(1) : bare
@@ -70,7 +70,7 @@ export interface Agent {
 export function agentOf(agent: string, values: TokenValues, place: UserPlace): Agent {
   if (agent === 'none') return { useAgent: false, agentSocket: undefined }
   if (agent === 'SSH_AUTH_SOCK') return { useAgent: true, agentSocket: undefined }
-  // `$NAME` is the variable that holds the path; ssh asks no agent if the variable is not set.
+  // `$NAME` is the variable that holds the path; ssh uses no agent if the variable is not set.
   const agentSocket = /^\$[A-Za-z_]\w*$/.test(agent)
     ? place.env[agent.slice(1)]
     : fillPath(agent, values, place)

@@ -57,7 +57,10 @@ async function askAnew(
 /** The default user, as in NixOps. */
 const defaultUser = 'root'
 
-/** Asks ssh for its plan for a host. `config` replaces the user's own files and appears in no error. */
+/**
+ * Queries ssh for its effective settings for a host. `config` replaces the user's own files; errors do not show
+ * `config`.
+ */
 async function ask(
   host: string,
   flags: readonly string[],
@@ -83,7 +86,7 @@ async function ask(
   return { answer: parseSshG(result.stdout), said: result.stderr }
 }
 
-/** Removes the lines of `ssh -v`, which name the files of the configuration. */
+/** Removes the debug lines of `ssh -v`, which name the files of the configuration. */
 function withoutDebug(said: string): string {
   return said.replace(/^(?:debug\d: |OpenSSH_).*\n?/gm, '')
 }
@@ -91,10 +94,10 @@ function withoutDebug(said: string): string {
 const unset = 'hydra-ops-user-not-set'
 
 /**
- * Reads the User of the same files; returns undefined if they set none. ssh prints the same for "User me" and for no
- * User at all. A placeholder User after the files therefore counts only if the files set none. ssh requires that an
- * included file belongs to root or the user, unlike a file that ssh itself reads. Only the question without a
- * placeholder works in a user namespace without root.
+ * Finds the User in the configuration files of ssh; returns undefined if the files set none. ssh prints the same for
+ * "User me" and for no User at all. A placeholder User after the files therefore counts only if the files set none. ssh
+ * requires that an included file belongs to root or the user, unlike the system-wide file that ssh reads by itself.
+ * Only the question without a placeholder works in a user namespace without root.
  */
 async function namedUser(
   host: string,
@@ -162,7 +165,7 @@ export function readUserConfig(
     hostName,
     port,
     user,
-    // ssh also lists default names that do not exist. An agent may hold the key of a public half.
+    // ssh also lists default files that do not exist. A public key suffices, because an agent may hold its private key.
     identityFiles: files('identityfile').flatMap((file) =>
       [file, `${file}.pub`].filter((each) => given.exists(each)).slice(0, 1),
     ),

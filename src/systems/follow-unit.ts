@@ -4,29 +4,32 @@ import { pause } from '../core/pause.js'
 import type { Run } from '../core/run.js'
 import type { CommandResult, Host } from '../core/ssh.js'
 
-/** A connection, and the way to another one when it breaks. */
+/** A connection, and the function that opens a new connection after a break. */
 export interface Reconnecting {
   readonly host: Host
   reconnect(): Promise<Host>
 }
 
-/** A unit of an activation, with the script that follows it. */
+/** A unit of an activation, with the script that follows the unit. */
 export interface FollowedUnit<State> {
   readonly unit: string
   /** Absolute path of the log on the machine. */
   readonly log: string
-  /** Makes the script. It prints `log LINE` for each log line after the first `seen`, and ends within `seconds`. */
+  /**
+   * Builds the script. The script prints `log LINE` for each log line after the first `seen`, and ends within
+   * `seconds`.
+   */
   script(seen: number, seconds: number): string
-  /** Reads the output of the script; `undefined` means that the time ended first. */
+  /** Reads the output of the script; `undefined` means that the time limit came first. */
   read(stdout: string): State | undefined
 }
 
 export interface FollowOptions {
-  /** Milliseconds until we stop following; the activation itself has no limit. */
+  /** Milliseconds until hydra-ops stops following; the activation itself has no limit. */
   readonly deadlineMs?: number
   /** Milliseconds between attempts to reconnect. */
   readonly retryMs?: number
-  /** Number of log lines that were shown already. */
+  /** Number of log lines that have already been shown. */
   readonly seen?: number
 }
 
@@ -36,18 +39,18 @@ export interface Followed<State> {
   readonly log: readonly string[]
   /** Number of log lines that were shown. */
   readonly seen: number
-  /** Connection at the end. */
+  /** Connection that was in use at the end. */
   readonly host: Host
 }
 
 const followMs = 30 * 60_000
 const logLines = 20
-/** Grace time in which a remote loop that ends by itself can say so. */
+/** Extra time for a remote loop that ends by itself to report its end. */
 const graceMs = 30_000
 
 interface Following {
   readonly run: Run
-  /** Milliseconds since the epoch. */
+  /** Deadline in milliseconds since the epoch. */
   readonly deadline: number
 }
 
@@ -130,7 +133,7 @@ export function isConnectionTrouble(error: unknown): boolean {
   return error instanceof OpsError && (error.code === 'UNREACHABLE' || error.code === 'CONNECTION_LOST')
 }
 
-/** Makes the error for an interruption while the machine continues without us. */
+/** Builds the error for an interruption while the machine continues without hydra-ops. */
 export function goesOn(host: Pick<Host, 'machine'>, { unit }: { readonly unit: string }): OpsError {
   return interrupted(`interrupted; the activation on '${host.machine}' continues there (unit ${unit})`, {
     machine: host.machine,

@@ -21,7 +21,7 @@ export interface Survey {
   readonly running?: StorePath | undefined
   /** System that a rollback leads to; only where the closure is the whole system. */
   readonly previous?: StorePath | undefined
-  /** UUID of the deployment that last activated a closure there. */
+  /** UUID of the deployment that last activated a closure on the machine. */
   readonly owner: string | undefined
   readonly freeKiB: number
   readonly hasNix: boolean
@@ -29,7 +29,7 @@ export interface Survey {
   readonly rebootReason: string | undefined
 }
 
-/** Machine of the LAN that others find by name. */
+/** Machine in the LAN that other machines find by name. */
 export interface LanHost {
   readonly address: string
   readonly name: MachineName
@@ -47,13 +47,13 @@ export interface SystemLook {
   readonly survey: Survey
   /** Names of packages that `bootstrap` would install. */
   readonly missing: readonly string[]
-  /** Plan of `bootstrap`. */
+  /** Plan items of `bootstrap`. */
   readonly items: readonly PlanItem[]
   /** Things that an activation of the wanted closure would remove, besides its files and units. */
   readonly dropped: readonly PlanItem[]
-  /** Installs what the set-up tasks need before the first of them runs; returns whether something was installed. */
+  /** Installs packages before the first set-up task runs; returns whether it installed any. */
   bootstrap(session: MachineSession): Promise<boolean>
-  /** Compares the wanted closure with the machine; `undefined` if this host cannot know. */
+  /** Compares the wanted closure with the machine; returns `undefined` if the operator host cannot tell. */
   compare?(session: MachineSession, wanted: StorePath): Promise<Comparison | undefined>
 }
 
@@ -63,7 +63,7 @@ export type Activated = {
   readonly undone: readonly string[] | undefined
   /** Reason why the machine needs a reboot after this activation, if the activation knows. */
   readonly rebootReason?: string | undefined
-  /** Fault of the system that runs, where the deploy continues in spite of it and reports it at the end. */
+  /** Fault of the running system, if the deploy continues in spite of the fault and reports it at the end. */
   readonly degraded?: OpsError | undefined
   /** Whether the machine was booted into the closure, so that earlier looks are outdated. */
   readonly restarted?: boolean | undefined
@@ -71,10 +71,13 @@ export type Activated = {
   readonly trial?: Trial | undefined
 } & (
   | { readonly kind: 'done' }
-  /** A part that waits or failed, maybe for want of a set-up task; the activation after the tasks judges the part. */
+  /**
+   * Some part waits or has failed, perhaps because a set-up task has not run yet. The activation after the tasks
+   * decides.
+   */
   | {
       readonly kind: 'unjudged'
-      /** Lines of the activation program that name what waits and what failed. */
+      /** Lines in which the activation program names the waiting and the failed parts. */
       readonly left: readonly string[]
       /** Last journal lines of the failed units. */
       readonly journal: readonly string[]
@@ -82,31 +85,31 @@ export type Activated = {
 )
 
 /**
- * A system that runs and was confirmed, while the next boot still starts the system before it. Exactly one of the
- * three ends comes after the set-up tasks and the health checks. A trial that nothing ends, because hydra-ops was
- * killed, ends with the next boot or the next deploy.
+ * A system that runs and was confirmed, while the next boot still starts the previous system. Exactly one of the three
+ * methods is called after the set-up tasks and the health checks. If hydra-ops is killed before, the trial ends with
+ * the next boot or the next deploy.
  */
 export interface Trial {
-  /** Makes the system the one that each boot starts. */
+  /** Makes the system the boot default. */
   keep(): Promise<{ readonly rebootReason: string | undefined }>
   /** Lets the system run until the next boot. */
   leave(): Promise<void>
-  /** Goes back to the system before the deploy, and throws the error that says so. */
+  /** Goes back to the system before the deploy, and throws an error that reports the return. */
   goBack(why: string): Promise<never>
 }
 
 export interface ActivationOptions {
   /** Whether to activate even if the closure is active already. */
   readonly always: boolean
-  /** Whether set-up tasks follow, so that waiting for one of them is not a failure. */
+  /** Whether set-up tasks follow, so that waiting for a task is not a failure. */
   readonly beforeTasks: boolean
-  /** Whether this run has activated once already. */
+  /** Whether this run has already activated a closure on the machine. */
   readonly again: boolean
-  /** Trial of that first activation, whose way back is also the way back of this one. */
+  /** Trial of the run's first activation, whose way back the second activation takes over. */
   readonly first?: Trial | undefined
-  /** Addition to the name of the run, where a run activates a machine once more at its end. */
+  /** Suffix for the name of the run, if the run activates a machine once more at its end. */
   readonly suffix?: string | undefined
-  /** Part of an activation that is wanted; all by default. Only NixOS knows parts. */
+  /** Extent of the activation; `switch` by default. Only NixOS supports other modes. */
   readonly mode?: ActivationMode | undefined
   /** Treatment of a new system that runs with a fault; `fail` by default. Only NixOS can go back. */
   readonly onDegraded?: OnDegraded | undefined
@@ -114,7 +117,7 @@ export interface ActivationOptions {
   readonly bootOnce?: boolean | undefined
   /** Seconds for the new login that confirms a new system. */
   readonly confirmSeconds?: number | undefined
-  /** Prepares the machine for a reboot within the activation; an error keeps the machine up. */
+  /** Prepares the machine for a reboot within the activation; an error prevents the reboot. */
   beforeReboot?(): Promise<void>
 }
 
@@ -125,23 +128,26 @@ export interface ActivationOptions {
 export type ActivationMode = 'switch' | 'boot' | 'test' | 'dry-activate'
 
 /**
- * `fail`: the system runs, and the boot default stays the old one; `keep`: the system becomes the boot default too;
+ * `fail`: the system runs, and the old system stays the boot default; `keep`: the system becomes the boot default too;
  * `rollback`: the old system runs again, and the machine's result is `failed` instead of `degraded`.
  */
 export type OnDegraded = 'fail' | 'keep' | 'rollback'
 
-/** A kind of operating system, as a deploy needs to know it. The pipeline knows no other way to the system. */
+/**
+ * A kind of operating system, with all operations that a deploy needs. The pipeline uses the system only through this
+ * interface.
+ */
 export interface System {
   /** File on a machine with the UUID of its deployment. */
   readonly ownerFile: string
   survey(host: Host, run: Run): Promise<Survey>
-  /** Reads what `info` and `check` show, as the user who logs in; absent for a system without more to tell. */
+  /** Reads the facts that `info` and `check` show, as the login user; absent for a system without further facts. */
   status?(host: Host, run: Run): Promise<SystemStatus>
   /** Throws an error if another system runs on the machine, before anything is touched. */
   refuseOther(session: MachineSession, survey: Survey): void
   /** Looks at the system's own part; changes nothing. */
   look(host: Host, definition: MachineDefinition, tasks: readonly WantedTask[], run: Run): Promise<SystemLook>
-  /** Plans `bootstrap` for a machine that is down from its record. */
+  /** Plans `bootstrap` from the record of a machine that is down. */
   planUnseen(
     definition: MachineDefinition,
     deployed: MachineRecord['deployed'],
@@ -149,13 +155,15 @@ export interface System {
   ): PlanItem[]
   /** Lists the contents of the definition's closure, each with its hash. */
   contents(definition: MachineDefinition): Pick<DeployedClosure, 'files' | 'units'>
-  /** Lets a machine without a closure find the others by name; absent where only a closure can do that. */
+  /** Lets a machine without a closure find the other machines by name; absent where only a closure can do that. */
   nameMachines?(host: Host, hosts: readonly LanHost[], run: Run): Promise<void>
-  /** Whether a deploy can go back to the system before it. */
+  /** Whether a deploy can go back to the previous system. */
   readonly goesBack: boolean
-  /** Makes the closure run. Where the system can go back, the closure is then on trial. */
+  /** Activates the closure. If the system can go back, the closure is then on trial. */
   activate(session: MachineSession, path: StorePath, options: ActivationOptions): Promise<Activated>
-  /** Reads the result of an activation whose end an earlier process did not see; returns false if there is none. */
+  /**
+   * Reads the result of an activation whose end an earlier process missed; returns false if no such activation exists.
+   */
   reattach(session: MachineSession): Promise<boolean>
   /** Says whether a line of an activation reports the removal of something that a task writes or needs. */
   undoes(line: string, task: WantedTask): boolean

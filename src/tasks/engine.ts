@@ -14,14 +14,14 @@ import { secretHashes, type TaskSecrets } from './secrets.js'
 export interface TaskContext {
   /** Records of this machine's tasks. */
   readonly records: Readonly<Record<TaskId, TaskRecord>>
-  /** Tasks that run in every state. */
+  /** Tasks that run even if nothing needs to be done. */
   readonly redo: ReadonlySet<TaskId>
-  /** Computes a keyed hash of a task's inputs, because those may hold secrets that the state must not reveal. */
+  /** Computes a keyed hash of a task's inputs, because the inputs may hold secrets that the state must not reveal. */
   hmac(inputs: string): string
   readonly secrets: TaskSecrets
-  /** Whether the run may replace irreplaceable data by empty data. */
+  /** Whether the run may replace irreplaceable data with empty data. */
   readonly allowRecreate: boolean
-  /** Whether the run removes tasks' results that the options no longer name. */
+  /** Whether the run removes results of tasks that the options no longer contain. */
   readonly prune: boolean
   /** Implements `TaskRun.connect`. */
   connect(port: number, bounds: Bounds, address?: string): Promise<Duplex>
@@ -29,15 +29,15 @@ export interface TaskContext {
   readonly run: Run
 }
 
-/** A task with its reason to run; `undefined` means that it need not run. */
+/** A task with its reason to run; `why` is `undefined` if the task need not run. */
 export interface TaskStatus {
   readonly task: WantedTask
   readonly why: string | undefined
-  /** Irreplaceable data that the record names, that is gone, and that a run would create anew, empty. */
+  /** Irreplaceable data that was recorded and is now missing, and that a run would replace with empty data. */
   readonly lost?: string | undefined
-  /** Things that the task made and that only `--prune` removes. */
+  /** Leftovers of the task that only `--prune` removes. */
   readonly leftOver?: string | undefined
-  /** Whether the machine did not answer; the task then counts as not done, though it may be done. */
+  /** Whether the task's state could not be read; the task then counts as not done, although it may be done. */
   readonly unread?: boolean
 }
 
@@ -92,8 +92,8 @@ export function leftOverNote(leftOver: string, prune = false): string {
 }
 
 /**
- * Runs each task that needs to run after the tasks it depends on; independent tasks run at the same time. A failure
- * stops only the tasks that depend on the failed one. A task counts as done once it was applied and verified; `onDone`
+ * Runs each task that needs a run, after its dependencies; independent tasks run at the same time. A failure stops only
+ * the tasks that depend on the failed task. A task counts as done once it has been applied and verified; `onDone`
  * records the task at once.
  */
 export async function runTasks(
@@ -107,7 +107,8 @@ export async function runTasks(
   const start = (task: WantedTask): Promise<TaskResult> => {
     const known = started.get(task.id)
     if (known !== undefined) return known
-    // A task does not wait for a task outside this set. Another stage ran that task, or the machine does without it.
+    // A task does not wait for a task outside this set. Another stage has run such a task, or the machine does not need
+    // the task.
     const before = task.after.flatMap((id) => wanted.get(id) ?? []).map(start)
     const result = afterOthers(before, task, () => runTask(host, task, context))
     started.set(task.id, result)
@@ -158,7 +159,7 @@ async function withSecrets(
   const taskRun = await runOf(task, context, run)
   const outputs = await task.apply(host, taskRun)
   await task.verify(host, taskRun)
-  // The hashes come after the task, because a generated secret exists only by now.
+  // The hashes are computed after the task, because a generated secret may not exist before.
   const secrets = await secretHashes(task.secrets, context)
   await context.onDone(task, {
     inputs: context.hmac(task.inputs),
@@ -169,7 +170,7 @@ async function withSecrets(
   return outputs
 }
 
-/** Makes the context that one run of a task gets on the operator host. */
+/** Creates the context of the operator host that one run of a task receives. */
 async function runOf(task: WantedTask, context: TaskContext, run: Run): Promise<TaskRun> {
   const recorded = context.records[task.id]?.secrets ?? {}
   const now = await secretHashes(task.secrets, context)
@@ -225,7 +226,7 @@ export async function verifyTasks(
   throw tasksFailure(host.machine, 'verification failed', failed)
 }
 
-/** Merges the errors of failed tasks into one, with each hint and evidence; `also` follows their reasons. */
+/** Merges the errors of failed tasks into one error, with all hints and evidence; `also` is added to the reasons. */
 export function tasksFailure(
   machine: string,
   said: string,
@@ -233,7 +234,7 @@ export function tasksFailure(
   more: {
     readonly also?: readonly string[]
     readonly evidence?: readonly string[]
-    /** Hint for the case that no task gives one. */
+    /** Hint that is used if no task's error has a hint. */
     readonly hint?: string
   } = {},
 ): OpsError {
@@ -258,7 +259,7 @@ async function reasonToRun(
 ): Promise<Pick<TaskStatus, 'why' | 'lost' | 'leftOver'>> {
   const record = context.records[task.id]
   const state = await task.probe(host, context.run)
-  // Changed options can move the target, so absence proves no loss.
+  // Changed options may refer to different data, so missing data is a loss only if the options did not change.
   const same = record?.inputs === context.hmac(task.inputs)
   const lost = same && isLost(state) ? task.irreplaceable : undefined
   const leftOver = typeof state === 'string' ? undefined : state.leftOver
@@ -269,7 +270,7 @@ async function reasonToRun(
   if (byRecord !== undefined) return { why: byRecord, leftOver }
   if (leftOver !== undefined && context.prune) return { why: leftOver, leftOver }
   const hashes = await secretHashes(task.secrets, context)
-  // A secret that cannot be known (in a dry run) counts as unchanged.
+  // A secret that cannot be read (in a dry run) counts as unchanged.
   const changed = task.secrets.find(
     ({ name }) => hashes[name] !== undefined && hashes[name] !== record?.secrets?.[name],
   )
@@ -281,13 +282,13 @@ function isLost(state: TaskState): boolean {
   return state.drifted !== undefined && state.lost === true
 }
 
-/** Describes the fault of a task; undefined if the task is done, even with things left over. */
+/** Describes the fault of a task; undefined if the task is done, even with leftovers. */
 function describeState(state: TaskState): string | undefined {
   if (state === 'done') return undefined
   return state === 'needed' ? 'not done yet' : state.drifted
 }
 
-/** Refuses tasks that depend on each other in a circle; such tasks would otherwise wait forever. */
+/** Refuses tasks that depend on each other in a cycle; such tasks would otherwise wait forever. */
 function refuseCycles(wanted: ReadonlyMap<TaskId, WantedTask>): void {
   const visit = (id: TaskId, path: readonly TaskId[]): void => {
     if (path.includes(id))

@@ -2,13 +2,13 @@ import { createHmac, randomBytes } from 'node:crypto'
 import { type DeploymentSecrets, hashKeyBytes } from '../core/secrets.js'
 import type { DeploymentSession } from '../core/session.js'
 
-/** Keys that a session created and that are not kept yet, or never will be. */
+/** Keys that a session created but has not stored yet; a dry run never stores its key. */
 const unwritten = new WeakMap<DeploymentSession, Uint8Array>()
 
 /**
- * Makes the hash function for recorded inputs that may hold secrets. The hash is an HMAC under a random key of the
- * deployment. A plain hash lets somebody guess a password. The first session creates the key. A dry run forgets the
- * key; a deploy keeps the key when its work begins.
+ * Creates the hash function for recorded inputs that may hold secrets. The hash is an HMAC under a random key of the
+ * deployment. A plain hash would let a reader of the state guess a password. The first session creates the key. A dry
+ * run forgets the key; a deploy keeps the key when its work begins.
  */
 export async function keyedHash(
   deployment: DeploymentSession,
@@ -19,7 +19,9 @@ export async function keyedHash(
   return (inputs) => createHmac('sha256', key).update(inputs).digest('hex')
 }
 
-/** Makes the key; machines that ask meanwhile get the same key, which is remembered before anything is awaited. */
+/**
+ * Creates the key. The key is remembered before the first await, so that machines that ask meanwhile get the same key.
+ */
 async function makeKey(
   deployment: DeploymentSession,
   secrets: Pick<DeploymentSecrets, 'keepHashKey'>,

@@ -15,24 +15,24 @@ const askMs = 60_000
  * lock.
  */
 const releaseMs = 10_000
-/** Exit status of the script when somebody else holds the lock. */
+/** Exit status of the script when another operator holds the lock. */
 const held = 75
-/** Names of both calls to the machine, as errors and the benchmark's far side know them. */
+/** Descriptions of both commands to the machine. Errors show the descriptions, and the benchmark recognizes them. */
 export const setUpLock = {
   take: 'take the set-up lock of the machine',
   release: 'release the set-up lock of the machine',
 }
 
 /**
- * Runs set-up tasks as the only operator on the machine. The state's own lock serves operators who share a state. This
- * lock serves operators who do not, such as colleagues with a copy each.
+ * Runs set-up tasks while no other operator runs them on the machine. The state's own lock only protects operators who
+ * share a state. This lock also protects operators with separate copies of a state.
  */
 export async function aloneOnMachine<T>(session: MachineSession, action: () => Promise<T>): Promise<T> {
-  // The lock is root's. A Nix in a home has one user, whose files change at once.
+  // The lock needs root, which hydra-ops does not have for a Nix installation in a home directory.
   if (holders.has(session) || isInHome(session.definition, recordOf(session))) return action()
   const { user, host } = session.ops.operator
   const who = `${user}@${host} with the state ${session.deployment.paths.root}`
-  // The work may end over another connection than the one on which it began.
+  // The work may end on a connection other than the connection on which it began.
   return withSetUpLock(
     () => hostOf(session),
     who,

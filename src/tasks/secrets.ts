@@ -19,10 +19,10 @@ export interface TaskSecrets {
   read(need: SecretNeed): Promise<string>
 }
 
-/** Deadline for a secret's command: long enough for a password store that asks a server. */
+/** Deadline for a secret's command: long enough for a password store that queries a server. */
 const commandMs = 120_000
 
-/** Computes keyed hashes of the secrets that the sources give now, by name. */
+/** Computes keyed hashes of the secrets that the sources currently give, by name. */
 export async function secretHashes(
   needs: readonly SecretNeed[],
   context: { readonly secrets: TaskSecrets; hmac(inputs: string): string },
@@ -74,7 +74,7 @@ export function taskSecrets(keeper: SecretKeeper): TaskSecrets {
     read,
     fingerprint: async (need) => {
       const { source } = need
-      // A typed secret is kept nowhere, so later runs have nothing to compare it with.
+      // A typed secret is not stored, so later runs have nothing to compare it with.
       if (source.prompt) return 'prompt'
       if (source.generate) return `generate\0${(await readGenerated(keeper, need)) ?? ''}`
       if (source.command != null && !keeper.writable) return undefined
@@ -130,7 +130,7 @@ async function makeGenerated({ secrets, machine }: SecretKeeper, need: SecretNee
   return secret
 }
 
-/** Makes up a secret. */
+/** Generates a random secret. */
 export function newSecret(): string {
   return randomBytes(18).toString('base64url')
 }
@@ -142,7 +142,8 @@ function usable(keeper: SecretKeeper, need: SecretNeed, text: string): string {
 }
 
 /**
- * Removes one newline at the end, which belongs to the file; refuses one within, because nobody could type the secret.
+ * Removes one newline at the end, which belongs to the file. Refuses a secret with a newline inside, because such a
+ * secret cannot be typed.
  */
 export function usableSecret(text: string): { readonly secret: string } | { readonly wrong: string } {
   const secret = text.replace(/\r?\n$/, '')

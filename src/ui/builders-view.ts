@@ -4,7 +4,7 @@ import { printable } from './printable.js'
 import type { Style } from './style.js'
 import { boxTable, plainTable, type Row } from './table.js'
 
-/** Formats every builder with a machine that builds there. */
+/** Formats every builder, each with a machine that uses the builder. */
 export function buildersView(
   rows: readonly BuilderRow[],
   { style, plain }: { style: Style; plain: boolean },
@@ -36,7 +36,7 @@ function stateOf({ drained, steps }: BuilderRow, style: Style): Exclude<Row[numb
   return drained ? { text: 'drained', paint: style.warn } : { text: 'in use', paint: style.good }
 }
 
-/** Formats the builds that run: `2, the oldest for 3 hours`; a question mark stands for a machine that cannot tell. */
+/** Formats the running builds: `2, the oldest for 3 hours`. A question mark means that the number is not known. */
 function buildsOf({ steps }: BuilderRow): string {
   if (steps === undefined) return '?'
   const { count, oldest } = steps

@@ -4,7 +4,7 @@ import { printable, printableLines } from './printable.js'
 import type { Style } from './style.js'
 import { columnsOf, type Row } from './table.js'
 
-/** Formats the state of a Hydra: the queue first, then each jobset, then details of one. */
+/** Formats the state of a Hydra: the queue first, then each jobset, then details and builds. */
 export function hydraStatusView(status: HydraStatus, now: Date, style: Style): string {
   const { queue, queued, running, jobsets, builds } = status
   const paint = queue.kind === 'idle' || queue.kind === 'busy' ? style.good : style.bad

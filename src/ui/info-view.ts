@@ -63,7 +63,10 @@ export function infoView(info: DeploymentInfo, style: Style): string {
   return parts.join('\n')
 }
 
-/** Formats rows for scripts: name, status, type, resource id, address. Several deployments put UUID and name first. */
+/**
+ * Formats rows for scripts: name, status, type, resource id, address. Rows of several deployments begin with UUID and
+ * name.
+ */
 export function plainInfo(infos: readonly DeploymentInfo[], all: boolean, style: Style): string {
   return plainTable(
     infos.flatMap((info) =>

@@ -5,7 +5,7 @@ import { printable, printableLines } from './printable.js'
 import { outcomeText } from './results-view.js'
 import type { Style } from './style.js'
 
-/** Maximum number of machines that get a line each. One line sums up more machines, and only failures are named. */
+/** Maximum number of machines that have a line each. More machines share one line, which names only failed machines. */
 const linesAtMost = 15
 /** The pause between redraws: listr2 redraws everything at every change and blocks the event loop meanwhile. */
 const redrawEveryMs = 250
@@ -19,17 +19,20 @@ interface Row {
 }
 
 export interface LiveProgress extends EventSink {
-  /** Names the machines of the run. */
+  /** Adds the machines of the run before their first events. */
   expect(machines: readonly string[]): void
   /** Prints lines above the moving lines at once. */
   announce(lines: readonly string[]): void
-  /** Clears the moving lines; the returned function restores them. Notes from the meantime are printed in between. */
+  /**
+   * Clears the moving lines; the returned function restores them. Waiting notices are printed when the lines are
+   * cleared.
+   */
   pause(): Promise<() => void>
   /** Clears the moving lines for good. */
   end(): Promise<void>
 }
 
-/** The time in which machines that begin together get one screen together. */
+/** The delay before a screen opens, so that machines that begin together share the screen. */
 const gatherMs = 100
 
 /** Shows progress on a terminal: one moving line per machine, cleared at the end (the table of results follows). */
@@ -39,7 +42,7 @@ export function createLiveProgress(write: (text: string) => void, style: Style):
   let screen: Promise<Screen> | undefined
   let gathering: NodeJS.Timeout | undefined
   let paused = 0
-  /** The clearing of the last screen that was given up. */
+  /** Resolves when the previous screen has been cleared. */
   let closing: Promise<void> = Promise.resolve()
 
   const open = () => {
@@ -73,7 +76,7 @@ export function createLiveProgress(write: (text: string) => void, style: Style):
     if (known !== undefined) return known
     const row = { since: Date.now(), stage: '', text: '', ended: undefined, failed: false }
     rows.set(machine, row)
-    // A screen shows the machines that it was opened with.
+    // An open screen cannot add a machine, so a new screen replaces it.
     if (screen !== undefined) redraw()
     return row
   }
@@ -115,7 +118,7 @@ function take(row: Row, event: Exclude<OpsEvent, { kind: 'notice' }>): void {
   }
 }
 
-/** One line on the screen: its present text, and its end if it has ended. */
+/** One line on the screen: its current text, and whether its machine has ended well or badly. */
 interface Line {
   text(): string
   ended(): 'well' | 'badly' | undefined

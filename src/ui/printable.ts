@@ -1,11 +1,11 @@
 import { stripVTControlCharacters } from 'node:util'
 
-/** The ordinary output: each character takes one column, and nothing needs escaping. */
+/** Ordinary text: each character takes one column, and nothing needs escaping. */
 const plain = /^[\x20-\x7e]*$/
 
 /**
- * Returns one line that cannot move the cursor, ring, recolour or reorder. Escape sequences are dropped. Other control
- * characters (and the marks that turn the direction of writing) appear as `\xNN`.
+ * Returns one line that cannot move the cursor, ring the bell, change colours or reorder text. Escape sequences are
+ * dropped. Other control characters (and the marks that change the writing direction) appear as `\xNN`.
  */
 export function printable(text: string): string {
   if (plain.test(text)) return text
@@ -28,7 +28,7 @@ function shown(character: string): string {
   return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`
 }
 
-/** Returns the columns that printable text takes on a terminal. */
+/** Returns the number of columns that printable text takes on a terminal. */
 export function displayWidth(text: string): number {
   if (plain.test(text)) return text.length
   let width = 0

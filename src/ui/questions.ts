@@ -7,7 +7,7 @@ import { onAbort } from '../core/on-abort.js'
 import { printable } from './printable.js'
 
 export interface QuestionOptions {
-  /** Whether there is a person: standard input and error are terminals. */
+  /** Whether a person can answer: standard input and standard error are terminals. */
   readonly interactive: boolean
   readonly stdin: InStream
   readonly signal: AbortSignal
@@ -17,10 +17,12 @@ export interface QuestionOptions {
 
 export type InStream = Readable & { readonly isTTY?: boolean | undefined }
 
-/** The wait for piped input, since the writer may itself ask a person, as a password store does. */
+/** The time limit for piped input. The writer may itself ask a person, as a password store does. */
 const pipedMs = 10 * 60_000
 
-/** Asks questions on standard error, one at a time. A question without a terminal is refused rather than assumed. */
+/**
+ * Asks questions on standard error, one at a time. A question without a terminal throws an error; no answer is assumed.
+ */
 export function createQuestions(options: QuestionOptions): Questions {
   let turn: Promise<unknown> = Promise.resolve()
   const inTurn = <T>(ask: () => Promise<T>): Promise<T> => {

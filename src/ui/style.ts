@@ -2,7 +2,7 @@ import picocolors from 'picocolors'
 
 export type Paint = (text: string) => string
 
-/** The few colours that have a meaning here. */
+/** The styles of output, named by their meaning. */
 export interface Style {
   readonly good: Paint
   readonly bad: Paint

@@ -23,12 +23,12 @@ export function boxTable(columns: readonly Column[], rows: readonly Row[]): stri
   return [rule, head, rule, ...body, ...(body.length === 0 ? [] : [rule])].join('\n')
 }
 
-/** Formats one line per row with fields divided by tabs, for scripts. */
+/** Formats one line per row with fields separated by tabs, for scripts. */
 export function plainTable(rows: readonly Row[]): string {
   return rows.map((row) => row.map(textOf).join('\t')).join('\n')
 }
 
-/** Formats left-aligned columns with gaps of `gap` blanks; the last column is not padded. */
+/** Formats left-aligned columns with gaps of `gap` spaces; the last column is not padded. */
 export function columnsOf(rows: readonly Row[], gap: number): string[] {
   const cells = rows.map((row) => row.map(measured))
   const count = Math.max(0, ...cells.map((row) => row.length))
@@ -74,7 +74,8 @@ function padded(cell: Measured, to = 0, align: Column['align'] = 'left'): string
 }
 
 /**
- * Returns the blanks on the left. Python's PrettyTable puts an odd blank left of text of even width, otherwise right.
+ * Returns the number of spaces on the left. Python's PrettyTable puts an odd space left of a text of even width, and
+ * right of other texts.
  */
 function leftOfCentre(missing: number, width: number): number {
   return width % 2 === 0 ? Math.ceil(missing / 2) : Math.floor(missing / 2)

@@ -28,19 +28,19 @@ export interface UiOptions extends World {
   readonly signal: AbortSignal
 }
 
-/** The only writer to the terminal: the product on standard output, everything else on standard error. */
+/** The only writer to the terminal: a command's result on standard output, everything else on standard error. */
 export interface Ui {
   readonly json: boolean
   readonly plain: boolean
-  /** The style for the product. */
+  /** The style for standard output. */
   readonly style: Style
   /** The style for standard error. */
   readonly errStyle: Style
   readonly events: EventSink
   readonly questions: Questions
-  /** Prints the product, the text of a view. An empty text prints nothing, not an empty line. */
+  /** Prints the command's result, the text of a view. An empty text prints nothing, not an empty line. */
   print(text: string): void
-  /** Prints the product unchanged, for other programs. */
+  /** Prints the command's result unchanged, for other programs. */
   raw(text: string): void
   /**
    * Prints one line of a remote command on the stream from which the line came. The caller has already made
@@ -50,11 +50,11 @@ export interface Ui {
   printJson(value: unknown): void
   /** Prints a remark for people on standard error; prints nothing with --json. */
   remark(text: string): void
-  /** Prints text that people should see before anything goes on: the plan of a deploy. */
+  /** Prints text that people should see before the command continues, such as the plan of a deploy. */
   announce(text: string): void
-  /** Names the machines of the coming run. */
+  /** Adds the machines of the coming run to the progress display. */
   expect(machines: readonly string[]): void
-  /** Ends the moving lines, so that the product can follow. */
+  /** Ends the moving lines, so that the command's result can follow. */
   settle(): Promise<void>
 }
 
@@ -108,7 +108,7 @@ function isLive({ stdout, stderr, plain, json, env }: UiOptions): boolean {
   )
 }
 
-/** Shows only notices: nobody follows the progress with --json, but the user should still see the notices. */
+/** Shows only notices. No progress is shown with --json, but the user should still see the notices. */
 function noticesOnly(write: (text: string) => void, style: Style): EventSink {
   return {
     emit: (event) => {

@@ -1,10 +1,10 @@
 # One boot into a new NixOS system, while the old system stays the boot default. The scripts of a deploy do the work.
-# The update of the new system confirms the boot (docs/safety.md).
+# The automatic update of the new system confirms the boot (docs/safety.md).
 package Boot;
 use strict;
 use warnings;
 
-# Returns nothing where the machine may boot into a system by itself, or the reason why it may not.
+# Returns the reason why the machine may not boot into a system by itself, or nothing if the machine may.
 sub obstacle {
     my ($path) = @_;
     return 'deployment.autoUpdate.allowReboot is not set' if !$Machine::config->{allowReboot};
@@ -18,14 +18,14 @@ sub look { Machine::demand('look at the boot loader', 'bootCheck', 120, profile 
 
 sub id { System::first_line('/proc/sys/kernel/random/boot_id') // '' }
 
-# Says whether the machine runs by the one-time boot of an attempt.
+# Says whether the current boot is the one-time boot of an attempt.
 sub is_entered {
     my ($attempt) = @_;
     my $words = System::first_line('/proc/cmdline') // '';
     return " $words " =~ / hydra-ops\.boot-once=\Q$attempt->{run}\E / && System::running() eq $attempt->{path};
 }
 
-# Prepares the boot, and asks for it. Returns nothing, or a sentence about the failure.
+# Prepares the boot, then requests the reboot. Returns nothing, or a sentence about the failure.
 sub once {
     my ($attempt) = @_;
     my ($config, $folder) = ($Machine::config, $attempt->{folder});
@@ -51,19 +51,19 @@ sub once {
     $attempt->{phase} = 'boot';
     Machine::write_own('attempt', $attempt);
     my $wrong = restart();
-    # A later reboot of somebody else must not enter the new system.
+    # A later reboot by another user or program must not enter the new system.
     forget($attempt, 'true') if defined $wrong;
     return $wrong;
 }
 
-# Asks for a reboot. Returns nothing, or a sentence about the failure.
+# Requests a reboot. Returns nothing, or a sentence about the failure.
 sub restart {
     Machine::tell('rebooting');
     my ($code, undef, $wrong) = Machine::run(60, 'systemctl', '--no-block', 'reboot');
     return $code == 0 ? undef : 'the machine cannot be rebooted: ' . Machine::failure_of($code, $wrong, 60);
 }
 
-# Confirms the boot. Returns false where the fallback was faster.
+# Confirms the boot. Returns false if the fallback was faster.
 sub confirm {
     my ($attempt) = @_;
     my %values = (run => $attempt->{run}, new => $attempt->{path}, once => $Machine::config->{once});
@@ -73,7 +73,7 @@ sub confirm {
     return $said =~ /^won=yes$/m;
 }
 
-# Removes everything of the one-time boot; `menu` says whether the boot menu is made again.
+# Removes all parts of the one-time boot; `menu` says whether the boot menu is generated again.
 sub forget {
     my ($attempt, $menu) = @_;
     my %values = (

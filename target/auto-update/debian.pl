@@ -1,14 +1,15 @@
-# The system of a Debian machine: a closure with a program that activates it, in the unit that a deploy uses too.
+# The system of a Debian machine: a closure with an activation program. A deploy runs the program in the same kind of
+# unit.
 package System;
 use strict;
 use warnings;
 
 sub running { Machine::place_of($Machine::config->{profile}) }
 
-# Returns the time since which the running closure is there.
+# Returns the time of the last change of the profile, which names the running closure.
 sub since { (lstat $Machine::config->{profile})[9] // 0 }
 
-# Refuses a closure that this machine cannot take by itself.
+# Refuses a closure that this machine cannot activate without a deploy.
 sub refuse {
     my ($path) = @_;
     my $program = "$path/hydra-ops/activate.pl";
@@ -27,17 +28,17 @@ sub refuse {
     die "$path needs Debian packages that are not installed: @missing; a deploy installs them\n" if @missing;
 }
 
-# Returns the root that keeps a fetched closure; its activation removes the root.
+# Returns the garbage-collector root that protects a fetched closure; the activation removes the root.
 sub root_of { "$Machine::config->{roots}/" . ($_[0] =~ m{([^/]+)\z})[0] }
 
-# Debian has no system between two boots, and a closure never needs a boot.
+# A Debian machine has no system that waits for a boot, because a closure never needs a boot.
 sub unsettled  { return }
 sub needs_boot { return (undef, '') }
 sub enter      { return }
 sub is_kept    { return 0 }
 sub finish     { return }
 
-# A deploy moves the only profile, so the running closure tells of each deploy.
+# A deploy changes the only profile, so the running closure already reflects each deploy.
 sub is_replaced { return 0 }
 sub leave       { return undef }
 
@@ -53,7 +54,7 @@ sub beginning {
     );
 }
 
-# Activates the path of an attempt. An attempt of an earlier process may still run, or may have ended. Returns nothing,
+# Activates the path of an attempt. An attempt by an earlier process may still run, or may have ended. Returns nothing,
 # or a sentence about the failure.
 sub activate {
     my ($attempt, $started) = @_;
@@ -65,7 +66,7 @@ sub activate {
         ($code, @units) = follow($attempt, $attempt->{path});
     }
     if (!defined $code) {
-        # A restart of the machine ended the unit.
+        # A reboot of the machine has ended the unit.
         $attempt->{outside} = 1;
         return 'the result of the activation is lost';
     }
@@ -116,7 +117,7 @@ sub follow {
         }
         my @record = record_of($said, $unit, $path);
         my $active = $state{ActiveState} // '';
-        # systemd gives no answer for a moment while it starts anew.
+        # systemd does not answer for a moment while it re-executes itself.
         my $runs = !%state || $active =~ /^(?:de)?activating\z/ || ($active eq 'active' && ($state{SubState} // '') ne 'exited');
         if (!$runs) {
             my @end = @record ? @record : end_of($unit, \%state);
@@ -127,7 +128,7 @@ sub follow {
     }
 }
 
-# Returns exit status and failed units by the record that the activation leaves.
+# Returns the exit status and the failed units from the record that the activation leaves.
 sub record_of {
     my ($said, $unit, $path) = @_;
     for my $line ($said =~ /^record (.*)$/mg) {
@@ -139,7 +140,7 @@ sub record_of {
     return ();
 }
 
-# Returns the exit status by the unit. systemd reports "success" for a unit that is gone (measured).
+# Returns the exit status from the unit's state. systemd reports "success" for a unit that is gone (measured).
 sub end_of {
     my ($unit, $state) = @_;
     return () if ($state->{LoadState} // '') ne 'loaded' || ($state->{Id} // '') ne $unit;

@@ -1,10 +1,11 @@
-# Health checks of the machine by itself. A deploy runs the same checks from the operator host (src/deploy/health.ts).
+# Health checks that the machine runs by itself. A deploy runs the same checks from the operator host
+# (src/deploy/health.ts).
 package Health;
 use strict;
 use warnings;
 use IO::Socket::IP ();
 
-# Runs all checks, and repeats each until it succeeds or its time is over. Returns the failures as sentences.
+# Runs all checks, and repeats each check until it succeeds or its time is over. Returns the failures as sentences.
 sub failures {
     my ($checks) = @_;
     my %attempts = (cmd => \&command, http => \&http, tcp => \&tcp, systemd => \&unit);

@@ -1,4 +1,5 @@
-# Questions to a Hydra, and the choice of an evaluation. `deploy --from-hydra` chooses alike (src/hydra/choose.ts).
+# Queries to a Hydra server, and the choice of an evaluation. `deploy --from-hydra` chooses in the same way
+# (src/hydra/choose.ts).
 package Hydra;
 use strict;
 use warnings;
@@ -8,7 +9,8 @@ my $most_evaluations = 500;
 
 sub url { $Machine::config->{url} }
 
-# Asks for JSON. Returns the answer, or nothing where Hydra has no such page. Dies with one sentence otherwise.
+# Requests JSON. Returns the answer, or nothing if Hydra has no such page. Dies with one sentence after any other
+# failure.
 sub ask {
     my ($path) = @_;
     my $at = $path;
@@ -41,7 +43,8 @@ sub request {
     return ($status, $location, $body);
 }
 
-# Returns the path of a redirect. Another address is refused: nobody named it as the place of our builds.
+# Returns the path of a redirect within the configured Hydra. A redirect to any other address is refused, because the
+# configuration does not name that address.
 sub behind {
     my ($location) = @_;
     my $base = lc url() . '/';
@@ -57,7 +60,7 @@ sub decoded {
     die "Hydra at ${\ url()} answers $path with $kind instead of JSON\n";
 }
 
-# Asks for a set; dies where the answer is something else.
+# Requests a JSON object; dies if the answer is something else.
 sub ask_set {
     my ($path, @numbers) = @_;
     my $found = ask($path) // return undef;
@@ -100,7 +103,7 @@ sub output_of {
     return (ref $out eq 'HASH' ? $out->{path} : undef) // '';
 }
 
-# Returns a function that gives one evaluation of the jobset after another, the newest first.
+# Returns an iterator over the evaluations of the jobset, the newest first.
 sub evaluations {
     my $path = "/jobset/$Machine::config->{project}/$Machine::config->{jobset}/evals";
     my ($page, $last, $more, @waiting) = (0, undef, 1);
@@ -110,7 +113,7 @@ sub evaluations {
             my $found = ask_set($page == 1 ? $path : "$path?page=$page")
                 // die "Hydra at ${\ url()} has no jobset $Machine::config->{project}:$Machine::config->{jobset}\n";
             my @evals = ref $found->{evals} eq 'ARRAY' ? @{ $found->{evals} } : ();
-            # A new evaluation moves all others to later places, so that a page may repeat some.
+            # A new evaluation moves all older evaluations back, so a page may repeat some of the page before.
             @waiting = grep { ref $_ eq 'HASH' && ($_->{id} // '') =~ /^\d+\z/ && (!defined $last || $_->{id} < $last) } @evals;
             $last = $waiting[-1]{id} if @waiting;
             $more = @evals && defined $found->{next};
@@ -119,9 +122,9 @@ sub evaluations {
     };
 }
 
-# Chooses the newest evaluation with a green gate. `running` is the path that runs, and `known` the evaluation that it
-# comes from, where that is known. Returns a set: `evaluation`, `at` (its time), `passed` (newer evaluations, each with
-# the reason), and `path` and `build` of the machine's job; without `path`, no newer build than the running one is green.
+# Chooses the newest evaluation with a green gate. `running` is the running path, and `known` is its evaluation if
+# known. Returns a set: `evaluation`, `at` (its time), `passed` (newer evaluations, each with the reason), and `path`
+# and `build` of the machine's job. A missing `path` means that no build newer than the running one is green.
 sub choose {
     my ($running, $known) = @_;
     my ($gate_job, $job) = @{$Machine::config}{qw(gate job)};
@@ -147,8 +150,8 @@ sub choose {
     die "$what$young has a green gate '$gate_job' (${\ join('; ', splice(@passed, 0, 3)) })\n";
 }
 
-# Returns path and build of the machine's job. A gate that is an aggregate has the job among its parts. The gate has
-# proved the part even if Hydra restarted the part's own build.
+# Returns the path and the build of the machine's job. An aggregate gate has the job among its constituents. Such a
+# gate proves the job even if Hydra restarted the job's own build.
 sub result_of {
     my ($id, $gate, $own) = @_;
     my $job   = $Machine::config->{job};
@@ -165,7 +168,7 @@ sub result_of {
         die "Hydra at ${\ url()} has no result of build $build->{id} ('$job'): ${\ state_of($build) }\n";
     }
     my $path = output_of($build);
-    # A derivation would be built here, and another path is not a result at all.
+    # A .drv path would be built here, and a path outside the store is not a build result.
     if ($path !~ m{^/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]+\z} || $path =~ /\.drv\z/) {
         die "Hydra at ${\ url()}: build $build->{id} ('$job') has no output in /nix/store\n";
     }

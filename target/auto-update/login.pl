@@ -1,16 +1,16 @@
-# The proof that somebody can still repair a machine after a switch. An operator proves this by a login; the automatic
-# update has no operator, and no key that may log in.
+# The proof that an operator can still log in to a machine after a switch. A deploy proves this by a login. The
+# automatic update has no key for a login.
 package Login;
 use strict;
 use warnings;
 
-# Says whether the last try missed nothing but an answer of Hydra.
+# Whether only an answer from Hydra was missing in the last try.
 our $lacks_only_hydra;
 # The last sentence about what the new system lacked.
 our $lacked;
 
-# Returns what the machine shows before a switch: the host keys of its ssh server by their address, and the keys that
-# may log in. Dies where the ssh server shows nothing, because the update can prove nothing afterwards.
+# Returns the state before a switch: the ssh server's host keys by address, and the keys that may log in. Dies if the
+# ssh server shows no host key, because the update could then prove nothing after the switch.
 sub before {
     my %facts = (host => host_keys(), users => user_keys());
     my @at = map { "$_->{address} port $_->{port}" } @{ $Machine::config->{ssh}{listens} };
@@ -30,7 +30,7 @@ sub host_keys {
     return [ sort @keys ];
 }
 
-# Returns the public keys of the user by whom operators log in.
+# Returns the public keys of the user that operators log in as.
 sub user_keys {
     my %keys;
     for my $file (@{ $Machine::config->{ssh}{authorizedKeys} }) {
@@ -64,7 +64,7 @@ sub lacks {
     my %left = map { $_ => 1 } @{ user_keys() };
     my @users = @{ $before->{users} };
     return 'no key that could log in before may log in any more' if @users && !grep { $left{$_} } @users;
-    # Any answer will do: the next build can then come.
+    # Any answer is enough: the next update can then reach Hydra.
     return undef if eval { Hydra::request('/'); 1 };
     (my $why = $@) =~ s/\n\z//;
     $lacks_only_hydra = 1;

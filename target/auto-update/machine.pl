@@ -1,6 +1,6 @@
 # Programs, files and locks of the machine, for the automatic update.
 #
-# The files of this folder are joined to one program. The program needs perl with its core modules, curl, and the
+# The files in this folder are joined into one program. The program needs perl with its core modules, curl, and the
 # programs of Nix and systemd. Everything else is in the configuration, a JSON file.
 package Machine;
 use strict;
@@ -9,7 +9,7 @@ use Fcntl qw(:flock);
 use JSON::PP ();
 
 our $config;
-# Number of steps before a kill, which only tests set.
+# Number of steps before the program kills itself. Only tests set this number.
 our $steps_left;
 
 # Marks a point where a test may kill the program.
@@ -21,7 +21,7 @@ sub step {
 
 sub tell { print "$_[0]\n" }
 
-# Returns the seconds since the start of the machine. A change of the time of day does not move this clock.
+# Returns the seconds since the machine booted. A change of the wall clock does not affect this value.
 sub uptime {
     open my $in, '<', '/proc/uptime' or die "cannot read /proc/uptime: $!\n";
     return (split / /, readline $in)[0];
@@ -47,7 +47,7 @@ sub run {
     return ($code, $said, $wrong);
 }
 
-# Describes the end of a program that failed: its last lines, or its exit status.
+# Describes how a program failed, by its last lines or by its exit status.
 sub failure_of {
     my ($code, $wrong, $seconds) = @_;
     return "no end within $seconds s" if $code == 124 || $code == 137;
@@ -62,7 +62,7 @@ sub script {
     return run($seconds, 'sh', '-c', value_lines(%values) . $text);
 }
 
-# Returns the lines that give values to a script.
+# Returns the shell assignments that pass values to a script.
 sub value_lines {
     my (%values) = @_;
     return join '', map { "$_=" . quoted($values{$_}) . "\n" } sort keys %values;
@@ -86,7 +86,7 @@ sub demand {
 
 sub file_of { "$config->{state}/$_[0].json" }
 
-# Reads a file of our own; returns nothing where the file is missing or damaged.
+# Reads a state file; returns nothing if the file is missing or damaged.
 sub read_own {
     my ($name) = @_;
     open my $in, '<:raw', file_of($name) or return undef;
@@ -95,7 +95,7 @@ sub read_own {
     return ref $read eq 'HASH' ? $read : undef;
 }
 
-# Replaces a file of our own: a crash leaves the old text or the complete new one. Everybody may read the file.
+# Replaces a state file. A crash leaves either the old text or the complete new text. All users may read the file.
 sub write_own {
     my ($name, $content) = @_;
     my $file = file_of($name);
@@ -120,7 +120,7 @@ sub make_folder {
     mkdir $folder, 0755 or -d $folder or die "cannot make $folder: $!\n";
 }
 
-# Follows a link to its end in the store; returns an empty text where the link leads elsewhere.
+# Follows a link to its end in the store; returns an empty string if the link leads elsewhere.
 sub place_of {
     my ($code, $said) = run(60, 'readlink', '-e', '--', $_[0]);
     chomp $said;
@@ -129,11 +129,11 @@ sub place_of {
 
 # --- locks -------------------------------------------------------------------------------------------------------
 
-# Words that name the automatic update to an operator who finds the machine locked (target/machine-lock/take.sh).
+# Name of the automatic update for an operator who finds the machine locked (target/machine-lock/take.sh).
 my $holder = 'its automatic update';
 
-# Takes the lock against another run of this program. The kernel ends the lock with the process, which may be killed.
-# A look of another program at the lock takes a moment, so the program tries for some seconds.
+# Takes the lock that excludes other runs of this program. The kernel releases the lock when the process ends, even
+# after a kill. Another program holds the lock briefly while it checks the lock, so several attempts are made.
 sub take_own_lock {
     my $file = $config->{lock};
     make_folder($file =~ m{^(.+)/[^/]+\z} ? $1 : '/');
@@ -145,7 +145,7 @@ sub take_own_lock {
     return undef;
 }
 
-# Takes the machine's lock, which deploys of operators take too. Returns nothing, or a sentence about the obstacle.
+# Takes the machine's lock, which a deploy takes too. Returns nothing, or a sentence about the obstacle.
 sub take_machine {
     my %values = (file => $config->{machineLock}, who => $holder, stale => $config->{staleSeconds});
     my ($code, $said, $wrong) = script('take', 60, %values);
@@ -157,7 +157,7 @@ sub take_machine {
 
 sub release_machine { script('release', 60, file => $config->{machineLock}, who => $holder) }
 
-# Describes a length of time in its largest unit: `2 days`.
+# Describes a duration in its largest unit: `2 days`.
 sub length_of {
     my ($seconds) = @_;
     for ([ 86_400, 'day' ], [ 3_600, 'hour' ], [ 60, 'minute' ]) {

@@ -1,4 +1,4 @@
-# Brings a machine to the newest build of its jobset by itself.
+# Updates a machine to the newest build of its jobset, without an operator.
 #
 #   perl PROGRAM CONFIGURATION [--look]
 #
@@ -6,8 +6,8 @@
 # Exit statuses:
 #   0: the machine is up to date, was updated, or waits for a deploy or a reboot
 #   1: nothing was changed because of a fault, or the update went back
-# The result is in `result.json` of the folder `state`. `attempt.json` is there while an activation is under way: a run
-# after a kill ends the attempt that it finds.
+# The result is in `result.json` of the folder `state`. `attempt.json` exists during an activation. A run after a
+# kill ends the attempt in this file.
 package main;
 use strict;
 use warnings;
@@ -20,8 +20,8 @@ $SIG{TERM} = sub { die "the update was stopped\n" };
 my ($file, @flags) = @ARGV;
 my $look_only = grep { $_ eq '--look' } @flags;
 for (@flags) { $Machine::steps_left = $1 if /^--stop-after=(\d+)\z/ }
-# Maximum number of runs that work on one attempt, before the update goes back. A build that only causes outside the
-# machine ended is tried as often, and then once in each pause.
+# Maximum number of runs that work on one attempt before the update goes back. A build that failed only by outside
+# causes is tried as often, and then once per pause.
 my $most_tries = 3;
 my $pause      = 7 * 86_400;
 
@@ -65,8 +65,9 @@ sub look {
     return 0;
 }
 
-# Returns what an earlier run found about the running path: `evaluation`, where it comes from one, and `since`, where a
-# way back brought the path. Returns an empty set for a path of somebody else.
+# Returns what an earlier run noted about the running path. `evaluation` is set if the path came from an evaluation,
+# and `since` if the machine went back to the path. Returns an empty set if the note is about another
+# path.
 sub known {
     my $known = (Machine::read_own('result') // {})->{known};
     return {} if ref $known ne 'HASH' || ($known->{path} // '') ne System::running();
@@ -111,7 +112,7 @@ sub update {
     if (System::running() ne $running) {
         return { %facts, result => 'busy', message => 'the machine was deployed while the update was fetched' };
     }
-    # A deploy may have set another boot default meanwhile, and left the running system alone.
+    # A deploy may meanwhile have changed the boot default without changing the running system.
     ($unsettled, $why) = System::unsettled();
     return { %facts, result => $unsettled, message => $why } if defined $unsettled;
     my $run  = 'auto-' . Machine::time_text(time) . "-$$";
@@ -176,7 +177,7 @@ sub carry_out {
     return defined $wrong ? undo($attempt, $wrong, 0) : judge($attempt);
 }
 
-# Checks the health of a system that runs, and keeps the system or goes back.
+# Checks the health of the running system, and keeps that system or goes back.
 sub judge {
     my ($attempt) = @_;
     my @failures = $attempt->{boots} eq 'only' && $attempt->{phase} ne 'booted' ? () : Health::failures(System::checks($attempt));
@@ -199,13 +200,13 @@ sub updated {
 sub undo {
     my ($attempt, $why, $started) = @_;
     Machine::tell("$why; going back to $attempt->{previous}");
-    # The way back has tries of its own.
+    # Going back has its own count of tries.
     @{$attempt}{qw(phase why tries)} = ('back', $why, 0) if $attempt->{phase} ne 'back';
     Machine::write_own('attempt', $attempt);
     return went($attempt, System::go_back($attempt, $started));
 }
 
-# Returns the result of a way back, which may have failed.
+# Returns the result of going back, which may have failed.
 sub went {
     my ($attempt, $wrong) = @_;
     my $why = $attempt->{why};
@@ -228,10 +229,10 @@ sub noted {
     return ref $refused eq 'HASH' && ($refused->{path} // '') eq $path ? $refused : {};
 }
 
-# Returns how often causes outside the machine ended an attempt of a path.
+# Returns how many attempts of a path ended because of causes outside the machine.
 sub outside { noted($_[0])->{outside} // 0 }
 
-# Returns the earlier failure of a path that must not be tried now: `why`, and the awaited event.
+# Returns why a path must not be tried now: `why` (its earlier failure) and `awaited` (the event that allows a retry).
 sub refused {
     my ($path) = @_;
     my $noted = noted($path);

@@ -1,28 +1,28 @@
-# The system of a NixOS machine. The scripts of a deploy activate it, under the guard of a deploy (docs/safety.md).
+# The system of a NixOS machine. The scripts and the guard of a deploy activate the system (docs/safety.md).
 package System;
 use strict;
 use warnings;
 
-# Health checks may name programs of the system that runs.
+# Health checks may name programs of the running system.
 $ENV{PATH} = join ':', $ENV{PATH} // (), '/run/wrappers/bin', '/run/current-system/sw/bin';
 
 my @parts_of_a_boot = qw(kernel initrd kernel-modules systemd);
-# Last lines of the switch, for the verdict.
+# Log lines of the switch, for the verdict.
 my @log;
 
 sub running { Machine::place_of('/run/current-system') }
 sub default { Machine::place_of($Machine::config->{profile}) }
 
-# Returns the time since which the running system is the boot default.
+# Returns the time when the running system became the boot default.
 sub since { (lstat $Machine::config->{profile})[9] // 0 }
 
-# Returns the root that keeps the fetched system. The next fetch replaces the root.
+# Returns the garbage collector root of the fetched system. The next fetch replaces this root.
 sub root_of { "$Machine::config->{roots}/auto-update" }
 
-# Longest time for which a system other than the boot default runs, before the update fails.
+# Longest time, in seconds, that a system other than the boot default may run before the update fails.
 my $longest_between = 3 * 86_400;
 
-# Returns a result and a sentence where the machine is between two systems. Dies where only an operator ends this state.
+# Returns a result and a sentence if the machine is between two systems. Dies if only an operator can end this state.
 sub unsettled {
     my ($running, $default) = (running(), default());
     die "the machine has no /run/current-system\n" if $running eq '';
@@ -42,8 +42,8 @@ sub refuse {
     die "$path is not a NixOS system\n" if !-x "$path/bin/switch-to-configuration";
 }
 
-# Returns a sentence where a system needs a boot that the machine may not make by itself. A second value is the kind of
-# the boot: `after` a switch, or `only` if just a boot enters the system.
+# Returns a sentence if a system needs a reboot that the machine may not do by itself. The second value is the kind of
+# a permitted boot: `after` a switch, or `only` if no switch is possible.
 sub needs_boot {
     my ($path) = @_;
     my ($why, $kind) = boot_reason($path);
@@ -52,7 +52,7 @@ sub needs_boot {
     return "$why, and the update does not reboot the machine: $obstacle; hydra-ops deploy --from-hydra --allow-reboot enters it";
 }
 
-# Returns a sentence about why a switch is not enough for a system, and the kind of boot (src/systems/nixos/compare.ts).
+# Returns why a switch is not enough for a system, and the kind of boot (src/systems/nixos/compare.ts).
 sub boot_reason {
     my ($path) = @_;
     my ($from, $to) = map { (first_line("$_/nixos-version") // '') =~ /^(\d+\.\d+)/ ? $1 : undef } '/run/current-system', $path;
@@ -68,17 +68,17 @@ sub boot_reason {
     return;
 }
 
-# A form that is not known counts as no inhibitor.
+# Reads the switch inhibitors in a file, and ignores any that have an unknown form.
 sub inhibitors {
     open my $in, '<:raw', $_[0] or return {};
     my $read = eval { local $/; JSON::PP->new->utf8->decode(<$in>) };
     return ref $read eq 'HASH' ? { map { ref $read->{$_} ? () : ($_ => $read->{$_}) } keys %$read } : {};
 }
 
-# Returns the health checks that the new system brings; without an update of its own, the checks of this one.
+# Returns the health checks of the new system, or the current checks if the new system has no automatic update.
 sub checks { (configuration_of($_[0]{path}) // {})->{healthChecks} || $Machine::config->{healthChecks} }
 
-# Returns the configuration of a system's own update, where the system has one.
+# Returns the configuration of a system's automatic update, or nothing.
 sub configuration_of {
     my ($path) = @_;
     open my $in, '<:raw', "$path/etc/hydra-ops/auto-update.json" or return undef;
@@ -97,8 +97,8 @@ sub beginning {
     );
 }
 
-# Activates the path of an attempt and confirms the new system. An earlier process may have begun. Returns nothing, or a
-# sentence about the failure. A second value is the result of an attempt that touched nothing.
+# Activates the path of an attempt and confirms the new system. An earlier process may have started the activation.
+# Returns nothing, or a sentence about the failure. A second value is the result of an attempt that touched nothing.
 sub activate {
     my ($attempt, $started) = @_;
     if ($started) {
@@ -114,7 +114,7 @@ sub activate {
         my ($untouched, $why) = start($attempt);
         return ($why, $untouched) if defined $untouched;
     }
-    # Only the boot will switch.
+    # Nothing was switched yet: only a boot enters the new system.
     return undef if $attempt->{boots} eq 'only';
     my ($kind, $why) = judge($attempt, 'watched');
     if ($kind eq 'fired') {
@@ -167,7 +167,7 @@ sub start {
         activation_seconds => $times->{activation} + $times->{watch} + $times->{confirm},
         map { ($_ => Machine::value_lines(%{ $placed{$_} }) . $config->{placed}{$_}) } keys %placed,
     );
-    # The lines of an earlier beginning would otherwise be judged again.
+    # The lines of an earlier start would otherwise be judged again.
     unlink $attempt->{log};
     Machine::step();
     my ($code, undef, $wrong) = Machine::script('begin', 180, %values);
@@ -179,18 +179,18 @@ sub start {
     die "cannot start the activation: $why\n";
 }
 
-# Confirms a switch that is good, and judges the switch again at the end of the watch. Returns a problem as a sentence,
+# Confirms a good switch, and judges the switch again at the end of the watch. Returns a sentence about the problem,
 # or nothing.
 sub confirm {
     my ($attempt) = @_;
     if (exists look($attempt)->{files}{armed}) {
         my $trouble = Login::trouble($attempt->{login});
-        # A Hydra that is away is not the fault of the new system.
+        # The new system is not to blame for an unreachable Hydra.
         $attempt->{outside} = 1 if $Login::lacks_only_hydra;
         return $trouble if defined $trouble;
         if (!take($attempt, 'confirmed')) {
             wait_for_guard($attempt);
-            # The old system lacks nothing, so the last try may have asked that system.
+            # The last try may have tested the old system, so the last problem of the new system is quoted.
             return 'nobody confirmed the new system in time' . (defined $Login::lacked ? ": $Login::lacked" : '');
         }
         Machine::tell('the new system is confirmed');
@@ -204,7 +204,7 @@ sub judge {
     return Verdict::of(follow($attempt, $awaited), @{$attempt}{qw(path bootId)}, @log);
 }
 
-# Takes the file of the guard; returns false where the guard has the file.
+# Takes the file of the guard; returns false if the guard was faster.
 sub take {
     my ($attempt, $name) = @_;
     Machine::step();
@@ -240,8 +240,8 @@ sub is_kept {
     return 1;
 }
 
-# Enters the new system by a boot, where it needs one. Returns the result of this run, or a sentence about the failure as
-# the second value; returns nothing where no boot is needed.
+# Boots the machine into the new system if a boot is needed. Returns the result of this run, or a sentence about the
+# failure as the second value. Returns nothing if no boot is needed.
 sub enter {
     my ($attempt) = @_;
     return if $attempt->{boots} eq '' || $attempt->{phase} eq 'booted';
@@ -253,7 +253,7 @@ sub enter {
 # Says whether the boot of an attempt is still to come, because the process was killed before.
 sub is_before_boot { $_[0]{bootId} eq boot_id() }
 
-# Continues after the boot of an attempt. Returns nothing where the new system is confirmed, or a sentence about the
+# Continues after the boot of an attempt. Returns nothing if the new system is confirmed, or a sentence about the
 # failure.
 sub entered {
     my ($attempt) = @_;
@@ -273,10 +273,10 @@ sub entered {
     return undef;
 }
 
-# Goes back to the system that ran before the attempt, by the guard. Returns nothing, or a sentence about the failure.
+# Makes the guard go back to the system that ran before the attempt. Returns nothing, or a sentence about the failure.
 sub go_back {
     my ($attempt) = @_;
-    # The boot default is still the old system.
+    # A reboot is enough, because the boot default is still the old system.
     if (Boot::is_entered($attempt) && default() ne $attempt->{path}) {
         my $wrong = Boot::restart();
         return defined $wrong ? $wrong : die "the machine goes back by rebooting\n";
@@ -285,7 +285,7 @@ sub go_back {
     my $files = $seen->{files};
     if ($seen->{boot} eq $attempt->{bootId} && grep { exists $files->{$_} } qw(armed confirmed fired)) {
         if (!exists $files->{fired}) {
-            # The guard leaves a system that became the boot default, so nothing would go back.
+            # The guard does not replace a system that became the boot default, so nothing would go back.
             return stays($attempt) if exists $files->{kept} && default() eq $attempt->{path};
             unlink "$attempt->{folder}/kept" if default() ne $attempt->{path};
             my %values = (run => $attempt->{run}, folder => $attempt->{folder}, old => $attempt->{previous});
@@ -308,14 +308,14 @@ sub stays {
     return "$attempt->{path} stays the boot default";
 }
 
-# Says whether somebody else set the boot default since an attempt began.
+# Says whether the boot default was changed by another program since an attempt began.
 sub is_replaced {
     my ($attempt) = @_;
     my $default = default();
     return !grep { $default eq $_ } @{$attempt}{qw(path previous)};
 }
 
-# Ends an attempt without a change of the boot default. A system that nobody confirmed goes. Returns nothing, or a
+# Ends an attempt without changing the boot default. A system that was not confirmed is left. Returns nothing, or a
 # sentence about the failure.
 sub leave {
     my ($attempt) = @_;
@@ -341,7 +341,7 @@ sub finish {
         run => $attempt->{run}, folder => $attempt->{folder}, profile => $Machine::config->{profile}, kept => $kept ? 'true' : 'false',
         units => "$attempt->{unit}\n$attempt->{keepUnit}",
     );
-    # A reboot ends every guard, and leaves its file.
+    # A reboot ends every guard, but leaves its file `armed`.
     rename "$attempt->{folder}/armed", "$attempt->{folder}/abandoned" if boot_id() ne $attempt->{bootId};
     Machine::step();
     Machine::demand('remove the units of the activation', 'finish', 120, %values);
@@ -361,7 +361,7 @@ sub follow {
     }
 }
 
-# Looks at an activation, for as long as nothing happens. `over` says that the awaited file cannot come any more.
+# Looks at an activation, and waits at most `seconds` for news. `over`: the awaited file can no longer appear.
 sub look {
     my ($attempt, $awaited, $seconds) = @_;
     $awaited //= 'guard-result';
@@ -388,12 +388,12 @@ sub look {
     }
     $seen{unit} = unit_state($unit, %state);
     my $fired = exists $seen{files}{fired};
-    # The script ends early only where nothing is left to wait for.
+    # The script ends early only if nothing is left to wait for.
     $seen{over} = $awaited eq 'guard-result' ? $fired && Machine::uptime() - $began < ($seconds // 0) : $fired || $seen{unit} ne 'running';
     return \%seen;
 }
 
-# Returns the state of a unit. systemd reports a success for a unit that is gone, so only its own properties count.
+# Returns the state of a unit. The load state is checked first: systemd reports success for a missing unit.
 sub unit_state {
     my ($unit, %state) = @_;
     return 'running' if !%state;

@@ -1,4 +1,4 @@
-# The judgement of a switch of NixOS. A deploy judges alike (src/systems/nixos/verdict.ts and services.ts).
+# The verdict on a NixOS switch. A deploy judges by the same rules (src/systems/nixos/verdict.ts and services.ts).
 package Verdict;
 use strict;
 use warnings;
@@ -37,8 +37,8 @@ sub of {
     return ('good', '');
 }
 
-# Returns the meaning of an exit status. A switch in Perl that breaks off ends with any number. An error of D-Bus in its
-# lines is therefore better evidence.
+# Returns the meaning of an exit status. A Perl version of switch-to-configuration that dies may end with any status.
+# A D-Bus error in its output is therefore better evidence.
 sub meaning {
     my ($code, @log) = @_;
     my $by_bus = !grep({ /^Activation script snippet / } @log) && grep { /\borg\.freedesktop\.DBus\.Error\.\w+/ } @log;
@@ -46,8 +46,8 @@ sub meaning {
     return $meanings{$code} // '';
 }
 
-# Returns the services that failed or that systemd starts again and again. A service that was as bad before the switch
-# is left out. Returns the faults of all services.
+# Returns the services that failed or that systemd restarts again and again. A service that was already bad before the
+# switch is left out. Prints the faults of all services.
 sub services {
     my ($seen, @named) = @_;
     my (%own, %bad, @order);
@@ -74,7 +74,8 @@ sub fault_of {
     my ($first, $last) = @own[ 0, -1 ];
     my $unit = $first->{unit};
     undef $last if $last->{at} ne $last_at;
-    # Samples name a service from its first restart on. A service that is absent from the first sample had no restart.
+    # A service appears in the samples only after its first restart. A service that is absent from the first sample
+    # had not restarted before.
     my $known = $first->{at} eq '0' ? $first->{restarts} : 0;
     my ($most) = sort { $b <=> $a } map { $_->{restarts} } @own;
     my $rise     = $most - $known;

@@ -5,20 +5,20 @@
 # end).
 #
 # apt itself waits for dpkg's lock (DPkg::Lock::Timeout). This script waits for the locks of the lists and of `dpkg
-# --configure -a`. /proc/locks names a file by a number that is not unique across disks. So the script also checks that
-# the process has the file open.
+# --configure -a`. /proc/locks identifies a file by its inode number, which is not unique across disks. The script
+# therefore also checks that the process has the file open.
 : "${packages:?}" "${ours?}" "${answers?}" "${conf:?}"
 split_by_line
-# Programs that apt starts must find no variable of ours.
+# Programs that apt starts must not inherit the variables of this script.
 apt_conf=$conf
 unset conf
 umask 022
 trap 'rm -f -- "$apt_conf"' EXIT
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 own=/var/lib/hydra-ops
-# Seconds that other programs may hold the locks of dpkg and apt: unattended-upgrades takes minutes.
+# Seconds to wait for other programs that hold the locks of dpkg and apt: unattended-upgrades takes minutes.
 lock_seconds=300
-# Age from which the package index is fetched anew before an installation: a day.
+# Age in minutes at which the package index is fetched again before an installation: one day.
 index_minutes=1440
 mkdir -p "$own" || exit 1
 
@@ -31,7 +31,7 @@ has_open() (
   exit 1
 )
 
-# Sets pid to a process that holds file $1.
+# Sets pid to a process that holds a lock on file $1.
 holder() {
   inode=$(stat -c %i -- "$1" 2>/dev/null) || return 1
   # shellcheck disable=SC2013 # A number a line; a `while read` after a pipe could not set pid.

@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# Follows an activation until its unit ends or the time is over, in a single command. The script looks twice a second,
-# later once a second.
+# Follows an activation until its unit ends or the deadline passes, in a single command. The script checks the unit
+# twice a second, and later once a second.
 # Values: unit, log (path), seen (number of log lines already shown), seconds.
-# Prints `log LINE` for each further line; then `state` with the unit's state in systemd, `record` with the activation's
-# own record, and `boot` with the boot id.
+# Prints `log LINE` for each further line; then `state` with the unit's state in systemd, `record` with the
+# activation's own record, and `boot` with the boot id.
 : "${unit:?}" "${log:?}" "${seen:?}" "${seconds:?}"
 left=$((seconds * 2))
 drain() {

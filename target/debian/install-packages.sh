@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Runs a transaction of apt in a session of its own with its output in a file: neither a lost connection nor a broken
-# pipe ends it.
+# Runs a transaction of apt in a separate session, with its output in a file. Neither a lost connection nor a broken
+# pipe ends the transaction.
 # Values: transaction (the script apt-transaction.sh with its values).
 # Standard input: apt's configuration, which may hold a password.
 # Prints the transaction's output, and exits with its status.

@@ -1,4 +1,4 @@
-# Prints the packages of dpkg's status file that are installed and have, or provide, a name of the value `wanted`.
+# Prints the installed packages of dpkg's status file that have, or provide, a name in the value `wanted`.
 BEGIN {
   count = split(wanted, names, " ")
   for (i = 1; i <= count; i++) is_wanted[names[i]] = 1

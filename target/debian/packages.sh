@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# Lists the installed packages that have, or provide, one of some names.
+# Lists the installed packages that have, or provide, one of the given names.
 # Values: wanted (the names, separated by spaces), program (for awk).
-# Prints `STATE|NAME|VERSION|PROVIDES` for each, in the words of dpkg-query. Other packages may be there too.
+# Prints `STATE|NAME|VERSION|PROVIDES` for each, in the format of dpkg-query. Other packages may be printed too.
 #
-# dpkg keeps all packages in one file, and late changes in a folder until it merges them. dpkg-query reads both, but
+# dpkg keeps all packages in one file, and recent changes in a folder until it merges them. dpkg-query reads both, but
 # takes three times as long as awk, and its list of all packages is long.
 : "${wanted:?}" "${program:?}"
 whole=yes

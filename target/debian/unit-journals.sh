@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Prints the last lines of the journal of units.
+# Prints the last lines of the units' journals.
 # Values: units (names).
 : "${units:?}"
 split_by_line

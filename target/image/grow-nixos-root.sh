@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# Grows the partition and the root file system of a NixOS machine to its disk. Runs at each boot of the image `nixos`.
+# Grows the partition and the root file system of a NixOS machine to the size of its disk. Runs at each boot of the
+# image `nixos`.
 # Values: none.
 set -e
 # NixOS mounts the root by its label.

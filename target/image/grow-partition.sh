@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Grows the partition of the root file system if its disk has more than a MiB behind the partition. Runs at each boot of
-# an image with a partition.
+# Grows the partition of the root file system if its disk has more than 1 MiB after the partition. Runs at each boot
+# of an image with a partition.
 # Values: none.
 set -e
 device=$(findmnt -no SOURCE /)

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# Finds unit files that are not ours.
-# Values: units (paths), mark (the first line of each unit of ours).
-# Prints the number (from 0) of each existing unit file with another first line.
+# Finds unit files that hydra-ops did not write.
+# Values: units (paths), mark (the first line of each unit of hydra-ops).
+# Prints the number (from 0) of each existing unit file with a different first line.
 : "${units:?}" "${mark:?}"
 split_by_line
 index=0

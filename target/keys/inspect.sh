@@ -1,9 +1,9 @@
 # shellcheck shell=sh
 # Looks at keys.
-# Values: keys, records of path, path of its unit, user, group, whether the group may read it (yes, no); made_as.
+# Values: keys, records of path, path of its unit, user, group, whether the group may read the key (yes, no); made_as.
 # Standard input: a line that is hashed before each content, so that a listener learns nothing from the answer.
 # Prints for each key a line `HASH MODE UID:GID WANTED-UID:WANTED-GID SHUT UNIT-HASH`. HASH is `-` for no file and
-# `link` for a link, which is never a key of ours; UNIT-HASH is `none` where no systemd runs, and for a key whose unit a
+# `link` for a link, which is never a key of hydra-ops. UNIT-HASH is `none` without systemd, and for a key whose unit a
 # deploy does not write (empty path).
 : "${keys:?}" "${made_as:?}"
 IFS= read -r nonce || exit 1

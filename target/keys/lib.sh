@@ -1,12 +1,12 @@
 # shellcheck shell=sh
-# Functions about folders of keys.
-# Values: made_as, the `stat -c '%u %G %a'` of a folder that hydra-ops (or NixOps) made.
+# Functions for folders of keys.
+# Values: made_as, the `stat -c '%u %G %a'` of a folder that hydra-ops (or NixOps) created.
 
-# Tells whether folder $1 was made by us.
+# Tells whether hydra-ops created folder $1.
 ours() { [ "$(stat -c '%u %G %a' -- "$1" 2>/dev/null)" = "${made_as:?}" ]; }
 
-# Tells whether folder $1 keeps out a process that may enter the folder above. The function's other arguments describe
-# the process for setpriv. A real attempt also covers ACLs; the script exits where no attempt is possible.
+# Tells whether folder $1 keeps out a process that may enter the parent folder. The function's other arguments
+# describe the process for setpriv. A real attempt also covers ACLs; the script exits if no attempt is possible.
 kept_out() {
   inside=$1 above=${1%/*}
   shift

@@ -1,11 +1,12 @@
 # shellcheck shell=sh
-# Lets the owners of keys into the folders that we made, by ACL entries that allow entering alone.
-# Values: folders, records of path and of the word for it in tmpfiles.d(5) (empty where there is none); keys, records of
-# folder, number, user, group, whether the group may read it (yes, no); made_as; list_group (its members may list).
+# Lets the owners of keys into the folders that hydra-ops created, by ACL entries that only allow entering.
+# Values: folders, records of path and of its quoted form for tmpfiles.d(5) (empty if the path cannot be quoted); keys,
+# records of folder, number, user, group, whether the group may read the key (yes, no); made_as; list_group (its members
+# may list).
 # Prints the number of each key whose owner stays shut out.
 #
-# The program of the package acl works in every folder, but is rarely installed. systemd's program is always installed,
-# but refuses paths in another user's folder.
+# setfacl works in every folder, but is rarely installed. systemd-tmpfiles is always installed, but refuses paths in
+# another user's folder.
 : "${folders:?}" "${keys?}" "${made_as:?}" "${list_group:?}"
 base=u::rwx,g::r-x,o::---
 
@@ -19,7 +20,7 @@ set_acl() (
 
 add_entry() { case ",$acl," in *",$1,"*) ;; *) acl=$acl,$1 ;; esac; }
 
-# Tells whether a user may list the folder as a member. An entry for the user alone removes that right.
+# Tells whether a user may list the folder as a member. An entry for the user would remove this right.
 is_member() { id -nG -- "$1" 2>/dev/null | tr ' ' '\n' | grep -qxF "$list_group"; }
 
 add_entries() {
@@ -30,7 +31,7 @@ add_entries() {
   fi
 }
 
-# Runs one of the steps below for each key.
+# Runs the step $1 (`add` or `try`) for each key.
 each_key() {
   while IFS=: read -r inside number user group group_reads <&4; do
     [ -n "$inside" ] || continue

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# Removes keys, and units of keys that carry our mark.
-# Values: units (names), folder (of units), mark (the first line of each unit of ours), keys, records of path and of the
-# draft beside it that an attempt may have left.
+# Removes keys, and those units of keys that carry the mark of hydra-ops.
+# Values: units (names), folder (of units), mark (the first line of each unit of hydra-ops), keys, records of path and
+# of the temporary file beside it that an attempt may have left.
 : "${units?}" "${folder:?}" "${mark:?}" "${keys?}"
 split_by_line
 reload=

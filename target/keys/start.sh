@@ -1,13 +1,13 @@
 # shellcheck shell=sh
 # Starts the units of keys.
-# Values: units, records of name, `start` or `restart`, `enable`, `disable` or `keep`; written (true where a unit file
-# was). `keep` is for a unit of the closure, which systemd may not have yet.
+# Values: units, records of name, `start` or `restart`, `enable`, `disable` or `keep`; written (true if a unit file
+# was written). `keep` is for a unit of the closure, which systemd may not have loaded yet.
 #
-# systemd finds a new unit by itself. An older text of a unit makes systemd read all units again, which takes seconds.
+# systemd finds a new unit by itself. A changed unit requires a reload of all units, which takes seconds.
 : "${units?}" "${written:?}"
 [ -d /run/systemd/system ] || exit 0
 
-# Runs one of the steps below for each unit, until one fails.
+# Runs the step $1 (`show` or `start`) for each unit, until one fails.
 each_unit() {
   while IFS=: read -r unit verb at_boot <&3; do
     [ -n "$unit" ] || continue

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Releases the lock against other operators' set-ups of the machine, if we hold it.
+# Releases the machine's lock against other operators, if the taker holds it.
 # Values: file, who (the taker).
 : "${file:?}" "${who:?}"
 [ -e "$file" ] || exit 0

@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# Takes the lock against other operators' set-ups of the machine.
+# Takes the machine's lock against other operators.
 # Values: file, who (the taker), stale (seconds after which a lock expires).
 # Exit status 75: another operator has the lock; prints the holder and the lock's age in seconds.
 : "${file:?}" "${who:?}" "${stale:?}"
-# The automatic update also holds a lock of the kernel until it ends, whatever its age; see target/auto-update.
+# The automatic update also holds a kernel lock until it ends, and that lock never expires (target/auto-update).
 still_works() {
   if [ "$1" = 'its automatic update' ]; then
     ! flock -n "${file%/*}/auto-update.lock" true

@@ -1,9 +1,9 @@
 # shellcheck shell=sh
 # Sets a timer that starts the guard. `begin` and `switch` run this script with the old system's bash.
-# Values: old (system), folder, run. The environment gives deadline_name (a word of the timer's name) and
+# Values: old (system), folder, run. The environment gives deadline_name (a word in the timer's name) and
 # deadline_seconds.
 #
-# The timer has both clocks, because each of them can be wrong. `--on-active` begins to count anew at each reload of
+# The timer uses two clocks, because either can be wrong. `--on-active` starts counting again at each reload of
 # systemd (measured).
 : "${old:?}" "${folder:?}" "${run:?}" "${deadline_name:?}" "${deadline_seconds:?}"
 PATH=$old/sw/bin

@@ -1,11 +1,12 @@
 # shellcheck shell=sh
 # Sets the guard, then starts the activation in a unit that needs no connection.
 # Values: run, unit, log, folder (of this activation), running (system that runs now), old (system that the guard goes
-# back to), new (system), owner, owner_file, action (none starts no unit), guarded (true or false), activation_seconds
-# (first deadline of the guard), arm, guard, switch, keep (scripts that stay on the machine), once (folder of
-# a one-time boot), once_profile (of a system that boots once), profile (of the boot default).
-# Exit status 75: another activation is under way; 76: another system runs now than the one that was seen; 77: the
-# closure is not a NixOS system; 78: the guard could not be set. Nothing was switched then. The reason is on stderr.
+# back to), new (system), owner, owner_file, action (`none` starts no unit), guarded (true or false),
+# activation_seconds (first deadline of the guard), arm, guard, switch, keep (scripts that stay on the machine), once
+# (folder of a one-time boot), once_profile (of a system that boots once), profile (of the boot default).
+# Exit status 75: another activation is under way; 76: the running system has changed since it was read; 77: the
+# closure is not a NixOS system; 78: the guard could not be set. Nothing is switched after such a status. The reason
+# is on stderr.
 : "${run:?}" "${unit:?}" "${log:?}" "${folder:?}" "${running:?}" "${old:?}" "${new:?}" "${owner:?}" "${owner_file:?}"
 : "${action:?}" "${guarded:?}" "${activation_seconds:?}" "${arm:?}" "${guard:?}" "${switch:?}" "${keep:?}"
 : "${once:?}" "${once_profile:?}" "${profile:?}"
@@ -13,14 +14,14 @@ refuse() {
   echo "$2" >&2
   exit "$1"
 }
-# is-active succeeds where one of several units is active.
+# is-active succeeds if any of its units is active.
 guard_is_set() { systemctl is-active --quiet "hydra-ops-guard-$1-long.timer" "hydra-ops-guard-$1-short.timer"; }
 umask 077
 runs=${folder%/*}
 logs=${log%/*}
 roots=/nix/var/nix/gcroots/hydra-ops
 mkdir -p -- "$runs" "$logs" "$roots" || exit 1
-# Operators begin one at a time. The lock ends with this script.
+# Only one operator at a time may start an activation. The lock ends with this script.
 exec 9< "$runs"
 flock -w 30 9 || refuse 75 'another operator has been beginning an activation for 30 s'
 boot=$(cat /proc/sys/kernel/random/boot_id)
@@ -32,15 +33,15 @@ for armed in "$runs"/*/armed; do
   [ -e "$armed" ] || continue
   other=${armed%/*}
   other=${other##*/}
-  # A reboot ends every guard, and a guard without a timer was never set.
+  # A reboot ends every guard, and a guard without a timer was not set completely.
   if [ "$(cat -- "$armed")" = "$boot" ] && guard_is_set "$other"; then
     refuse 75 "the activation of run $other waits to be confirmed"
   fi
   mv -T -- "$armed" "${armed%/*}/abandoned" || exit 1
 done
 
-# A machine with a one-time boot is about to reboot, or runs the new system until somebody confirms. Otherwise the boot
-# is over, or its operator died before the reboot.
+# A machine with a one-time boot is about to reboot, or awaits a confirmation of the new system. The boot is over in
+# any other case, or the operator's process died before the reboot.
 if [ -e "$once" ]; then
   other=$(first_line "$once/run")
   if [ ! -e "$once/confirmed" ]; then
@@ -58,7 +59,7 @@ for each in "$old/sw/bin/bash" "$old/bin/switch-to-configuration" "$new/bin/swit
   [ -x "$each" ] || refuse 77 "there is no program $each"
 done
 
-# Logs and folders of many runs ago.
+# The logs and folders of the oldest runs are removed.
 # shellcheck disable=SC2012 # ls sorts by age; the names are ours, and plain.
 {
   ls -t "$logs" | tail -n +20 | while IFS= read -r each; do rm -f -- "$logs/$each"; done

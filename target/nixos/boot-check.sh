@@ -1,13 +1,13 @@
 # shellcheck shell=sh
-# Looks whether the machine can boot another system one time; changes nothing.
+# Checks whether the machine can boot another system once; changes nothing.
 # Values: profile (of the boot default).
-# Prints loader (grub or systemd-boot), and obstacle (a sentence) where a one-time boot is impossible.
+# Prints loader (grub or systemd-boot), and obstacle (a sentence) if a one-time boot is impossible.
 : "${profile:?}" "${control:?}"
 refuse() {
   say obstacle "$1"
   exit 0
 }
-# Prints a fact about the file system of a path, or of the folder that will hold a path that does not exist yet.
+# Prints a fact about the file system of a path, or of the nearest existing parent folder.
 last_of() {
   existing=$2
   until [ -e "$existing" ]; do existing=${existing%/*}; done
@@ -32,8 +32,8 @@ if [ -r /boot/grub/grub.cfg ]; then
   [ -x "$old/sw/bin/grub-editenv" ] ||
     refuse 'its system has no grub-editenv, as with boot.loader.grub.device = "nodev"'
   kind=$(last_of FSTYPE /boot)
-  # GRUB cannot write to other file systems. The entry for one boot would otherwise stay, and every boot would use the
-  # entry.
+  # GRUB cannot write to any other file system. The entry for one boot would otherwise stay, and every boot would use
+  # it.
   case $kind in
     ext2 | ext3 | ext4 | vfat | xfs) ;;
     *) refuse "GRUB cannot write to the file system ${kind:-of unknown type} of /boot" ;;

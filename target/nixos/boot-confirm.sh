@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# Confirms a one-time boot: takes the file of the fallback before the fallback does. The caller runs this script over a
+# Confirms a one-time boot: renames the fallback's file before the fallback does. The caller runs this script over a
 # login that began after the boot.
 # Values: run, new (system), once (folder of the one-time boot).
-# Prints boot (id), current (system) and entered (yes where the machine runs by the one-time boot). Prints the state
-# after this script (none, armed, confirmed or fired) and won (yes for a confirmed boot).
+# Prints boot (id), current (system) and entered (yes if the machine was started by the one-time boot). Prints the
+# state after this script (none, armed, confirmed or fired) and won (yes for a confirmed boot).
 : "${run:?}" "${new:?}" "${once:?}"
 entered=no won=no
 if booted_once "$run"; then entered=yes; fi

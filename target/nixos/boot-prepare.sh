@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# Prepares one boot of the new system, within a unit of its own. The old system stays the boot default, and the entry
-# for one boot is set last: a cut at any earlier point leads to the old system.
-# Values: run, old, new (systems), folder, once (folder of the one-time boot), profile (of the system that boots once),
-# loader (grub or systemd-boot), fallback (script that stays on the machine), fallback_seconds (uptime at which an
-# unconfirmed boot ends).
+# Prepares one boot of the new system, within a separate unit. The old system stays the boot default. The entry for
+# one boot is set last, so an earlier interruption leads to the old system.
+# Values: run, old, new (systems), folder, once (folder of the one-time boot), profile (of the system that boots
+# once), loader (grub or systemd-boot), fallback (script that stays on the machine), fallback_seconds (uptime at which
+# an unconfirmed boot ends).
 # Leaves in the folder: `prepared` (0, or 1 and a reason).
 : "${run:?}" "${old:?}" "${new:?}" "${folder:?}" "${once:?}" "${profile:?}" "${loader:?}" "${fallback:?}"
 : "${fallback_seconds:?}" "${control:?}" "${control_wants:?}" "${grub_environment:?}"
@@ -24,7 +24,7 @@ mkdir -p -- "$once" || fail "the folder $once could not be made"
   fail "the files in $once could not be written"
 step files
 
-# The condition keeps the fallback from all other boots, even if nobody removes its units.
+# The condition prevents the fallback from running in any other boot, even if its units remain.
 mkdir -p -- "$control_wants" || fail "the folder $control_wants could not be made"
 cat > "$control/hydra-ops-boot-once.service" << END || fail 'the fallback could not be written'
 [Unit]
@@ -63,7 +63,7 @@ step generation
 "$old/bin/switch-to-configuration" boot < /dev/null || fail "the boot menu could not be made (status $?)"
 step menu
 
-# Appends words to the first lines of a file that start the new system; nothing else in the menu changes.
+# Appends words to the first lines of a file that start the new system. The rest of the menu stays unchanged.
 extend() {
   sed "$1 s,^\(.*[[:space:]]init=$new/init.*\)\$,\1 $words," "$2" > "$2.hydra-ops" &&
     grep -q "$word" "$2.hydra-ops" && sync "$2.hydra-ops" && mv -T -- "$2.hydra-ops" "$2"
@@ -89,7 +89,7 @@ case $loader in
     extend '/^options/' "$entry" || fail "the boot menu does not start $new"
     step entry
     sync
-    # The name of an entry that counts its boots has the counts after a plus sign.
+    # The name of an entry with boot counting has the counters after a plus sign.
     entry=${entry##*/} entry=${entry%.conf}
     : > "$once/oneshot"
     bootctl set-oneshot "${entry%+*}.conf" || fail 'systemd-boot could not be told the entry for one boot'

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# Confirms the new system: takes the file of the guard before the guard does, then removes the timers. The caller runs
-# this script over a login that began after the switch.
-# Values: run, folder, name (the file's new name: `confirmed`, or `abandoned` where nothing was switched).
+# Confirms the new system: renames the guard's file before the guard does, then stops the timers. The caller runs this
+# script over a login that began after the switch.
+# Values: run, folder, name (the file's new name: `confirmed`, or `abandoned` if nothing was switched).
 # Prints won, as `yes` or `no`.
 : "${run:?}" "${folder:?}" "${name:?}"
 if ! mv -T -- "$folder/armed" "$folder/$name" 2> /dev/null; then
@@ -9,7 +9,7 @@ if ! mv -T -- "$folder/armed" "$folder/$name" 2> /dev/null; then
     echo "the file $folder/armed cannot be renamed; is the disk broken or full?" >&2
     exit 1
   fi
-  # A repeated confirmation finds its own file.
+  # A repeated confirmation finds the file that it renamed before.
   if [ ! -e "$folder/$name" ] || [ -e "$folder/fired" ]; then
     say won no
     exit 0

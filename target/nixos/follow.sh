@@ -2,9 +2,11 @@
 # Follows an activation in a single command. Ends at a file in its folder, a fired guard, an ended unit, or the
 # deadline.
 # Values: unit (of the activation, or of its last step), guards (pattern of the guard's units), log (path), folder,
-# await (name of a file in the folder), boot_id (of the activation), seen (number of log lines already shown), seconds.
-# Prints `log LINE` for each further line; then `state` with the unit's state in systemd, `file NAME TEXT` for each file
-# that tells something, `before` and `sample` with the samples of services, `boot`, `current`, `booted` and `profile`.
+# await (name of a file in the folder), boot_id (of the activation), seen (number of log lines already shown),
+# seconds.
+# Prints `log LINE` for each further line; then `state` with the unit's state in systemd, `file NAME TEXT` for each
+# known file of the folder, `before` and `sample` with the samples of services, `boot`, `current`, `booted` and
+# `profile`.
 : "${unit:?}" "${guards:?}" "${log:?}" "${folder:?}" "${await:?}" "${boot_id:?}" "${seen:?}" "${seconds:?}"
 boot=$(cat /proc/sys/kernel/random/boot_id)
 left=$((seconds * 2))
@@ -15,7 +17,7 @@ drain() {
   sed -n "$((seen + 1)),${now}s/^/log /p" "$log"
   seen=$now
 }
-# The file comes before the end of the unit. An ended unit without the file has therefore failed to write it.
+# The unit writes the file before it ends. An ended unit without the file has therefore failed to write it.
 over() {
   if [ -e "$folder/$await" ] || [ "$boot" != "$boot_id" ]; then return 0; fi
   if [ "$await" = guard-result ]; then
@@ -27,7 +29,7 @@ over() {
     *ActiveState=activating* | *ActiveState=deactivating* | *ActiveState=active*SubState=running* | '') return 1 ;;
   esac
 }
-# A guard that took its file and runs no longer leaves no result, for instance on a full disk.
+# A guard may end without a result after it took its file, for instance on a full disk.
 guard_is_gone() {
   if [ -e "$folder/fired" ] && ! systemctl is-active --quiet "$guards"; then idle=$((idle + 1)); else idle=0; fi
   [ "$idle" -gt 20 ]
@@ -35,7 +37,7 @@ guard_is_gone() {
 idle=0
 looks=0
 while :; do
-  # One look during a re-execution of systemd fails (measured), and an empty state means to look again.
+  # A query fails while systemd re-executes itself (measured). An empty state therefore leads to another query.
   state=$(systemctl show -p Id,LoadState,ActiveState,SubState,Result -- "$unit") || state=
   drain
   over && break

@@ -1,23 +1,24 @@
 # shellcheck shell=sh
-# Goes back to the old system unless somebody confirmed the new one first. A timer starts this script; so does `undo`.
-# The script needs nothing of the new system, and nothing of hydra-ops in the old one.
+# Goes back to the old system unless the new system was confirmed first. A timer starts this script; so does `undo`.
+# The script uses only the old system's programs, and the old system need not contain hydra-ops.
 # Values: old (system), run, folder, unit (of the activation), log, attempt_seconds, pause_seconds. The environment
 # gives due (the uptime in seconds from which a timer may start the guard).
 #
-# The renaming of the file `armed` decides: exactly one of the guard and `confirm` gets the file. The state of a unit
-# decides nothing, because a stop or a reset-failed of another program removes units.
+# The rename of the file `armed` decides: either the guard or `confirm` gets the file, never both. Unit states are not
+# used, because another program's stop or reset-failed removes units.
 : "${old:?}" "${run:?}" "${folder:?}" "${unit:?}" "${log:?}" "${attempt_seconds:?}" "${pause_seconds:?}"
 PATH=$old/sw/bin
 export PATH LC_ALL=C HOME=/root
 cd / || exit 1
 read -r uptime _ < /proc/uptime
-# A clock that was set forward starts the guard too early; the other clock of the timer starts the guard again.
+# A clock that was set forward starts the guard too early. The timer's other clock then starts the guard again.
 if [ ! -e "$folder/now" ] && [ "${uptime%%.*}" -lt "$((${due:-0} - 2))" ]; then exit 0; fi
-# A renaming can also fail on a broken disk. The file is then still there, and nobody else can have renamed the file.
+# The rename can also fail because of a broken disk. The file `armed` then still exists, and no other program has
+# renamed it.
 mv -T -- "$folder/armed" "$folder/fired" 2> /dev/null || [ -e "$folder/armed" ] || exit 0
 if true 2> /dev/null >> "$log"; then exec >> "$log" 2>&1; fi
 echo "hydra-ops: nobody confirmed the new system; going back to $old"
-# Both fail for a unit that has ended already.
+# Both commands fail for a unit that has already ended.
 timeout 60 systemctl kill -s KILL -- "$unit" 2> /dev/null
 timeout 60 systemctl stop -- "$unit" 2> /dev/null
 
@@ -30,14 +31,14 @@ while [ "$attempt" -lt 3 ]; do
   if [ "$(readlink -e /run/current-system)" = "$old" ]; then
     case $code in
       0 | 4 | 100) outcome=back ;;
-      # Status 2 means that a part of the activation failed and all others were done.
+      # Status 2 means that one part of the activation failed and all other parts were done.
       2) [ "$attempt" -lt 3 ] || outcome=back ;;
     esac
   fi
   [ -z "$outcome" ] || break
   sleep "$pause_seconds"
 done
-# The boot default was not touched yet, so a reboot leads to the system that was booted before.
+# The boot default has not changed yet, so a reboot leads to the system that was booted before.
 [ -n "$outcome" ] || outcome=reboot
 printf '%s %s %s\n' "$outcome" "$code" "$attempt" > "$folder/guard-result.new" &&
   mv -T -- "$folder/guard-result.new" "$folder/guard-result"

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# Makes the new system the boot default, within a unit of its own: first the profile, then the boot menu. If the menu
-# cannot be made, the profile and the menu become what they were.
+# Makes the new system the boot default, within a separate unit: first the profile, then the boot menu. If the menu
+# cannot be built, the profile and the menu are restored.
 # Values: old, new (systems), folder, profile, pending (file that exists while the boot menu may lack the new system),
-# awaits (file that names a system that runs from the next boot on, and the present boot).
+# awaits (file with the system that runs from the next boot on, and the id of the current boot).
 # Leaves in the folder: `keeping` (the profile may have the new system from now on), then `kept` (status of the
 # profile's change, and of the boot menu's).
 : "${old:?}" "${new:?}" "${folder:?}" "${profile:?}" "${pending:?}" "${awaits:?}"
@@ -31,7 +31,7 @@ elif [ "$set_status" = 0 ]; then
   echo "hydra-ops: the boot menu could not be made; the profile becomes what it was"
   number=${before%-link}
   number=${number##*-}
-  # A first generation has none before it; its profile stays.
+  # The first generation has no generation before it, so the profile stays unchanged.
   if [ -n "$number" ] && nix-env -p "$profile" --switch-generation "$number" &&
     "$(readlink -e -- "$profile")/bin/switch-to-configuration" boot < /dev/null; then
     sync

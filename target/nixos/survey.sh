@@ -1,13 +1,15 @@
 # shellcheck shell=sh
 # Reads all facts of a NixOS machine that a deploy needs, in one look that changes nothing.
 # Values: owner_file (names the deployment that was activated last), runs (folder of activations), pending and awaits
-# (files of `keep`), wanted (system that is to run; may be empty), report (true lists services that run old code, too).
+# (files of `keep`), wanted (system that is to run; may be empty), report (true lists services that run old code,
+# too).
 # Prints boot_id, systems (ID and ID_LIKE of os-release), os, release, revision, owner, current, booted, profile,
-# previous, generation (NUMBER PATH each), boot_default, part (NAME BOOTED CURRENT WANTED for each part that only a boot
-# changes; a dash stands for a missing one), version and inhibitors (of the current system), wanted, wanted_version and
-# wanted_inhibitors (where the machine has the wanted system), auto_update (last result of the automatic update, in a
-# report alone), owed (services that run old code), failed and restarted (units), leftover (lists of an interrupted switch), pending, awaits, armed (runs that
-# wait to be confirmed), nix, trusted_users, free_kib and boot_free_kib.
+# previous, generation (NUMBER PATH each), boot_default, part (NAME BOOTED CURRENT WANTED for each part that only a
+# boot changes; a dash stands for a missing part), version and inhibitors (of the current system), wanted,
+# wanted_version and wanted_inhibitors (if the machine has the wanted system), auto_update (last result of the
+# automatic update, only for a report), owed (services that run old code), failed and restarted (units), leftover
+# (lists of an interrupted switch), pending, awaits, armed (runs that wait to be confirmed), nix, trusted_users,
+# free_kib and boot_free_kib.
 : "${owner_file:?}" "${runs:?}" "${pending:?}" "${awaits:?}" "${wanted?}" "${report:?}"
 say boot_id "$(cat /proc/sys/kernel/random/boot_id)"
 # shellcheck disable=SC1091 # The machine's own.
@@ -39,7 +41,7 @@ boot_default() {
 }
 say boot_default "$(boot_default)"
 
-# Prints the version of a system and what inhibits a switch from or to it.
+# Prints the version of a system, and the inhibitors of a switch from or to the system.
 system_facts() {
   say "$2version" "$(first_line "$1/nixos-version")"
   say "$2inhibitors" "$(tr '\n' ' ' < "$1/switch-inhibitors" 2> /dev/null | head -c 10000)"
@@ -78,10 +80,10 @@ systemctl show -p Id,NRestarts -- '*.service' 2> /dev/null | {
   tell
 }
 
-# A service runs old code if its program is in none of the packages of the running system. Only root can tell for the
-# services of others.
+# A service runs old code if its program is in no package of the running system. Only root can check the services of
+# other users.
 if [ "$report" = true ]; then
-  # A machine that no longer updates itself keeps its last result.
+  # The result file stays on a machine that no longer updates itself, so the timer is checked first.
   if [ -e /etc/systemd/system/hydra-ops-auto-update.timer ]; then
     say auto_update "$(head -n 1 /var/lib/hydra-ops/auto-update/result.json 2> /dev/null | head -c 10000)"
   fi

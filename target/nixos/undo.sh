@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Starts the guard at once, because the new system is not to stay. A confirmed system goes too, unless it became the
-# boot default.
+# Starts the guard at once, because the new system must not stay. The guard also ends a confirmed system, unless it is
+# the boot default.
 # Values: run, folder, old (system).
 : "${run:?}" "${folder:?}" "${old:?}"
 : > "$folder/now" || exit 1

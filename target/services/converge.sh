@@ -1,11 +1,11 @@
 # shellcheck shell=sh
 # Removes obsolete units, enables and starts the others, and restarts those that are marked.
-# Values: marks (folder of the marks of due restarts), seconds (that the start may take), obsolete, units and again
+# Values: marks (folder of the marks of due restarts), seconds (limit for the start), obsolete, units and again
 # (names; units of `again` are oneshots that must run again).
 #
-# The start is one transaction of systemd, which knows the order of the units. The transaction begins without waiting,
-# and a later `start` joins it. A long transaction (the migration of a database) continues after our deadline, and the
-# next attempt joins it too.
+# The start is one transaction of systemd, which orders the units by their dependencies. The transaction begins
+# without waiting, and a later `start` joins it. A long transaction, such as a database migration, continues after
+# this script's deadline. The next attempt joins it too.
 : "${marks:?}" "${seconds:?}" "${obsolete?}" "${units?}" "${again?}"
 split_by_line
 for unit in $obsolete; do

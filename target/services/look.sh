@@ -1,13 +1,14 @@
 # shellcheck shell=sh
-# Looks at the files and units of a set of services. A look asks for many of them, so no program runs once for each.
+# Looks at the files and units of a set of services. A set has many files and units, so no program is started for each
+# item.
 # Values: marks (folder of the marks of due restarts), files and obsolete (paths), units (names).
-# Prints one `file=` for each file (hash, mode, user, group; `-` where it is missing), one `unit=` for each unit (state,
-# whether it is enabled, whether a restart is due), and `obsolete=` for each path that exists.
+# Prints one `file=` for each file (hash, mode, user, group; `-` if the file is missing), one `unit=` for each unit
+# (state, whether it is enabled, whether a restart is due), and `obsolete=` for each path that exists.
 : "${marks:?}" "${files?}" "${units?}" "${obsolete?}"
 split_by_line
 line_feed='
 '
-# Sets line to the first line of a text, and rest to the other lines.
+# Sets `line` to the first line of a text, and `rest` to the other lines.
 first_line() { line=${1%%"$line_feed"*} rest=${1#*"$line_feed"}; }
 
 present=''
@@ -36,7 +37,7 @@ for path in $files; do
 done
 
 count_of() { echo $#; }
-# Prints the answer of systemd for each unit, on a line of its own. One call answers for all units that exist.
+# Prints the answer of systemd for each unit on a separate line. A single call covers all existing units.
 each_unit() {
   # shellcheck disable=SC2086 # A list: one word a line.
   answers=$(systemctl "$1" $units 2> /dev/null)

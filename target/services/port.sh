@@ -3,8 +3,8 @@
 # Values: port, unit (its name).
 # Prints `holder=` for each such program.
 #
-# The control group of the listening process shows its unit. An active unit proves nothing: hydra-server is active for
-# 20 s before it notices that its port is taken (measured).
+# The control group of the listening process shows its unit. The state of the unit proves nothing: hydra-server is
+# active for 20 s before it notices a taken port (measured).
 : "${port:?}" "${unit:?}"
 ss -Hltnp "sport = :$port" | while IFS= read -r socket; do
   case $socket in

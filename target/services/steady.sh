@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Finds units that are down, or that were restarted a moment ago. A failing service with Restart=always is active for a
-# moment each time.
+# Finds units that are down or have just restarted. A failing service with Restart=always is active for a moment after
+# each start.
 # Values: units (names), steady_for (seconds).
 # Prints `wrong=` with a sentence for each.
 : "${units?}" "${steady_for:?}"

@@ -1,14 +1,15 @@
-# Connects to a Unix socket as each of some users, sends bytes, and prints the beginning of the answer.
-# Arguments: path of the socket, bytes to send, the answer to an admitted user, bytes to send after that answer, seconds
-# for all users together, names of the users. Bytes are hexadecimal.
-# Prints a line for each user: the name and the answer, as far as the wanted answer is long. The answer is `-` where
-# there is no connection, `!` where there is no whole answer in time, and `?` where this process cannot become the user.
+# Connects to a Unix socket as each of the given users, sends bytes, and prints the beginning of the answer.
+# Arguments: path of the socket, bytes to send, the answer to an admitted user, bytes to send after that answer,
+# seconds for all users together, names of the users. Bytes are hexadecimal.
+# Prints a line for each user: the name and the answer, cut to the length of the wanted answer. The answer is `-`
+# without a connection, and `!` without a whole answer in time. The answer `?` means that this process cannot become
+# the user.
 #
-# A server sees the effective user of a process at its connection (unix(7), SO_PEERCRED). One process can therefore ask
-# as several users. A program for each user, such as nix-store or psql, takes ten times as long to start.
+# A server sees the effective user of a process at its connection (unix(7), SO_PEERCRED). One process can therefore
+# connect as several users. A program for each user, such as nix-store or psql, takes ten times as long to start.
 #
-# A server logs a fault when a client closes a connection with unread bytes, or in the middle of a greeting (measured).
-# The bytes after the answer therefore end the conversation, and this process then reads up to the end of the file.
+# A server logs a fault when a client closes a connection with unread bytes or within a greeting (measured). The bytes
+# after the answer therefore end the conversation. This process then reads until the server closes the connection.
 use strict;
 use warnings;
 use Socket;
@@ -16,7 +17,7 @@ use Socket;
 my ($path, $request, $wanted, $farewell, $seconds, @users) = @ARGV;
 my $end = time + $seconds;
 
-# Lists the groups of a user, the main one first, in the words of $).
+# Returns the groups of a user, the primary group first, in the format of `$)`.
 sub groups_of {
     my ($user, $main) = @_;
     my @groups = ($main, $main);
@@ -39,13 +40,13 @@ sub beginning {
     return unpack 'H*', $read;
 }
 
-# Reads to the end of the file.
+# Reads until the server closes the connection.
 sub drain {
     my ($socket) = @_;
     1 while sysread $socket, my $rest, 65536;
 }
 
-# Asks within a number of seconds, which also bounds the end of the conversation.
+# Sends the request and returns the answer, within a number of seconds that includes the end of the conversation.
 sub answer {
     my ($share) = @_;
     socket my $socket, PF_UNIX, SOCK_STREAM, 0 or return '-';
@@ -53,7 +54,7 @@ sub answer {
     eval {
         local $SIG{ALRM} = sub { $missing = '!'; die "no answer in time\n" };
         local $SIG{PIPE} = 'IGNORE';
-        # A server that accepts nothing any more also holds the connection.
+        # The time limit starts here, because connect also hangs if the server no longer accepts connections.
         alarm $share;
         connect $socket, pack_sockaddr_un($path) or die "no connection\n";
         syswrite $socket, pack 'H*', $request;
@@ -71,7 +72,7 @@ while (defined(my $user = shift @users)) {
     my (undef, undef, $number, $main) = getpwnam $user;
     my $answer = '?';
     if (defined $number) {
-        # A user without an answer leaves time for the later users.
+        # The remaining time is shared out, so a user without an answer leaves time for the later users.
         my $share = int(($end - time) / (@users + 1));
         my ($old_user, $old_groups) = ($>, $));
         $) = groups_of($user, $main) if $old_user == 0;

@@ -7,13 +7,13 @@ own_system() {
   printf '%s\n' "${system:-$(uname -m)-linux}"
 }
 
-# Prints the settings of Nix, a line each. Newer versions of Nix have another name for the command.
+# Prints the settings of Nix, one per line. Newer versions of Nix use another name for the command.
 settings_of_nix() {
   nix --extra-experimental-features nix-command show-config 2>/dev/null ||
     nix --extra-experimental-features nix-command config show 2>/dev/null
 }
 
-# Prints the systems that Nix builds for on this machine, a line each: its own, and those that binfmt emulates.
+# Prints the systems that Nix builds for on this machine, one per line: its own, and those that binfmt emulates.
 systems_of_nix() {
   settings_of_nix | {
     IFS=' ' own='' emulated=''
@@ -28,12 +28,12 @@ systems_of_nix() {
   }
 }
 
-# Prints the inode, size and times of files, and nothing for a missing one.
+# Prints the inode, size and times of files, and nothing for a missing file.
 file_states() { stat -L -c '%i %s %Y %Z %n' -- "$@" 2>/dev/null; }
 
-# Reads the record of a Nix that has started before. Fails if a file that decides the start has changed since.
-# File $1 is the record that nix/record.sh writes: assignments of nix_version, nix_files, nix_states and nix_systems.
-# The last variable has a line for each system that Nix builds for, and is absent from an older record.
+# Reads the record of an earlier start of Nix. Fails if a file that affects the start has changed since then. File $1
+# is the record that nix/record.sh writes: assignments of nix_version, nix_files, nix_states and nix_systems. The last
+# variable has a line for each system that Nix builds for, and is absent from an older record.
 read_nix_record() {
   [ -r "$1" ] || return 1
   nix_version='' nix_files='' nix_states='' nix_systems=''
@@ -50,14 +50,15 @@ read_nix_record() {
 recorded_version() { read_nix_record "$1" && printf '%s\n' "$nix_version"; }
 recorded_systems() { read_nix_record "$1" && printf '%s\n' "$nix_systems"; }
 
-# Path of the newest PostgreSQL's own psql. Debian's `psql` is a wrapper in Perl, which is slower than most questions.
+# Path of the psql program of the newest PostgreSQL. Debian's `psql` is a Perl wrapper, which takes longer than most
+# queries.
 psql=psql
 for found in /usr/lib/postgresql/*/bin/psql; do
   [ ! -x "$found" ] || psql=$found
 done
 
-# Runs psql as user $1 with the other arguments. Returns 124, as timeout(1) does, after a minute without an answer: a
-# server that hangs still accepts connections.
+# Runs psql as user $1 with the other arguments. Returns 124, as timeout(1) does, after a minute without an answer,
+# because a hanging server still accepts connections.
 run_psql() {
   psql_user=$1
   shift
@@ -68,21 +69,22 @@ run_psql() {
   }
 }
 
-# Asks the database of Hydra as the user and the role that own it.
+# Queries the database of Hydra as the user and the role that own it.
 hydra_sql() { run_psql "${hydra_user:?}" -U "${role:?}" -p "${database_port:?}" -d "${database:?}" -Atc "$1"; }
 
-# Prints the first line of psql's words $1 that is no warning.
+# Prints the first line of psql's output $1 that is not a warning.
 fault_of_psql() { printf '%s\n' "$1" | grep -vE '^(WARNING|DETAIL|HINT):' | head -n 1 | tr -s ' '; }
 
-# Prints `unread=` about a question to Hydra's database that has failed with status $1 and the words $2. The reason is
-# empty if condition $3 holds there: a server may speak any language, so only its catalogue tells of missing tables.
+# Prints `unread=` for a query to Hydra's database that failed with status $1 and output $2. The reason is empty if
+# condition $3 holds there. Messages depend on the server's language, so only its catalogue can show missing tables.
 say_unread() {
   fault=$(fault_of_psql "$2")
   if [ "$1" != 124 ] && [ "$(hydra_sql "select $3" 2> /dev/null)" = t ]; then fault=; fi
   say unread "$fault"
 }
 
-# Runs the command of the value `command` (one record for each word) as Hydra's user. The command reads standard input.
+# Runs the command in the value `command` (one record for each word) as Hydra's user. The command reads standard
+# input.
 as_hydra_user() {
   set --
   while IFS= read -r word; do

@@ -1,9 +1,9 @@
 # shellcheck shell=sh
 # Unpacks standard input and prints the hash of its content.
-# Values: program (that unpacks).
+# Values: program (for unpacking).
 # Exit status 3: the machine has no such program.
 #
-# The file between both programs keeps the exit status of the first one.
+# A temporary file is used instead of a pipe, so that the exit status of the program is not lost.
 : "${program:?}"
 command -v "$program" > /dev/null || exit 3
 file=$(mktemp) || exit 1

@@ -31,7 +31,7 @@ function optionNames(schema: unknown): string[] {
 
 const inputOf = (schema: z.ZodType) => z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
 
-/** Returns the words that a document sets as code, and the parts of the words with dots. */
+/** Returns the words in a document's code spans, and the parts of dotted words. */
 function codeWords(text: string): Set<string> {
   const spans = [...text.matchAll(/`([^`\n]+)`/g)].map(([, span = '']) => span)
   return new Set(spans.flatMap((span) => span.split(/[^\w-]+/)))

@@ -12,7 +12,7 @@ const known = [
   })),
 ]
 
-/** Returns the text of every file except one, which only explains the errors of the others. */
+/** Returns the text of all files except one, which only explains the errors of the other files. */
 const textWithout = (where: string) =>
   files
     .filter(({ path }) => path !== where)

@@ -6,7 +6,7 @@ const shipped = sourceFiles(shippedFolders, ['.ts'])
 const all = [...shipped, ...sourceFiles(otherFolders, ['.ts', '.mjs'])]
 const here = join('test', 'architecture')
 
-/** Returns the places of a pattern, as `path: the line`. */
+/** Returns the lines that match a pattern, as `path: line`. */
 function lines(files: readonly SourceFile[], pattern: RegExp): string[] {
   return files.flatMap(({ path, text }) =>
     text

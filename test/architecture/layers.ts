@@ -1,6 +1,6 @@
 import { importsOf, type SourceFile } from './source-files.js'
 
-/** The directories that a deploy passes through. */
+/** Directories of the code that works with machines. */
 const machineRooms = [
   'src/remote',
   'src/machine',
@@ -10,7 +10,7 @@ const machineRooms = [
   'src/systems',
 ] as const
 
-/** The parts that each part may import besides itself (design: dependencies point one way). */
+/** Parts that each part may import besides itself (design: dependencies point one way). */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/core': [],
   'src/exec': ['src/core'],
@@ -40,12 +40,12 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   ],
   nix: ['src/core'],
   state: ['src/core'],
-  // This one place knows every concrete part.
+  // This file may import every concrete part.
   'src/context.ts': ['src', 'nix', 'state', 'providers'],
   'src/cli.ts': ['src/core', 'src/commands', 'src/ui', 'src/context.ts'],
 }
 
-/** Packages that one part wraps for all others. */
+/** Packages that only the listed parts may import. These parts wrap the packages for all other parts. */
 const onlyImporters: Readonly<Record<string, readonly string[]>> = {
   execa: ['src/exec'],
   ssh2: ['src/ssh'],
@@ -70,7 +70,7 @@ export function brokenImports(files: readonly SourceFile[]): string[] {
   })
 }
 
-/** Refuses an import of a system's inside: callers use the interface that all systems share. */
+/** Refuses an import of a system's internals, because callers must use the interface that all systems share. */
 function refuseInside(from: string, imported: string): string | undefined {
   if (!/^src\/systems\/(?:debian|nixos)\//.test(imported) || within(from, 'src/systems')) return undefined
   return 'a system is reached by src/systems/system.ts alone'
@@ -84,7 +84,7 @@ function refusePart(from: string, to: string): string | undefined {
   return allowed.some((part) => within(to, part)) ? undefined : `'${from}' may not import '${to}'`
 }
 
-/** Returns a provider's permitted imports: the core, the code that providers share, and itself. */
+/** Returns the parts that a part of `providers` may import besides itself. */
 function providerMayImport(part: string): readonly string[] | undefined {
   if (part === 'providers/registry.ts') return ['src/core', 'providers']
   if (part === 'providers/common') return ['src/core']
@@ -101,7 +101,10 @@ function isOurs(imported: string): boolean {
   return /^(src|nix|state|providers|test)\//.test(imported)
 }
 
-/** Returns `src/core`, `nix` or `providers/libvirt`; a file that is its own part (`src/cli.ts`) has its path. */
+/**
+ * Returns the part of a path, such as `src/core`, `nix` or `providers/libvirt`. A file such as `src/cli.ts`
+ * is a part by itself.
+ */
 function partOf(path: string): string {
   const [first = '', second = ''] = path.split('/')
   const name = second.replace(/\.js$/, '.ts')

@@ -43,7 +43,7 @@ it('every development dependency is used by tests, scripts, or the compiler', ()
   const types = Object.keys(manifest.dependencies).map((name) => `@types/${name}`)
   const scripts =
     Object.values(manifest.scripts).join(' ') + sourceFiles(['scripts', '.ci'], ['']).map((f) => f.text)
-  // Package → the program that a script calls, if its name differs.
+  // The key is a package, and the value is the program that a script calls, if its name differs.
   const programs: Record<string, string> = { '@biomejs/biome': 'biome', typescript: 'tsc' }
   const unused = Object.keys(manifest.devDependencies).filter(
     (name) =>
@@ -71,7 +71,7 @@ it('the packages that scripts install are the packages that errors and doctor na
     .filter((line) => !line.startsWith('#') && line.trim() !== '')
     .map((line) => line.trim().split(/\s+/))
   const installed = rows.filter(([group]) => group === 'run').map(([, name = '']) => name)
-  // Packages without a program; without `ca-certificates`, Debian has no certificates for downloads.
+  // These packages have no program. Debian has no certificates for downloads without `ca-certificates`.
   const silent = ['ca-certificates', 'libvirt-daemon-driver-qemu']
   const named = new Set(knownPrograms.map((known) => known.package))
   expect(installed.filter((name) => !silent.includes(name)).sort()).toEqual([...named].sort())

@@ -21,14 +21,20 @@ interface ProviderNames {
   readonly configSchema: unknown
 }
 
-/** Lists the names that only a provider may say: its key and its options of several words, such as `forwardPorts`. */
+/**
+ * Lists the names that only a provider may use: its key and its options of several words, such as
+ * `forwardPorts`.
+ */
 function ownNames({ name, optionKey, configSchema }: ProviderNames): string[] {
   if (optionKey === undefined) return []
   const options = configSchema instanceof z.ZodObject ? Object.keys(configSchema.shape) : []
   return [...new Set([name, optionKey]), ...options.filter((option) => /[a-z][A-Z]/.test(option))]
 }
 
-/** Lists the files whose code names an option of a provider: `path: name`. A comment may name one. */
+/**
+ * Lists the files whose code names an option of a provider: `path: name`. A comment may name such an
+ * option.
+ */
 function namingFiles(files: readonly SourceFile[], names: readonly string[]): string[] {
   return files.flatMap(({ path, text }) => {
     const code = text.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')

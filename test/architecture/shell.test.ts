@@ -4,11 +4,11 @@ import { sourceFiles } from './source-files.js'
 const sources = sourceFiles(['src', 'providers'], ['.ts'])
 const scripts = sourceFiles(['target'], ['.sh'])
 
-/** Syntax that begins, ends or joins statements of a shell, and is not a TypeScript. */
+/** Syntax that begins, ends or joins shell statements, and is not TypeScript. */
 const shellLine =
   /^\s*(?:fi|done|esac|then)\s*(?:$|[;<>|&])|; (?:then|do|fi|done)\b|\|\| (?:exit|return|continue)(?: \d+)?\s*(?:$|[;}`'])|^\s*(?:el)?if (?:! )?\[ |\$\(\(|"\$[@1-9]"|^\s*set -[eu]|^\s*(?:while|for|case) (?!\()[^(]*(?:; do$| in$| do$)/
 
-/** Files with lines that start a shell, or choose the shell of a hook. */
+/** Files with lines that start a shell, or that choose the shell of a hook. */
 const elsewhere = ['src/ssh/command-line.ts', 'src/ssh/sudo.ts', 'src/images/build-debian.ts']
 
 function shellLines(text: string): string[] {

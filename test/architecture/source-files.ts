@@ -3,14 +3,14 @@ import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export interface SourceFile {
-  /** The path below the top of the checkout. */
+  /** Path relative to the root of the checkout. */
   readonly path: string
   readonly text: string
 }
 
 export const top = join(dirname(fileURLToPath(import.meta.url)), '../..')
 
-/** The directories with our own code: shipped code, and the rest. */
+/** Directories with hydra-ops's own code: first the shipped code, then all other code. */
 export const shippedFolders = ['src', 'providers', 'nix', 'state', 'target']
 export const otherFolders = ['test', 'bench', 'scripts']
 
@@ -35,7 +35,10 @@ function namesBelow(folder: string): string[] {
   })
 }
 
-/** Returns a module's imports: paths below the top for our files, names for packages and `node:` modules. */
+/**
+ * Returns a module's imports: root-relative paths for hydra-ops's files, and names for packages and `node:`
+ * modules.
+ */
 export function importsOf(file: SourceFile): string[] {
   const statements = /^\s*(?:import|export)\s(?:[^'"`;]*?\sfrom\s)?\s*'([^'\n]+)'|\bimport\(\s*'([^'\n]+)'/gm
   const specifiers = [...file.text.matchAll(statements)].map(([, fixed, lazy]) => fixed ?? lazy ?? '')

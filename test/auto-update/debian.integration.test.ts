@@ -6,7 +6,10 @@ import { Builds, UpdatedMachine } from './updated-machine.js'
 
 const builds = new Builds()
 const run = { signal: new AbortController().signal, log: () => {} }
-/** A check of one attempt, which has enough time on a busy host: an attempt gets no more time than the total. */
+/**
+ * Check with a single attempt. The attempt has enough time on a busy host, because its timeout equals the
+ * total.
+ */
 const isGood = {
   cmd: [{ cmd: ['grep', '-q', 'good', '/etc/version'], period: 60, timeout: 60, total: 60 }],
 }
@@ -44,7 +47,7 @@ afterEach(async () => {
 const go = (changes: Record<string, unknown> = {}, flags: readonly string[] = []) =>
   machine.run(hydra.model.url, changes, flags)
 
-/** Expects that a run failed with these words, and changed nothing. */
+/** Expects that a run failed with this message, and changed nothing. */
 async function expectRefused(words: string | RegExp, ended: Awaited<ReturnType<typeof go>>): Promise<void> {
   expect(ended).toMatchObject({ kind: 'exited', code: 1, said: expect.stringMatching(words) })
   expect(ended.stderr).toBe('')
@@ -193,7 +196,7 @@ describe('an automatic update refuses', () => {
   })
 })
 
-/** Publishes a closure whose top is signed by this key, or by nobody. */
+/** Publishes a closure, signed if a key is given. */
 async function publish(path: string, key: string | undefined): Promise<void> {
   if (key !== undefined) await builds.publish(path, key)
   else await builds.publishUnsigned(path)
@@ -339,7 +342,7 @@ describe('an update and a deploy', () => {
   })
 })
 
-/** Kills an update once its activation has begun, and waits for the activation. */
+/** Kills an update once its activation has begun, and waits until the activation has ended. */
 async function killAfterStart(): Promise<void> {
   for (let step = 0; ; step += 1) {
     await go({}, [`--stop-after=${step}`])

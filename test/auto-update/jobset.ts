@@ -5,7 +5,7 @@ export const now = Math.floor(Date.now() / 1000)
 /** Time of the operator's deploy, before every evaluation. */
 export const deployed = now - 100_000
 
-/** Makes an evaluation of the jobset; `gate` is the status of its gate. */
+/** Creates an evaluation of the jobset; `gate` is the status of its gate. */
 export function evaluation(id: number, path: string | null, gate: number | undefined = 0): ModelEvaluation {
   return {
     id,
@@ -30,7 +30,7 @@ export async function listen(answer: RequestListener): Promise<string> {
   return `http://127.0.0.1:${address.port}`
 }
 
-/** Ends the servers of a test. */
+/** Stops the servers of a test. */
 export function endServers(): void {
   for (const server of servers.splice(0)) {
     server.closeAllConnections()

@@ -39,7 +39,7 @@ const asksForReboot = async () =>
   (await machine.namespace.sh('cat /run/test/reboots 2> /dev/null; true')) !== ''
 const all = (path: string) => ({ running: path, profile: path, bootDefault: path })
 
-/** Runs the update until it asks for the boot, which then happens. */
+/** Runs the update until it requests a reboot, and then boots the machine. */
 async function bootInto(path: string): Promise<void> {
   offer(path)
   expect(await go()).toMatchObject({
@@ -168,7 +168,7 @@ describe('a build that needs a boot, with allowReboot', () => {
       const first = await finish([`--stop-after=${killed}`])
       let last = first
       for (let run = 0; run < 4 && (await machine.runs()).profile !== path; run += 1) last = await finish([])
-      // A kill after the last change of the system leaves its end to the next update.
+      // After a kill that followed the last change of the system, another update completes the attempt.
       if (last > 1) last = await finish([])
       expect([last, await machine.runs()], `kill ${killed}`).toEqual([0, all(path)])
       expect(await machine.leftovers(), `kill ${killed}`).toBe('')
@@ -179,7 +179,10 @@ describe('a build that needs a boot, with allowReboot', () => {
   })
 })
 
-/** Runs the update, and boots the machine if it asks for that; the flags count before and after the boot. */
+/**
+ * Runs the update, and boots the machine if the update requests a reboot. Returns the highest exit status.
+ * The flags apply to the runs before and after the boot.
+ */
 async function finish(flags: readonly string[]): Promise<number> {
   const codes = [await codeOf(flags)]
   if (await asksForReboot()) {

@@ -138,7 +138,7 @@ describe('an automatic update of a NixOS machine that is killed', () => {
     await machine.namespace.sh(
       'systemctl fire; until [ -e /var/lib/hydra-ops/activations/*/guard-result ]; do sleep 0.1; done',
     )
-    // An update that begins while the guard still ends finds the machine busy.
+    // The guard is still ending, and an update would otherwise find the machine busy.
     await machine.guardsEnded()
     expect(await machine.runs()).toEqual(oldAlone())
     expect(await go()).toMatchObject({ code: 0, said: expect.stringContaining('updated to evaluation 12') })

@@ -12,7 +12,7 @@ export let old: string
 /** The system that Hydra offers. */
 export let better: string
 
-/** Gives each test of a file the same machine, which runs `old`, and a Hydra of its own. */
+/** Gives all tests of a file the same machine, which runs `old`, and each test a new Hydra. */
 export function useNixosMachine(): void {
   beforeAll(async () => {
     await builds.start()
@@ -51,13 +51,13 @@ export const go = (
 export const offer = (path: string) => {
   hydra.model.evaluations = [evaluation(12, path)]
 }
-/** Starts a Hydra with the same evaluations, because the last one went down. */
+/** Starts a Hydra with the same evaluations after the last Hydra went down. */
 export async function reopenHydra(): Promise<void> {
   hydra = await serveHydra(hydra.model.evaluations)
 }
 export const oldAlone = () => ({ running: old, profile: old, bootDefault: old })
 
-/** Expects that the update went back for this reason, and that the machine is as before. */
+/** Expects that the update went back for this reason, and that the machine is in its earlier state. */
 export async function expectBack(why: string | RegExp, ended: Awaited<ReturnType<typeof go>>): Promise<void> {
   expect(ended).toMatchObject({ kind: 'exited', code: 1, stderr: '', said: expect.stringMatching(why) })
   expect(ended.said).toContain(`; went back to ${old}`)
@@ -67,8 +67,8 @@ export async function expectBack(why: string | RegExp, ended: Awaited<ReturnType
 }
 
 /**
- * Kills an update at the first step at which the folder of its activation has a file. Then waits for the end of the
- * switch.
+ * Kills an update at the first step after which the folder of its activation contains the file. Then waits
+ * for the end of the switch.
  */
 export async function killWhen(file: string): Promise<void> {
   for (let step = 0; ; step += 1) {

@@ -1,8 +1,9 @@
 /**
- * Stand-ins for systemd in a machine made of namespaces. The stand-ins keep files for each unit in /run/units. NAME.pid
- * is there while the unit's program runs, NAME.code has the exit status afterwards. NAME.timer stands for a timer, and
- * NAME.argv has the program of the timer's service. A unit that systemd does not keep is gone after its end. Services
- * of a system are in /run/services, each with its restarts, its state and its result.
+ * Stand-ins for systemd in a machine made of namespaces. The stand-ins keep files for each unit in
+ * /run/units. NAME.pid exists while the unit's program runs, and NAME.code has the exit status afterwards.
+ * NAME.timer stands for a timer, and NAME.argv has the program of the timer's service. A unit without
+ * --remain-after-exit is removed after its end. Services of a system are in /run/services, each with its
+ * restarts, its state and its result.
  */
 const functions = `
 units=/run/units services=/run/services
@@ -168,7 +169,7 @@ case $verb in
   *) echo "Unknown command verb $verb." >&2; exit 1 ;;
 esac`
 
-/** Stand-ins for programs of the boot, on a machine with GRUB and one file system of type ext4. */
+/** Stand-ins for programs of a one-time boot, on a machine with GRUB and one ext4 file system. */
 export const bootPrograms = {
   findmnt: `
 [ "$1 $3" = '-no -T' ] || { echo "findmnt: unexpected: $*" >&2; exit 1; }

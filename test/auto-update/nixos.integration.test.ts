@@ -222,7 +222,7 @@ describe('an automatic update of a NixOS machine goes back to its old system', (
   })
 
   it('if Hydra cannot be reached from the new system', async () => {
-    // The switch goes on once Hydra is down, so that the proof after the switch cannot be faster.
+    // The switch continues only after Hydra is down, so the proof after the switch cannot reach Hydra.
     const waits = 'sh -c "mkdir /run/test/proof; until [ -e /run/test/proof/cut ]; do sleep 0.1; done"'
     offer(await make('no-network', { units: unit('network', waits) }))
     const close = hydra.close.bind(hydra)
@@ -267,7 +267,7 @@ describe('an automatic update of a NixOS machine goes back to its old system', (
   it('except where profile and boot menu can neither be changed nor changed back', async () => {
     const path = await make('stuck', { row: 'boot-full' })
     offer(path)
-    // No generation is there to go back to.
+    // No earlier generation remains, so the machine cannot go back.
     await machine.namespace.sh(
       'cd /nix/var/nix/profiles; rm system-*; ln -sfnT "$1" system; touch -h -d "2 days ago" system',
       old,

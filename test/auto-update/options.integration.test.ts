@@ -9,7 +9,7 @@ beforeEach(() => {
 })
 afterEach(() => nix.dispose())
 
-/** Evaluates a machine with these options, and returns its update. */
+/** Evaluates a machine with these options, and returns the options of its automatic update. */
 async function updateOf(deployment: string, network = '') {
   nix.write('hydra.nix', `{ ${network} web.deployment = { os = "debian"; ${deployment} }; }`)
   const machine = (await nix.evaluate('hydra.nix')).machines.get(MachineName.parse('web'))

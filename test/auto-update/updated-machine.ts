@@ -11,16 +11,16 @@ import { RootNamespace } from '../fixtures/root-namespace.js'
 
 const profileExpression = resolve('nix/debian-profile.nix')
 
-/** Wish for a closure of the machine. */
+/** Wanted content of a closure. */
 export interface WantedClosure {
-  /** Text of /etc/version, which tells the closures apart. */
+  /** Text of /etc/version, which distinguishes the closures. */
   readonly version: string
   readonly apt?: readonly string[]
   /** Text of the activation program. */
   readonly activate?: string
 }
 
-/** Closures, and caches that have them. */
+/** Builder of closures, with a binary cache and signing keys. */
 export class Builds {
   readonly scratch = new ScratchNix()
   readonly key = join(this.scratch.folder, 'key')
@@ -49,7 +49,7 @@ export class Builds {
     return (await this.scratch.nix('nix-store', ['--realise', drv])).trim()
   }
 
-  /** Puts a closure into the cache, signed by this key. */
+  /** Puts a closure into the cache, signed with this key. */
   async publish(path: string, key = this.key): Promise<string> {
     await this.copyTo(`${this.cache}?secret-key=${key}`, path)
     return path
@@ -97,7 +97,7 @@ export class UpdatedMachine {
     return machine
   }
 
-  /** Writes nix.conf, which names the cache and its key. */
+  /** Writes nix.conf with the cache, the key of the cache, and further lines. */
   async trust(lines: readonly string[]): Promise<void> {
     const settings = [
       `substituters = ${this.builds.cache}`,
@@ -112,7 +112,7 @@ export class UpdatedMachine {
     await this.namespace.sh('mkdir -p "${1%/*}" && printf %s "$2" > "$1"', path, text)
   }
 
-  /** Lets the machine forget its updates. */
+  /** Removes all traces of earlier updates from the machine. */
   async reset(): Promise<void> {
     await this.namespace.sh('rm -rf /var/lib/hydra-ops/auto-update /run/hydra-ops /run/units /run/test')
     await this.trust([])
@@ -139,7 +139,7 @@ export class UpdatedMachine {
     return { ...ended, said: ended.stdout.trimEnd().split('\n').at(-1) ?? '' }
   }
 
-  /** Returns the path that the profile leads to, and the version that it brought. */
+  /** Returns the path that the profile leads to, and the content of /etc/version. */
   async runs(): Promise<{ path: string; version: string }> {
     const [path = '', version = ''] = (
       await this.namespace.sh('readlink -e /nix/var/nix/profiles/hydra-ops; cat /etc/version')
@@ -151,7 +151,7 @@ export class UpdatedMachine {
     return JSON.parse(await this.namespace.sh('cat "$1"', updateResultFile))
   }
 
-  /** Lists the files and units that no run may leave behind. */
+  /** Lists the remaining files and units that a run must not leave behind. */
   async leftovers(): Promise<string> {
     return this.namespace.sh(
       'ls -d /run/hydra-ops/set-up-by /run/units/* /var/lib/hydra-ops/auto-update/attempt.json /var/lib/hydra-ops/auto-update/*.new 2> /dev/null; true',
@@ -163,13 +163,13 @@ export class UpdatedMachine {
   }
 }
 
-/** The machine's Nix reads its own nix.conf, and not the settings of the tests. */
+/** Words that make Nix read the machine's nix.conf instead of the settings of the tests. */
 const ownNix = 'env -u NIX_CONFIG -u NIX_REMOTE'
 export const owner = '11111111-2222-3333-4444-555555555555'
 const program = '/etc/hydra-ops/auto-update/program.pl'
 const configuration = '/etc/hydra-ops/auto-update/configuration.json'
 
-/** Returns the options of the machine's update. */
+/** Returns the options of the machine's automatic update. */
 export function update(url: string) {
   const autoUpdate = { enable: true, url, project: 'infra', jobset: 'main' }
   const { name, options } = debianMachine({ autoUpdate })

@@ -9,21 +9,21 @@ import { fixtureNixpkgs } from '../nix/real-nix.js'
 import { bootPrograms, systemctl, systemdRun } from './nixos-systemd.js'
 import type { Builds } from './updated-machine.js'
 
-/** Programs that a system's `sw/bin` has, besides the stand-ins. */
+/** Programs in a system's `sw/bin`, besides the stand-ins. */
 const programs =
   'bash sh cat cmp cp cut date echo env find grep head kill ln ls mkdir mv nix-env nix-store pkill readlink rm rmdir sed sleep sort sync tail test timeout touch tr wc setsid'.split(
     ' ',
   )
 
-/** A system of a test. */
+/** Description of a NixOS system for a test. */
 export interface UpdatedSystem extends MadeSystem {
-  /** Health checks of the system's own update; undefined for a system without one. */
+  /** Health checks of the system's automatic update; undefined for a system without an automatic update. */
   readonly checks?: unknown
-  /** Whether the system's own update may boot the machine. */
+  /** Whether the system's automatic update may reboot the machine. */
   readonly reboots?: boolean
 }
 
-/** Builds a made-up system of NixOS. */
+/** Builds a stand-in for a NixOS system. */
 export async function buildSystem(
   { scratch }: Builds,
   name: string,
@@ -57,7 +57,7 @@ export async function buildSystem(
     'for part in $parts; do ln -s "${part#*=}" "$out/${part%%=*}"; done',
     'for each in systemctl systemd-run findmnt grub-editenv; do ln -s /run/test/stand-ins/$each $out/sw/bin/$each; done',
   ]
-  // Parts with the same text have the same path, as those of nixpkgs.
+  // Parts with the same text have the same store path, as in nixpkgs.
   const links = Object.entries(parts).map(
     ([part, text]) => `"${part}=${'$'}{part "${part}" ${nixString(text)}}"`,
   )
@@ -73,7 +73,7 @@ export async function buildSystem(
   return (await scratch.nix('nix-store', ['--realise', drv])).trim()
 }
 
-/** Packages of this host with the programs that packages of nixpkgs have. */
+/** Programs of this host that stand for each package of nixpkgs. */
 const packages: Readonly<Record<string, string>> = {
   bash: 'bash sh',
   coreutils: '$(of coreutils)',
@@ -87,7 +87,7 @@ const packages: Readonly<Record<string, string>> = {
   'util-linux': '$(of util-linux)',
 }
 
-/** Files that nix/modules/auto-update.nix gives a machine. */
+/** Files that nix/modules/auto-update.nix adds to a machine. */
 export interface ModuleFiles {
   readonly program: string
   /** Names of the packages on the PATH of its service. */
@@ -165,7 +165,7 @@ mkdir -p /etc/ssh/authorized_keys.d`)
     return machine
   }
 
-  /** Makes the PATH of the service: the programs of its packages, and no other. */
+  /** Creates the PATH of the service with exactly the programs of its packages. */
   private async linkPrograms(names: readonly string[]): Promise<void> {
     const wanted = names.map((name) => packages[name] ?? name).join(' ')
     await this.namespace.sh(
@@ -178,13 +178,16 @@ done`,
     )
   }
 
-  /** Lets the next three runs of ssh-keyscan each write a line into /run/test/proof. */
+  /** Makes each of the next three runs of ssh-keyscan append a line to /run/test/proof. */
   async noteKeyScans(): Promise<void> {
     const note = 'echo scan >> /run/test/proof; [ "$(grep -c . /run/test/proof)" -lt 3 ] || back'
     await this.replaceProgram('ssh-keyscan', `${note}\nexec /usr/bin/ssh-keyscan "$@"`)
   }
 
-  /** Puts a script in the place of a program of the service, until the script removes itself. */
+  /**
+   * Replaces a program of the service with a script. The function `back` of the script restores the
+   * program.
+   */
   private async replaceProgram(name: string, script: string): Promise<void> {
     const place = `${programFolder}/${name}`
     await this.namespace.sh('rm -f -- "$1"', place)
@@ -196,7 +199,7 @@ done`,
     await this.namespace.sh('mkdir -p "${1%/*}" && printf %s "$2" > "$1"', path, text)
   }
 
-  /** Lets the machine forget its updates, and starts its sshd with the first host key. */
+  /** Removes all traces of earlier updates, and starts sshd with the first host key. */
   async reset(): Promise<void> {
     await this.namespace.sh(
       `for each in /run/units/*.pid; do [ ! -e "$each" ] || kill -KILL -- "-$(cat "$each")" 2> /dev/null || true; done
@@ -209,13 +212,13 @@ echo 'ssh-ed25519 AAAAC3operator alice' > /etc/ssh/authorized_keys.d/root`,
     await this.sshd('a')
   }
 
-  /** Starts sshd anew with a host key; a system does so by the same script. */
+  /** Restarts sshd with a host key. A system under test uses the same script. */
   async sshd(key: 'a' | 'b'): Promise<void> {
     await this.write('/run/test/sshd', sshdScript(this.port))
     await this.namespace.sh('sh /run/test/sshd "$1"', key)
   }
 
-  /** Lets the machine run a system of the cache, deployed at this time (seconds since 1970). */
+  /** Makes a system of the cache the running system, deployed at this time (seconds since 1970). */
   async deploy(path: string, at: number, kept = true): Promise<void> {
     await this.namespace.sh(`${ownNix} nix-store --realise "$1" > /dev/null`, path)
     if (kept) {
@@ -229,7 +232,10 @@ touch -h -d "@$2" /nix/var/nix/profiles/system; ln -sfnT "$1" /run/booted-system
     await this.namespace.sh('ln -sfnT "$1" /run/current-system', path)
   }
 
-  /** Boots the machine as GRUB does: by the entry for one boot, which GRUB then removes, or by the first entry. */
+  /**
+   * Boots the machine as GRUB does: from the one-time entry, which GRUB then removes, or from the first
+   * entry.
+   */
   async boot(): Promise<void> {
     await this.namespace.sh(`rm -rf /run/units /run/services /run/hydra-ops /run/test/reboots
 cat /proc/sys/kernel/random/uuid > /run/test/boot_id
@@ -248,7 +254,10 @@ for each in current booted; do ln -sfnT "$system" /run/$each-system; done`)
     await this.namespace.sh(`${ownNix} nix-store --realise "$1" > /dev/null\n${setBootDefault}`, path)
   }
 
-  /** Lets an operator make a system the boot default, and run a script, while the next update fetches. */
+  /**
+   * Sets another boot default and runs a script while the next update fetches, as an operator's deploy may
+   * do.
+   */
   async whileFetching(path: string, script: string): Promise<void> {
     await this.namespace.sh(`${ownNix} nix-store --realise "$1" > /dev/null`, path)
     await this.replaceProgram(
@@ -257,7 +266,7 @@ for each in current booted; do ln -sfnT "$system" /run/$each-system; done`)
     )
   }
 
-  /** Boots the machine: the boot default runs, and no earlier unit is left. */
+  /** Boots the machine into the boot default, without any earlier unit. */
   async reboot(): Promise<void> {
     await this.namespace.sh(`for each in /run/units/*.pid; do [ ! -e "$each" ] || kill -KILL -- "-$(cat "$each")" 2> /dev/null || true; done
 rm -rf /run/units /run/services /run/hydra-ops
@@ -326,13 +335,13 @@ sed -n 's,.*init=\\(/nix/store/[^ ]*\\)/init.*,\\1,p' /boot/grub/grub.cfg | head
     return JSON.parse(await this.namespace.sh('cat "$1"', updateResultFile))
   }
 
-  /** Waits until no guard runs: a guard ends a moment after the file with its result. */
+  /** Waits until no guard runs. A guard ends a moment after the file with its result appears. */
   async guardsEnded(): Promise<void> {
     await this.namespace.sh(`left=600
 while ls /run/units/hydra-ops-guard-*.service > /dev/null 2>&1 && [ "$left" -gt 0 ]; do left=$((left - 1)); sleep 0.1; done`)
   }
 
-  /** Lists the files and units that no run may leave behind. */
+  /** Lists the remaining files and units that a run must not leave behind. */
   async leftovers(): Promise<string> {
     await this.guardsEnded()
     return this.namespace.sh(`ls -d /run/hydra-ops/set-up-by /run/units/* /var/lib/hydra-ops/auto-update/attempt.json \\
@@ -346,7 +355,10 @@ while ls /run/units/hydra-ops-guard-*.service > /dev/null 2>&1 && [ "$left" -gt 
   }
 }
 
-/** Restarts sshd with host key $1; ends it for another word. sshd binds its port after its start has succeeded. */
+/**
+ * Returns a script that restarts sshd with host key $1, or stops sshd for any other word. The script waits for
+ * the port, which sshd binds only after its start has succeeded.
+ */
 const sshdScript = (port: number) => `PATH=/usr/sbin:/usr/bin:/bin
 [ "$(cat /run/test/sshd.key 2> /dev/null)" != "$1" ] || exit 0
 echo "$1" > /run/test/sshd.key

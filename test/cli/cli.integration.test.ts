@@ -12,7 +12,7 @@ afterAll(() => cli.cleanup())
 
 const logImports = join(import.meta.dirname, '..', 'fixtures', 'cli', 'log-imports.mjs')
 
-/** Lists the packages and own modules that a command line loads. */
+/** Lists the modules of packages and of hydra-ops that a command line loads. */
 async function loadedBy(...argv: string[]): Promise<string[]> {
   const file = join(cli.folder, `loaded-${argv.join('_').replaceAll('/', '_')}`)
   const result = await cli.run(argv, { before: [logImports], env: { LOADED_MODULES: file } })
@@ -54,7 +54,7 @@ describe('a command that only reads the state', () => {
       ['set-args', '--arg', 'x', '1'],
     ]) {
       const loaded = await loadedBy(...argv)
-      // The hook must see packages, otherwise this test could not fail.
+      // The hook must see packages; otherwise this test could not fail.
       expect(loaded.some((url) => /node_modules\/commander\//.test(url))).toBe(true)
       expect([argv[0], loaded.filter((url) => costly.test(url))]).toEqual([argv[0], []])
     }
@@ -202,7 +202,7 @@ describe('a signal', () => {
     await expect.poll(() => seen, { timeout: 60_000, interval: 10 }).toContain('second Ctrl-C')
     child.kill('SIGINT')
     const { code, stderr } = await result
-    // The command only ended: it reported nothing more.
+    // The command ended without reporting an error.
     expect([code, stderr.includes('error:')]).toEqual([130, false])
     await expect.poll(() => isGone(program), { timeout: 30_000 }).toBe(true)
   })

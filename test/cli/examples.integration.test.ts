@@ -5,10 +5,13 @@ import { z } from 'zod'
 import { type RealCli, realCli } from './real-cli.js'
 
 const examples = join(import.meta.dirname, '..', '..', 'examples')
-/** The examples without the provider, which test/package installs before it evaluates the provider's network. */
+/**
+ * Examples except the provider. test/package evaluates the provider's network after it installs the
+ * provider.
+ */
 const networks = readdirSync(examples).filter((name) => name !== 'provider')
 
-/** Arguments that an example cannot do without. */
+/** Arguments that an example requires. */
 const needed: Readonly<Record<string, readonly string[]>> = {
   ssh: ['--argstr', 'host', 'server.example.org'],
 }

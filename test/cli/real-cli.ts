@@ -36,7 +36,7 @@ export function realCli(): RealCli {
     const imports = ['tsx', ...before].flatMap((module) => ['--import', module])
     return spawn(process.execPath, [...imports, join(top, 'src', 'cli.ts'), ...argv], {
       cwd: top,
-      // The process gets a minimal environment, without the user's state and Nix.
+      // The process gets a minimal environment, without the user's state and Nix settings.
       env: {
         PATH: process.env.PATH,
         HOME: folder,

@@ -13,7 +13,10 @@ import { ended, type RealCli, realCli } from './real-cli.js'
 let cli: RealCli
 let sshd: Sshd
 
-/** Two machines share one sshd on loopback; one machine does not answer, and another was never seen. */
+/**
+ * Creates a deployment whose machines share one sshd on loopback. The machine `silent` does not answer, and the
+ * host key of `unseen` is unknown.
+ */
 beforeAll(async () => {
   cli = realCli()
   sshd = await startSshd({ config: ['Subsystem sftp internal-sftp'] })

@@ -10,7 +10,7 @@ import { plainDeploy } from '../../src/deploy/request.js'
 import { createFakeOps } from '../fakes/fake-ops.js'
 import { greenWish } from '../fixtures/hydra-wish.js'
 
-/** Returns the request that a command line stands for; nothing runs. */
+/** Returns the request that a command line describes; nothing runs. */
 async function requestOf(words: readonly string[], preferences: Preferences = {}, register = registerDeploy) {
   const seen: DeployFlags[] = []
   const cli: Cli = {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { verbs } from '../../src/commands/verbs.js'
 import { runCli } from './run-cli.js'
 
-/** Verbs whose parts print only remarks, or another program's output. */
+/** Verbs without --json, because they print only remarks or another program's output. */
 const withoutJson = ['delete', 'unlock', 'console', 'ssh', 'scp']
 /** Verbs with subcommands, each with its own flags. */
 const compound = ['image', 'config']

@@ -72,7 +72,7 @@ function text(path: string, body: string): void {
 const run = (...argv: string[]): Promise<CliRun> =>
   runCli(['hydra', ...argv, '--url', hydra.model.url], { ops })
 
-/** Returns a hash over all files of the state. */
+/** Returns a hash of all files of the state. */
 function stateHash(): string {
   const hash = createHash('sha256')
   for (const entry of readdirSync(ops.files.root, { recursive: true, withFileTypes: true })) {

@@ -3,7 +3,7 @@ import { failure, interrupted, locked, unreachable } from '../../src/core/errors
 import { createFakeOps } from '../fakes/fake-ops.js'
 import { runCli } from './run-cli.js'
 
-/** Runs `doctor`, the shortest way into a verb that fails with a chosen error. */
+/** Runs `doctor`, the verb with the least setup, with a part that throws a chosen error. */
 async function failing(error: unknown, ...flags: string[]) {
   const ops = await createFakeOps({
     parts: {

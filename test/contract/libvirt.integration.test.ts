@@ -6,7 +6,7 @@ import { readDisk, writeDisk } from '../providers/libvirt/disk-content.js'
 import { defineForeign, openSession } from '../providers/libvirt/session.js'
 import { providerContract } from './provider-contract.js'
 
-/** Lists the files of machines, without the keys that the test makes for them. */
+/** Lists the files of machines, without the keys that the test creates for the machines. */
 function filesBelow(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true, recursive: true })
     .filter((entry) => !entry.isDirectory())
@@ -45,7 +45,7 @@ providerContract('libvirt', {
         autostart: true,
       }),
       listing: async () => {
-        // Other tests use the same libvirt meanwhile.
+        // Other tests use the same libvirt at the same time.
         const deployments = readdirSync(session.deployments).filter(
           (name) => DeploymentUuid.safeParse(name).success,
         )

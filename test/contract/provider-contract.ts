@@ -10,21 +10,27 @@ import { snapshotContract } from './snapshot-contract.js'
 export interface ContractHarness<Config, Allocation, Handle> {
   readonly provider: Provider<Config, Allocation, Handle>
   readonly run: Run
-  /** Values as a network expression may give them; each must parse. */
+  /** Values that a network expression may give; each value must parse. */
   readonly configExamples: readonly unknown[]
-  /** Makes a resource of a new deployment, with allocations but nothing created. Each call returns another resource. */
+  /**
+   * Creates the record of a resource in a new deployment. The resource has an allocation, but its machine
+   * does not exist yet. Each call returns a different resource.
+   */
   makeResource(
     overrides?: Partial<Resource<Config, Allocation, Handle>>,
   ): Promise<Resource<Config, Allocation, Handle>>
-  /** A config that an existing machine of `makeResource` can adopt; other configs may need a new machine. */
+  /** Config that an existing machine of `makeResource` can adopt. Other configs may require a new machine. */
   readonly changedConfig?: Config
-  /** Another config for a machine with snapshots, which excludes some changes. */
+  /**
+   * Config used instead of `changedConfig` for a machine with snapshots, because snapshots exclude some
+   * changes.
+   */
   readonly changedWithSnapshots?: Config
-  /** Lists everything that the backend itself knows, ours or not: machines, disks … */
+  /** Lists all machines, disks and other objects in the backend, including foreign objects. */
   listing(): Promise<string[]>
   /** Creates an unmarked object with the resource's name; its `isUntouched` tells whether the object is unchanged. */
   createForeign?(resource: Resource<Config, Allocation, Handle>): Promise<{ isUntouched(): Promise<boolean> }>
-  /** Access to the disk of a machine that is off; a provider with snapshots needs it. */
+  /** Access to the disk of a stopped machine, which a provider with snapshots requires. */
   readonly disk?: {
     write(resource: Resource<Config, Allocation, Handle>, text: string): Promise<void>
     read(resource: Resource<Config, Allocation, Handle>): Promise<string | undefined>
@@ -32,10 +38,10 @@ export interface ContractHarness<Config, Allocation, Handle> {
   cleanup(): Promise<void>
 }
 
-/** A run that nobody interrupts. */
+/** A run that is never interrupted. */
 export const contractRun: Run = { signal: new AbortController().signal, log: () => {} }
 
-/** The parts that a new machine is made from. */
+/** Inputs for a new machine. */
 export interface MachineParts<Config, Allocation, Handle> {
   readonly provider: Pick<Provider<Config, Allocation, Handle>, 'allocate'>
   /** A folder of the test, for the machine's disks and its console log. */
@@ -45,7 +51,10 @@ export interface MachineParts<Config, Allocation, Handle> {
 
 let machines = 0
 
-/** Makes a machine of a new deployment with an allocation; neither its files nor its keys exist. */
+/**
+ * Creates the record of a machine in a new deployment. The machine has an allocation, but neither files nor
+ * keys.
+ */
 export async function newMachine<Config, Allocation, Handle>(
   { provider, folder, config }: MachineParts<Config, Allocation, Handle>,
   overrides: Partial<Resource<Config, Allocation, Handle>> = {},
@@ -75,7 +84,7 @@ export async function newMachine<Config, Allocation, Handle>(
 }
 
 export interface ContractOptions<Config, Allocation, Handle> {
-  /** The provider's own answer, which decides which half of the contract holds. */
+  /** Whether the provider makes machines, which decides the part of the contract that applies. */
   readonly makesMachines: boolean
   /** Whether the provider has the optional power `snapshots`. */
   readonly keepsSnapshots?: boolean
@@ -216,7 +225,7 @@ function makingContract<C, A, H>(current: Current<C, A, H>): void {
 
     let made = { ...resource, handle: (await reconcile(current(), resource)).handle }
     expect(await seen(made)).toBe('stopped')
-    // A start changes the allocation when another program has the port.
+    // A start changes the allocation when another program uses the port.
     made = { ...made, allocation: (await provider.start(made, run)) ?? made.allocation }
     expect(await seen(made)).toBe('running')
     await provider.start(made, run)
@@ -340,7 +349,7 @@ export async function reconcile<C, A, H>(
 
 class Crash extends Error {}
 
-/** Returns the state on disk if the process were killed right after the n-th checkpoint. */
+/** Stops a reconcile right after the n-th checkpoint, and returns the handle of this checkpoint. */
 async function crashAtCheckpoint<C, A, H>(
   harness: ContractHarness<C, A, H>,
   resource: Resource<C, A, H>,

@@ -63,7 +63,8 @@ function liveContract<C, A, H>(current: Current<C, A, H>): void {
     await disk.write(made, 'after')
     for (const round of ['from off', 'from running']) {
       await power.restore(made, 'live', run)
-      // Some hypervisors only put the memory back, and a start continues with the memory.
+      // Some hypervisors only restore the memory, and the machine continues from the memory at the next
+      // start.
       await provider.start(made, run)
       expect(await seen(current(), made), round).toBe('running')
       expect(await provider.plan(made, run)).toEqual([])
@@ -90,7 +91,7 @@ function changedContract<C, A, H>(current: Current<C, A, H>): void {
     for (const loss of await power.losses(after, 'before', run)) expect(loss).not.toBe('')
     await power.restore(after, 'before', run)
     expect(await disk.read(after)).toBe('before')
-    // A snapshot lacks the settings that only the operator host has, such as the start with the host.
+    // A snapshot lacks settings that exist only on the operator host, such as the autostart of the machine.
     const due = await provider.plan(after, run)
     expect(due.length).toBeGreaterThan(0)
     expect(planned).toEqual(expect.arrayContaining(due))
@@ -223,7 +224,7 @@ function powerOf<C, A, H>({ provider }: ContractHarness<C, A, H>): Snapshots<C, 
   return provider.snapshots
 }
 
-/** Makes a machine that is off, with the helpers that the tests need. */
+/** Creates a stopped machine, with the helpers that the tests need. */
 async function machine<C, A, H>(
   harness: ContractHarness<C, A, H>,
 ): Promise<{

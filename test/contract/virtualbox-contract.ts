@@ -5,7 +5,7 @@ import { readDisk, writeDisk } from '../providers/virtualbox/disk-content.js'
 import { createForeign, type Session } from '../providers/virtualbox/session.js'
 import { providerContract } from './provider-contract.js'
 
-/** Lists the files of machines, without the keys that the test makes for them. */
+/** Lists the files of machines, without the keys that the test creates for the machines. */
 function filesBelow(folder: string): string[] {
   if (!existsSync(folder)) return []
   return readdirSync(folder, { withFileTypes: true, recursive: true })
@@ -14,7 +14,7 @@ function filesBelow(folder: string): string[] {
     .filter((path) => /\/(?:disks|console)\//.test(path))
 }
 
-/** Puts the provider through the contract, on the VBoxManage of the session, with the same options for each machine. */
+/** Runs the provider contract with the VBoxManage of a session and the same options for each machine. */
 export function virtualBoxContract(
   name: string,
   options: object,
@@ -54,7 +54,7 @@ export function virtualBoxContract(
         ],
         makeResource: (overrides) => session.makeResource(options, overrides),
         changedConfig: VirtualBoxConfig.parse({ ...changed, baseImageSize: 2 }),
-        // A disk with snapshots does not grow.
+        // A disk with snapshots cannot grow.
         changedWithSnapshots: VirtualBoxConfig.parse({ ...changed, baseImageSize: 1 }),
         disk: {
           write: (resource, text) => writeDisk(session, resource, text),

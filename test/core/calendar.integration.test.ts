@@ -17,7 +17,7 @@ function part(least: number, most: number, words: readonly string[]): fc.Arbitra
   const range = fc.tuple(number, number).map(([a, b]) => [Math.min(a, b), Math.max(a, b)] as const)
   return fc.oneof(
     number.chain(shown),
-    // Crons disagree about Sunday's name at the end of a range, so hydra-ops refuses the name there.
+    // Cron implementations disagree about `sun` at the end of a range, so hydra-ops refuses the name there.
     range.chain(([from, to]) =>
       fc.tuple(shown(from), shown(to)).map(([a, b]) => `${a}-${b === 'sun' ? to : b}`),
     ),
@@ -58,7 +58,10 @@ function bySystemd(events: readonly string[], after: Date): number[] {
   return [...new Set(times)].sort((a, b) => a - b).slice(0, compared)
 }
 
-/** Returns the same from a cron library; a day field that begins with "*" restricts the other (crontab(5)). */
+/**
+ * Returns the next times of a cron line after a moment. A day field that begins with "*" restricts the
+ * other day field (crontab(5)).
+ */
 function byCron(line: string, after: Date): number[] {
   const [, , day = '', , weekday = ''] = line.split(' ')
   const domAndDow = day.startsWith('*') || weekday.startsWith('*')

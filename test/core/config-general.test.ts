@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { optionsSetBy } from '../../src/core/config-general.js'
 
-/** Each text was read by Config::General 2.65 of Debian 12, which set exactly these options outside of blocks. */
+/**
+ * Texts with the options that Config::General 2.65 of Debian 12 sets outside blocks for each text
+ * (measured).
+ */
 const read: readonly (readonly [string, string, readonly string[]])[] = [
   ['an equal sign', 'store_uri = s3://bucket', ['store_uri']],
   ['an equal sign without blanks', 'store_uri=s3://bucket', ['store_uri']],

@@ -60,7 +60,10 @@ describe('a signal with a deadline', () => {
 })
 
 describe('the garbage collector', () => {
-  /** Checks that the signal fires although only its timer still refers to it after its turn of the event loop. */
+  /**
+   * Says whether the signal fires after a garbage collection. Only the timer refers to the signal at that
+   * time.
+   */
   async function firesAfterCollection(make: () => AbortSignal): Promise<boolean> {
     const fired = new Promise<boolean>((resolve) => {
       make().addEventListener('abort', () => resolve(true))

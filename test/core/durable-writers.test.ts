@@ -18,7 +18,7 @@ import { createStateFolder, deploymentPaths } from '../../state/paths.js'
 import { createSecretFiles } from '../../state/secrets.js'
 import { errorOf, temporaryFolder } from '../state/temporary-store.js'
 
-/** The effects that a power cut spares or not: names that were given, and data that was synced before. */
+/** Recorded calls that name files or sync data, because only synced effects survive a power cut. */
 const disk = vi.hoisted(() => ({ calls: [] as string[], noLinks: false, faster: () => {} }))
 
 vi.mock('node:fs', async (original) => {
@@ -82,7 +82,10 @@ afterEach(() => {
 const web = MachineName.parse('web')
 const uuid = DeploymentUuid.parse('0b7c3d1e-1111-4a2b-9c3d-000000000001')
 
-/** Expects the content on the disk before the file has its name, and the name on the disk afterwards. */
+/**
+ * Expects that the content was synced before the file got its name, and that the folder was synced
+ * afterwards.
+ */
 function expectDurable(file: string, draft = `${file}.DRAFT`): void {
   const named = disk.calls.indexOf(`name ${file}`)
   expect(named, `${basename(file)} gets its name once it is whole`).toBeGreaterThan(-1)
@@ -167,7 +170,7 @@ it('a new network expression is on the disk before it has its name', async () =>
   expectDurable(file)
 })
 
-/** Makes a private key that ssh2 can read: ssh2 cannot read about one in 400 of its own keys. */
+/** Generates a private key that ssh2 can read. ssh2 cannot read about one in 400 of its own keys. */
 function readableKey(): string {
   const { private: key } = ssh2.utils.generateKeyPairSync('ed25519')
   return ssh2.utils.parseKey(key) instanceof Error ? readableKey() : key

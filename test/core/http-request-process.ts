@@ -1,4 +1,7 @@
-/** `http-request-process.ts URL PORT` asks 127.0.0.1:PORT for the URL and prints the status, or the error's code. */
+/**
+ * `http-request-process.ts URL PORT` requests the URL from 127.0.0.1:PORT. The program prints the status,
+ * or the error's code.
+ */
 import { connect } from 'node:net'
 import { httpStatus } from '../../src/core/http-request.js'
 

@@ -26,7 +26,7 @@ const tls = {
 
 interface Seen {
   readonly host: string | undefined
-  /** The server name in the handshake; false = none. */
+  /** Server name in the TLS handshake; false without a name. */
   readonly sni: string | boolean | null | undefined
 }
 
@@ -60,7 +60,7 @@ afterAll(async () => {
 
 const portOf = (server: NetServer) => (server.address() as AddressInfo).port
 
-/** Sends a request over ssh, as to a service whose port the machine does not publish. */
+/** Returns a request over ssh, as for a service whose port the machine does not publish. */
 function overSsh(url: string, more: Partial<HttpRequest> = {}): HttpRequest {
   const port = portOf(url.startsWith('https:') ? secure : plain)
   return {

@@ -6,7 +6,10 @@ import { ScratchNix } from '../fakes/scratch-nix.js'
 const nix = new ScratchNix()
 afterAll(() => nix.dispose())
 
-/** Characters with a meaning in Nix strings, in every order, and any other text. Nix strings hold no NUL. */
+/**
+ * Sequences of characters that are special in Nix strings, and arbitrary other text. Nix strings cannot
+ * contain NUL.
+ */
 const text = fc.oneof(
   fc
     .array(fc.constantFrom('$', '{', '}', '"', '\\', '\n', '\r', '\t', "''", '#', ' ', 'a'), {

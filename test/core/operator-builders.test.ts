@@ -98,7 +98,7 @@ describe('the trust of a Nix daemon', () => {
     [['root', '@wheel'], true],
     [['*'], true],
     [['root', '@users'], false],
-    // A Nix that shows no setting tells nothing about trust.
+    // An empty list means that Nix shows no such setting, so trust is assumed.
     [[], true],
   ])('in a user of the group wheel, with trusted-users %j, is %j', (trusted, expected) => {
     expect(isTrusted(trusted, { user: 'tester', groups: ['tester', 'wheel'] })).toBe(expected)

@@ -10,7 +10,7 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-/** Lets several workers do steps of 5 ms. Returns the number of steps between two turns of other work, at each turn. */
+/** Runs several workers with steps of 5 ms. Returns the number of steps before each turn of other work. */
 async function stepsByTurn(workers: number, steps: number): Promise<number[]> {
   const rest = restEvery(20)
   const turns: number[] = []
@@ -42,7 +42,7 @@ describe('a rest between the steps of a long computation', () => {
   })
 
   it('is one rest for all workers that share it', async () => {
-    // Each of eight workers is in the middle of one step when the time is over. Four steps fill the time.
+    // Four steps of 5 ms fill the time of 20 ms. Each of the eight workers may then still finish one step.
     expect(Math.max(...(await stepsByTurn(8, 40)))).toBeLessThanOrEqual(12)
   })
 })

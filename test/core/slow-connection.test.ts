@@ -4,7 +4,7 @@ import type { Bounds } from '../../src/core/deadline.js'
 import { httpAnswer, httpStatus } from '../../src/core/http-request.js'
 import { smtpGreeting } from '../../src/setup/smtp-greeting.js'
 
-/** Returns a connection that is never made and that ends by its signal, as ours do. */
+/** Returns a connection that is never established, and that fails when its signal fires. */
 const unmade = (bounds: Bounds | undefined): Promise<Duplex> =>
   new Promise((_, reject) => {
     bounds?.signal.addEventListener('abort', () => reject(new Error('the connection was given up')))

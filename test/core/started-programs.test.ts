@@ -19,7 +19,7 @@ interface MadeUp {
   readonly startTime?: number
 }
 
-/** Makes a folder that looks like /proc, with these processes. */
+/** Creates a folder that looks like /proc, with these processes. */
 function procWith(processes: Readonly<Record<number, MadeUp>>): string {
   const proc = mkdtempSync(join(tmpdir(), 'hydra-ops-proc-'))
   onTestFinished(() => rmSync(proc, { recursive: true, force: true }))

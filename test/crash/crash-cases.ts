@@ -7,7 +7,7 @@ import { storeWrite } from './crash-points.js'
 import type { KillableScript } from './killed-process.js'
 import type { Verb } from './machine-operator.js'
 
-/** One verb: points with a high chance of faults, and the plan that remains after the complete verb. */
+/** A verb with its most fault-prone points, and the plan that remains after the complete verb. */
 export interface CrashCase {
   readonly verb: Verb
   readonly telling: readonly string[]
@@ -17,9 +17,9 @@ export interface CrashCase {
 }
 
 export interface CrashTrial<Place, Outcome> {
-  /** Returns a place where the verb begins: a new one, or one with a deployed machine. */
+  /** Prepares a place for the verb: a new place, or a place with a deployed machine. */
   beginning(verb: Verb): Promise<Place>
-  /** Runs the verb in a process that kills itself at the n-th point; 0 = never, and returns the points. */
+  /** Runs the verb in a process that kills itself at the n-th point. If n is 0, returns all points. */
   crash(place: Place, verb: Verb, nth: number): Promise<'killed' | string[]>
   /** Runs the verb again, and returns the outcome. */
   judge(place: Place, verb: Verb): Promise<Outcome>
@@ -27,7 +27,7 @@ export interface CrashTrial<Place, Outcome> {
   readonly parallel: number
 }
 
-/** Runs the verb in a process that kills itself at the n-th point; 0 = never, and returns the points. */
+/** Runs the verb in a process that kills itself at the n-th point. If n is 0, returns all points. */
 export async function crashAt(
   script: KillableScript,
   place: object,
@@ -40,22 +40,22 @@ export async function crashAt(
 
 const { HYDRA_OPS_CRASH_POINTS: chosen } = process.env
 
-/** Whether a verb is stopped at more than its most telling points: at all, or at those with a text in their names. */
+/** Whether the environment selects further points: all points, or the points with a text in their names. */
 export const morePoints = chosen !== undefined
 
 function isChosen(at: string): boolean {
   return chosen !== undefined && (chosen === 'all' || at.includes(chosen))
 }
 
-/** Selects the most telling points, and those that the environment chooses. */
+/** Says whether the case or the environment chooses a point, or a store write is beside another change. */
 function isWanted(points: readonly string[], index: number, { telling, everyday }: CrashCase): boolean {
   const [before, at = '', after] = [points[index - 1], points[index], points[index + 1]]
   if (isChosen(at) || telling.includes(at)) return true
-  // A store write is wanted beside a change outside of the store.
+  // A store write of an everyday verb is tested if it is beside a change outside the store.
   return everyday && at === storeWrite && [before, after].some((next) => next !== undefined && next !== at)
 }
 
-/** Stops the verb at each of its points and runs it again. Returns the objects after each point. */
+/** Stops the verb at each wanted point, and runs the verb again. Returns the outcome after each point. */
 export async function afterEachPoint<Place, Outcome>(
   { beginning, crash, judge, parallel }: CrashTrial<Place, Outcome>,
   wanted: CrashCase,
@@ -71,7 +71,8 @@ export async function afterEachPoint<Place, Outcome>(
       ? limit(async () => {
           const place = await beginning(verb)
           const first = await crash(place, verb, index + 1)
-          // Writes of the store are merged by chance: a run may have one or two points less than the first one.
+          // Store writes are sometimes merged, so a run may have one or two points fewer than the first
+          // run.
           if (first !== 'killed' && at === storeWrite && first.length <= index) return []
           const outcome = await judge(place, verb).catch((error: unknown) => String(error))
           return [{ at: `${index + 1}: ${at}`, first, outcome }]
@@ -81,7 +82,7 @@ export async function afterEachPoint<Place, Outcome>(
   return { normal, crashed: (await Promise.all(crashed)).flat() }
 }
 
-/** Returns the content of the state, and the files of machines; UUIDs of deployments are left out of all names. */
+/** Returns the content of the state, and the files of machines; `UUID` replaces the UUID of each deployment. */
 export async function deploymentsIn(folder: string, store: Pick<DeploymentStore, 'list'>) {
   const records = await store.list()
   const uuids = records.map(({ uuid }) => uuid)

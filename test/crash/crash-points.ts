@@ -7,9 +7,9 @@ import type { LocalCommands } from '../../src/core/context.js'
 export const storeWrite = 'write of the store'
 
 export interface Watched {
-  /** The point at which the process kills itself; 0 = at none. */
+  /** The point at which the process kills itself; 0 for no point. */
   readonly nth: number
-  /** Says whether a path is that of a machine's file. */
+  /** Says whether a path belongs to a file of a machine. */
   isOfMachine(path: string): boolean
   /** Names the change that a command makes; undefined for a command that only reads. */
   change(argv: readonly string[]): string | undefined
@@ -28,14 +28,14 @@ export interface CrashPoints {
 }
 
 /**
- * Watches this process, which stops itself at its n-th point. SIGKILL stops the process, so nothing runs afterwards.
- * Points are writes of the store and changes of the machine's files. A command that changes something has two points:
- * its begin and its end.
+ * Watches this process, and kills it at its n-th point. Nothing runs after the SIGKILL. Points are writes
+ * of the store and changes of the machine's files. A command that changes something has two points: its
+ * start and its end.
  */
 export function crashPoints({ nth, isOfMachine, change, run, begin = run }: Watched): CrashPoints {
   const points: string[] = []
   let watching = false
-  /** The number of commands that run; a file that one of them changes is not a point. */
+  /** Number of running commands. A file change during a command is not a point. */
   let commands = 0
   const isNext = () => watching && points.length + 1 === nth
   const point = (what: string): void => {
@@ -69,7 +69,7 @@ export function crashPoints({ nth, isOfMachine, change, run, begin = run }: Watc
   }
 }
 
-/** Watches file changes, which all name the file first; a rename counts under its second name. */
+/** Watches file changes. The watched functions take the file first, and a rename counts under its new name. */
 function watchFiles(changed: (name: string, path: string) => void): void {
   const change = (name: string, args: readonly unknown[]): void => {
     const path = String(args[name.startsWith('rename') ? 1 : 0])
@@ -98,7 +98,7 @@ function watchFiles(changed: (name: string, path: string) => void): void {
     rmSync: watched('rmSync', fs.rmSync),
     writeFileSync: watched('writeFileSync', fs.writeFileSync),
   })
-  // The durable writer is asynchronous.
+  // The durable writer uses these asynchronous functions.
   Object.assign(fs.promises, {
     mkdir: watchedLater('mkdir', fs.promises.mkdir),
     open: watchedLater('open', fs.promises.open),

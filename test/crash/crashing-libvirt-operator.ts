@@ -14,7 +14,7 @@ const [placeText, verb, nth] = z
   .parse(process.argv.slice(2))
 const place = Place.parse(JSON.parse(placeText))
 
-/** The subcommands that change something; the others are not points. */
+/** Subcommands that change something; other subcommands are not points. */
 const changing: ReadonlyMap<string, RegExp> = new Map([
   ['virsh', /^(?:define|start|destroy|undefine|autostart|blockresize|resume|shutdown|qemu-monitor-command)$/],
   ['qemu-img', /^(?:create|resize)$/],

@@ -1,6 +1,6 @@
 /**
- * Runs one verb on made-up machines in a separate process, which stops itself at a given point. SIGKILL stops the
- * process, so nothing runs afterwards. Points are writes of the store and changes of the hypervisor. fake.crash.test.ts
+ * Runs one verb on made-up machines in a separate process, which stops itself at a given point. Nothing
+ * runs after the SIGKILL. Points are writes of the store and changes to the hypervisor. fake.crash.test.ts
  * starts this program.
  */
 import { z } from 'zod'
@@ -65,7 +65,7 @@ async function resultsOf(what: typeof verb) {
   }
 }
 
-/** Deploys the only evaluation of a modelled Hydra; the machines fetch by themselves. */
+/** Deploys the only evaluation of a modelled Hydra; the machines fetch the builds themselves. */
 async function deployFromHydra() {
   const parts = ['web', 'db']
   const hydra = await serveHydra([

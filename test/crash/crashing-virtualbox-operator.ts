@@ -1,7 +1,7 @@
 /**
- * Runs one verb with the real VirtualBox provider in a separate process, which stops itself at its n-th point. The call
- * at that point is a process of its own, which goes on. virtualbox.crash.test.ts starts this program, which prints its
- * points.
+ * Runs one verb with the real VirtualBox provider in a separate process. The process prints its points, or kills itself
+ * at the n-th point. A command that runs at that point is a separate process and outlives this process.
+ * virtualbox.crash.test.ts starts this program.
  */
 import { join } from 'node:path'
 import { z } from 'zod'

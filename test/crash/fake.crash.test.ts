@@ -11,7 +11,7 @@ type Verb = 'create' | 'deploy' | 'from-hydra' | 'destroy'
 type Kind = 'write' | 'operation'
 
 const Counted = z.object({ write: z.number(), operation: z.number() })
-/** The number of parallel processes, which spend most of their time on their start. */
+/** The number of parallel processes. Each spends most of its time starting up. */
 const parallel = 3
 
 let base: string
@@ -22,13 +22,16 @@ beforeAll(async () => {
 })
 afterAll(() => script?.remove())
 
-/** Runs one verb in a separate process. Returns the number of points it passed, or 'killed' when it stopped itself. */
+/**
+ * Runs one verb in a separate process. Returns the number of points that the process passed, or 'killed' if it stopped
+ * itself.
+ */
 async function operate(folder: string, verb: Verb, stop?: { kind: Kind; nth: number }) {
   const end = await script.run([folder, verb, stop?.kind ?? 'never', String(stop?.nth ?? 0)])
   return end === 'killed' ? end : Counted.parse(JSON.parse(end))
 }
 
-/** Returns the made-up hypervisor's own listing, and the content of the state. */
+/** Counts the objects of the made-up hypervisor, and lists the machines that the state records. */
 function whatIsThere(folder: string) {
   const { domains, disks, running } = createFakeHypervisor(join(folder, 'hypervisor')).listing()
   const deployments = readdirSync(join(folder, 'state', 'deployments')).filter((name) =>
@@ -68,7 +71,7 @@ function evaluationsIn(folder: string) {
 const empty = { domains: 0, disks: 0, running: 0, deployments: 1, recorded: [] }
 const full = { domains: 2, disks: 2, running: 2, deployments: 1, recorded: ['db', 'web'] }
 
-/** Stops the verb at each of its points and runs it again. Returns the objects after each point. */
+/** Kills the verb at each of its points, then runs the verb again. Returns the objects after each second run. */
 async function afterEachPoint(verb: Verb, kind: Kind, start: string | undefined) {
   const fresh = () => {
     const folder = mkdtempSync(join(base, `${verb}-`))

@@ -10,28 +10,29 @@ import { withDeadline } from '../../src/core/deadline.js'
 import { onAbort } from '../../src/core/on-abort.js'
 import { packageRoot } from '../../src/core/package-root.js'
 
-/** A script in one file: a compilation at each start took two thirds of the crash tests' time. */
+/** A script bundled into one file. Compiling the script at each start took two thirds of the crash tests' time. */
 export interface KillableScript {
   /**
-   * Runs the script, which may kill itself. Returns 'killed' or the printed text; any other end is an error. The error
-   * of a script that does not end says what the script waits for.
+   * Runs the script, which may kill itself. Returns 'killed' or the printed text, and throws for any other end. The
+   * error for a script that does not end shows what the script waits for.
    */
   run(args: readonly string[]): Promise<'killed' | string>
   remove(): void
 }
 
-/** Deadline for one run on two busy cores; the slowest run, of a guest, takes half a minute. */
+/** Deadline for one run on two busy cores. The slowest run, which starts a guest, takes half a minute. */
 const usualDeadlineMs = 180_000
 
 export async function killableScript(script: string, deadlineMs = usualDeadlineMs): Promise<KillableScript> {
-  // This folder is in the package, where the script finds the package's modules. Builds empty `dist`, which npm packs.
+  // The folder is inside the package, so that the script finds the package's modules. The folder is not `dist`, because
+  // builds empty `dist` and npm packs it.
   const cache = join(packageRoot(), '.cache')
   mkdirSync(cache, { recursive: true })
   const folder = mkdtempSync(join(cache, 'crash-'))
   const outfile = join(folder, basename(script).replace(/\.ts$/, '.mjs'))
   const shape = { bundle: true, packages: 'external', platform: 'node', format: 'esm' } as const
-  // A process that just ends may hang in Node's shutdown (nodejs/node#54918, once in thousands of runs). So the script
-  // exits as our command does.
+  // A process that simply ends may hang in Node's shutdown (nodejs/node#54918, once in thousands of runs). The script
+  // therefore calls process.exit(), as hydra-ops does.
   const footer = { js: 'process.exit()' }
   await build({ entryPoints: [script], outfile, target: 'node20.11', logLevel: 'warning', footer, ...shape })
   return {
@@ -93,10 +94,12 @@ const Report = z.object({
   libuv: z.array(z.looseObject({ type: z.string(), is_active: z.boolean().optional() })),
 })
 
-/** Time for the report of a process; a process at its very start ends by the signal, without a report. */
+/**
+ * Time for a process to write its report. A process that is just starting is killed by the signal, without a report.
+ */
 const reportMs = 10_000
 
-/** Ends a process that hangs, and describes what it waits for. */
+/** Kills a hanging process, and describes what the process was waiting for. */
 async function waitsOf(child: ChildProcess, file: string): Promise<string> {
   child.kill('SIGUSR2')
   const givenUp = Date.now() + reportMs
@@ -118,7 +121,7 @@ async function waitsOf(child: ChildProcess, file: string): Promise<string> {
   return `its stack: ${javascriptStack.stack.join(' ')}; its handles: ${JSON.stringify(active)}`
 }
 
-/** Reads a report; returns undefined until Node has written it whole. */
+/** Reads a report; returns undefined until Node has written the whole report. */
 function readReport(file: string): z.infer<typeof Report> | undefined {
   try {
     return Report.parse(JSON.parse(readFileSync(file, 'utf8')))

@@ -8,23 +8,23 @@ import { localCommands } from '../../src/exec/local-commands.js'
 import type { FakeOps } from '../fakes/fake-ops.js'
 import { imageStoreOf, openMachineOperator, type Verb, type Watching } from './machine-operator.js'
 
-/** The location of one deployment. */
+/** Folders, storage pool and port of one deployment. */
 export const Place = z.object({
-  /** The folder of the state and of the made-up parts. */
+  /** The folder with the state and the files of the stand-ins. */
   folder: z.string(),
   /** The folder with the base images `empty.qcow2` and `other.qcow2`. */
   images: z.string(),
   /** A storage pool of the session, and the folder of its disks. */
   pool: z.string(),
   poolFolder: z.string(),
-  /** A port of 127.0.0.1 that a change forwards. */
+  /** A port of 127.0.0.1 that the verb `change` forwards. */
   port: z.number(),
 })
 export type Place = z.infer<typeof Place>
 
 /**
- * Opens the real engine, store and libvirt provider; Nix, ssh and Debian are stand-ins. The machine has nothing to boot
- * from: its firmware reports that and waits.
+ * Opens an operator with the real engine, store and libvirt provider. Stand-ins replace Nix, ssh and Debian. The
+ * machine's disk has nothing to boot, so its firmware reports an error and waits.
  */
 export async function openOperator(place: Place, verb: Verb, watching: Watching = {}): Promise<FakeOps> {
   const provider = bindProvider(createLibvirtProvider({ local: watching.local ?? localCommands }))
@@ -44,7 +44,7 @@ function optionsFor({ pool, port }: Place, verb: Verb): LibvirtConfig {
     extraDisks: { data: 1 },
     networks: [],
     outbound: false,
-    // The test assumes no KVM, because a check starts a QEMU.
+    // A fixed type avoids the check for KVM, which would start another QEMU.
     domainType: 'qemu',
   }
   const changed = {

@@ -45,7 +45,7 @@ async function volumes(): Promise<string> {
   return session.virsh('vol-list', shared.pool)
 }
 
-/** Limits a step to one at a time, so that no two deployments get the same port. */
+/** A limit of one place at a time, so that no two deployments get the same port. */
 const alone = pLimit(1)
 function newPlace(): Promise<Place> {
   return alone(async () => {
@@ -58,14 +58,17 @@ function newPlace(): Promise<Place> {
 
 const crash = (place: Place, verb: Verb, nth: number) => crashAt(script, place, verb, nth)
 
-/** Runs the same verb as the next operator after a crash. */
+/** Runs the verb as a new operator does, for example after a crash. */
 async function again(place: Place, verb: Verb): Promise<FakeOps> {
   const ops = await openOperator(place, verb)
   await operate(ops, verb)
   return ops
 }
 
-/** Returns everything of this deployment: libvirt's listing, QEMU's processes, files, and the content of the state. */
+/**
+ * Returns everything that belongs to this deployment: libvirt's listing, QEMU's processes, files, and the content of
+ * the state.
+ */
 async function whatIsThere(place: Place, { store }: FakeOps) {
   const { uuids, ours, files, machines } = await deploymentsIn(place.folder, store)
   const domains = async (...flags: string[]) =>
@@ -80,7 +83,7 @@ async function whatIsThere(place: Place, { store }: FakeOps) {
   }
 }
 
-/** Returns the QEMU processes whose command line names one of our deployments, whether or not libvirt knows them. */
+/** Returns the QEMU processes whose command line names one of our deployments, even if libvirt does not list them. */
 function qemuProcesses(uuids: readonly string[]): string[] {
   return readdirSync('/proc').filter((pid) => {
     const [program = '', ...args] = /^\d+$/.test(pid) ? commandLineOf(pid) : []
@@ -94,21 +97,24 @@ function commandLineOf(pid: string): string[] {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
   } catch {
-    // The process ended meanwhile.
+    // The process has ended in the meantime.
     return []
   }
 }
 
 const nothing = { domains: [], running: [], processes: 0, volumes: [], files: [], machines: [[]] }
 
-/** Returns a place where the verb begins: a new one, or one with a deployed machine. */
+/** Prepares a place for the verb: a new place, or a place with a deployed machine. */
 async function beginning(verb: Verb): Promise<Place> {
   const place = await newPlace()
   if (verb !== 'deploy') await again(place, 'deploy')
   return place
 }
 
-/** Returns the objects after the complete verb, the remaining plan of a deploy, and the objects after a destroy. */
+/**
+ * Completes the verb, and then destroys the machine. Returns the objects after each step, and the plan of a deploy
+ * between them.
+ */
 async function judge(place: Place, verb: Verb) {
   const ops = await again(place, verb)
   const there = await whatIsThere(place, ops)
@@ -144,7 +150,7 @@ it.each<CrashCase>([
     verb: 'change',
     telling: ['virsh blockresize ended', 'virsh define ended'],
     everyday: false,
-    // The disk waits for the next start of the guest.
+    // The new disk is attached at the next start of the guest.
     toDo: ['disk more attached'],
   },
   { verb: 'recreate', telling: ['virsh undefine ended', 'virsh define ended'], everyday: false, toDo: [] },

@@ -12,7 +12,7 @@ import { createFakeOps, type FakeOps, fakeRegistry } from '../fakes/fake-ops.js'
 import { createFakeSsh, succeed } from '../fakes/fake-ssh.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
-/** Changes to the only machine of a deployment; each change but `deploy` starts from a deployed machine. */
+/** Verbs for the only machine of a deployment. Every verb except `deploy` starts with a deployed machine. */
 export const verbs = ['deploy', 'destroy', 'change', 'recreate'] as const
 export type Verb = (typeof verbs)[number]
 
@@ -29,7 +29,9 @@ export interface OneMachine {
   readonly images: ImageStore
 }
 
-/** Opens the real engine and store for one machine of a real provider; Nix, ssh and Debian are stand-ins. */
+/**
+ * Opens an operator with the real engine, store and provider for one machine. Stand-ins replace Nix, ssh and Debian.
+ */
 export async function openMachineOperator(
   folder: string,
   { provider, targetEnv, options, images }: OneMachine,
@@ -54,7 +56,7 @@ export async function openMachineOperator(
   return ops
 }
 
-/** Runs the verb, and fails if a machine fails. */
+/** Runs the verb, and throws if a machine fails. */
 export async function operate(ops: FakeOps, verb: Verb): Promise<void> {
   const results =
     verb === 'destroy'
@@ -70,7 +72,7 @@ export async function plannedItems(ops: FakeOps): Promise<PlanItem[]> {
   return plan.machines.flatMap(({ items }) => items)
 }
 
-/** Makes a store that has every image. */
+/** Creates an image store that has every image. */
 export function imageStoreOf(imageOf: (reference: string) => BaseImage): ImageStore {
   return {
     list: async () => [],

@@ -8,26 +8,32 @@ import type { FakeOps } from '../fakes/fake-ops.js'
 import { inProcess } from '../fakes/virtualbox/in-process.js'
 import { imageStoreOf, openMachineOperator, type Verb, type Watching } from './machine-operator.js'
 
-/** The location of one deployment, and the stand-in for VirtualBox that all share. */
+/** Folders, port and stand-in for VirtualBox of one deployment. */
 export const Place = z.object({
-  /** The folder of the state and of the made-up parts. */
+  /** The folder with the state and the files of the stand-ins. */
   folder: z.string(),
   /** The folder with the base images `small.qcow2` and `other.qcow2`. */
   images: z.string(),
   standIn: z.object({ program: z.string(), home: z.string() }),
-  /** The recorded answers of VBoxManage. */
+  /** The folder with the recorded answers of VBoxManage. */
   recorded: z.string(),
-  /** A port of 127.0.0.1 that a change forwards. */
+  /** A port of 127.0.0.1 that the verb `change` forwards. */
   port: z.number(),
 })
 export type Place = z.infer<typeof Place>
 
-/** Returns commands that answer for VBoxManage at once; a crash needs a process that outlives this one. */
+/**
+ * Returns commands that imitate VBoxManage inside this process. Crash points use separate processes, which outlive this
+ * process.
+ */
 export function quickCommands({ standIn, recorded }: Place) {
   return inProcess(standIn, () => ['pretend'], recorded)
 }
 
-/** Opens the real engine, store and VirtualBox provider on the stand-in; Nix, ssh and Debian are stand-ins. */
+/**
+ * Opens an operator with the real engine, store and VirtualBox provider. Stand-ins replace VirtualBox, Nix, ssh and
+ * Debian.
+ */
 export async function openOperator(place: Place, verb: Verb, watching: Watching = {}): Promise<FakeOps> {
   const local = watching.local ?? { ...localCommands, run: quickCommands(place).run }
   const provider = bindProvider(createVirtualBoxProvider({ local, program: place.standIn.program }))

@@ -28,12 +28,12 @@ afterAll(() => {
   session?.dispose()
 })
 
-/** Limits a step to one at a time, so that no two deployments get the same port. */
+/** A limit of one place at a time, so that no two deployments get the same port. */
 const alone = pLimit(1)
 function newPlace(): Promise<Place> {
   return alone(async () => {
     const port = await freePort(new Set(places.map((place) => place.port)), 29_500)
-    // Each deployment has a VirtualBox of its own, as its listing must be empty in the end.
+    // Each deployment has its own VirtualBox, because its listing must be empty after the test.
     const folder = mkdtempSync(join(session.folder, 'run-'))
     const home = join(folder, 'VirtualBox')
     mkdirSync(home)
@@ -53,14 +53,14 @@ function newPlace(): Promise<Place> {
 
 const crash = (place: Place, verb: Verb, nth: number) => crashAt(script, place, verb, nth)
 
-/** Runs the same verb as the next operator after a crash. */
+/** Runs the verb as a new operator does, for example after a crash. */
 async function again(place: Place, verb: Verb): Promise<FakeOps> {
   const ops = await openOperator(place, verb)
   await operate(ops, verb)
   return ops
 }
 
-/** Returns everything of this deployment: VirtualBox's registry, files, and the content of the state. */
+/** Returns everything that belongs to this deployment: VirtualBox's registry, files, and the content of the state. */
 async function whatIsThere(place: Place, { store }: FakeOps) {
   const { uuids, files, machines } = await deploymentsIn(place.folder, store)
   const { run } = quickCommands(place)
@@ -86,7 +86,10 @@ async function beginning(verb: Verb): Promise<Place> {
   return place
 }
 
-/** Returns the objects after the complete verb, the remaining plan of a deploy, and the objects after a destroy. */
+/**
+ * Completes the verb, and then destroys the machine. Returns the objects after each step, and the plan of a deploy
+ * between them.
+ */
 async function judge(place: Place, verb: Verb) {
   const ops = await again(place, verb)
   const there = await whatIsThere(place, ops)
@@ -146,7 +149,7 @@ it.each<CrashCase>([
   morePoints ? 3_600_000 : undefined,
 )
 
-/** Names the changes that wait for the next start of the guest. */
+/** Lists the changes that take effect at the next start of the guest. */
 function changesOfDisks(): string[] {
   return ['memory 64 → 128 MiB', 'disk more attached', 'disk data 1 GiB → 2 GiB']
 }

@@ -11,13 +11,13 @@ import { standardRequest } from '../fakes/standard-request.js'
 let ops: FakeOps
 afterEach(() => ops.cleanup())
 
-/** Creates a new machine whose task `users` makes the owner of a file in the closure. */
+/** Creates a new machine whose task `users` creates the owner of a file in the closure. */
 async function machineWithTask(
   task: { done: boolean; apply(): void },
   debian: FakeDebianOptions = {},
 ): Promise<void> {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
-  // The activation program ends with 6 while a later task may make the user, and with 1 afterwards.
+  // The activation program exits with 6 before the tasks while the user is missing, and with 1 after them.
   runFakeDebian(ops, {
     activationCode: () => (task.done ? 0 : activations().at(-1)?.early === true ? 6 : 1),
     ...debian,

@@ -59,7 +59,7 @@ async function connect(user = 'root'): Promise<Host> {
   return (await ssh.connect(targetOf(user), options)).host
 }
 
-/** Writes the configuration of the system's ssh; its folder has a space, as a state folder may. */
+/** Writes a configuration for the system's ssh. The folder's name has a space, as a state folder's name may. */
 function sshConfig(target: SshTarget, folder = join(scratch.folder, 'a folder')): string {
   mkdirSync(folder, { recursive: true })
   const knownHosts = join(folder, 'known_hosts')
@@ -69,7 +69,7 @@ function sshConfig(target: SshTarget, folder = join(scratch.folder, 'a folder'))
   return join(folder, 'ssh_config')
 }
 
-/** Runs a script on the guest that must succeed, and returns its output. */
+/** Runs a script on the guest and returns its output; a failing script is an error. */
 async function sh(text: string, ...args: string[]): Promise<string> {
   const result = await host.script(text, args, quick)
   expect(result, `${text}\n${result.stderr}`).toMatchObject({ kind: 'exited', code: 0 })
@@ -141,7 +141,7 @@ const base = (version: string) => `
   ${service('once.service', 'Type=oneshot', `ExecStart=/bin/echo ${version}`)}
   ${unit('tick.timer', '[Timer]', 'OnCalendar=daily', 'Unit=once.service')}`
 
-/** Returns an activation program of some seconds that prints its steps and leaves a mark. */
+/** Returns an activation program that runs for some seconds, prints its steps and leaves a mark. */
 const slowly = (seconds: number, mark: string) =>
   programPackage(
     'activate',
@@ -218,7 +218,7 @@ describe('a failing unit', () => {
     expect(result.kind === 'failed' && result.journal.join('\n')).toMatch(/the database is gone/)
     expect(lines).toContain('unit skipped.service started, but a condition of it is not met')
     expect(await sh(`readlink -f ${profile}`)).toBe(old)
-    // A partly activated closure stays alive, because its units are on the machine.
+    // The garbage collection keeps a partly activated closure, because its units are on the machine.
     await sh('nix-store --gc >/dev/null 2>&1; test -e "$1/bin/greet"', path)
   })
 
@@ -334,7 +334,7 @@ describe('a power cut', () => {
     )
     const path = await build(`${base('8')} files."/etc/many".text = "\${${many}}";`)
     const { paths } = await nix.closure(path, scratch.run)
-    // Nix copies by itself here, without the sync at the end of our copies.
+    // Nix itself copies here, without the sync that ends hydra-ops's copies.
     const config = sshConfig(targetOf('root'), join(scratch.folder, 'spaceless'))
     const copied = await scratch.command.run('nix-copy-closure', ['--to', name, path], {
       signal: scratch.run.signal,
@@ -346,7 +346,7 @@ describe('a power cut', () => {
     await cutAndStart()
     const missing = await nix.missingOn(host, paths, scratch.run)
     const mended = await repair(path)
-    // The database forgot the files or they are empty, otherwise the power cut had no effect.
+    // Some paths are missing or were repaired; otherwise the power cut had no effect.
     expect(missing.length + mended.length).toBeGreaterThan(0)
     await copy(path)
     await verify(path)

@@ -78,7 +78,7 @@ describe('a deploy from a Hydra', () => {
   it('puts the newest green evaluation on all machines, and this host evaluates no closure, builds and copies nothing', async () => {
     const report = await run()
     expect(report.results.map(({ outcome }) => outcome)).toEqual(['changed', 'changed'])
-    // The names are read again once the new machines have addresses.
+    // The shape of the network is evaluated again once the new machines have addresses.
     expect(ops.nix.evaluations.map(({ mode }) => mode)).toEqual(['shape', 'shape'])
     expect(ops.nix.builds).toEqual([])
     expect(ops.nix.copies).toEqual([])
@@ -172,7 +172,7 @@ describe('a deploy from a Hydra', () => {
     await run()
     expect(ops.nix.copies).toEqual([{ machine: 'web', path: pathOf('web', 980) }])
     expect(ops.nix.fetches.map(({ where }) => where).sort()).toEqual(['db', 'operator'])
-    // This host now has the closure, and protects it like one of its own.
+    // This host now has the closure, and protects it with a GC root.
     expect(ops.nix.roots.map(({ name }) => name)).toContain('web')
   })
 

@@ -13,7 +13,7 @@ import { LocalShellHost } from '../fakes/local-shell-host.js'
 import { freePort } from '../fixtures/free-port.js'
 
 const fixtures = fileURLToPath(new URL('../fixtures/tls/', import.meta.url))
-/** One attempt, so that a failing check fails soon; the attempt has enough time for its answer on a busy host. */
+/** One attempt, so that a failing check fails soon. The attempt has enough time for an answer on a busy host. */
 const once = { period: 2, timeout: 20, total: 2 }
 /** The limits for a check that must succeed on a busy machine. */
 const patient = { period: 0.02, timeout: 20, total: 60 }
@@ -202,7 +202,7 @@ describe('the check systemd', () => {
 
 describe('runChecks', () => {
   it('runs all at the same time, and reports each failure', async () => {
-    // The first check passes only because the second one runs too.
+    // The first check passes only because the second check runs at the same time.
     const first = { ...patient, cmd: ['test', '-e', join(folder, 'made')] }
     const second = { ...patient, cmd: ['touch', join(folder, 'made')] }
     const broken = { ...once, description: 'broken', cmd: ['false'] }

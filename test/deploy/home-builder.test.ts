@@ -12,7 +12,7 @@ const builder = { enable: true, for: 'operator', sshUser: 'alice', wrapper: ['/h
 const network = (more: Record<string, unknown> = {}, rest = {}) =>
   fakeNetwork([fakeMachine('box', { deployment: { builder, ...more }, rest })])
 
-/** The forced command and the keys in the home of alice, as her machine has them. */
+/** The forced command and the public keys in alice's home on the machine. */
 let placed: { script: string; keys: string } | undefined
 let ops: FakeOps
 

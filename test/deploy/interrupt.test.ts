@@ -9,7 +9,7 @@ import { standardRequest } from '../fakes/standard-request.js'
 let ops: FakeOps
 let folder: string
 
-/** Opens a network of one machine; Ctrl-C comes at `interruptAt`: a command's `what`, or a part of Nix. */
+/** Opens a network with one machine. Ctrl-C comes at `interruptAt`: the `what` of a command, or a step of Nix. */
 async function open(interruptAt: string | undefined, at?: string) {
   const controller = new AbortController()
   ops = await createFakeOps({

@@ -12,14 +12,16 @@ import { standardRequest } from '../fakes/standard-request.js'
 let ops: FakeOps
 afterEach(() => ops.cleanup())
 
-/** Actions of the tasks, in their order: `MACHINE TASK`. */
+/** Tasks that ran, in order: `MACHINE TASK`, then the text that the task read. */
 let done: string[]
 /** Tasks whose result is on their machine. */
 let present: Set<string>
 /** Tasks that fail. */
 let broken: Set<string>
 
-/** Makes a task of one machine that leaves its result there, and that may read outputs of another machine. */
+/**
+ * Creates a task of one machine. The task leaves its result on the machine, and may read outputs of another machine.
+ */
 function taskOf(
   owner: string,
   id: string,
@@ -46,7 +48,7 @@ function output(machine: TaskMachine, peer: string, task: string): string {
   return machine.peers?.get(MachineName.parse(peer))?.outputs[task]?.made ?? 'nothing'
 }
 
-/** Starts a deployment of `b` and `ci`: `ci` has a key, `b` lets the key in, `ci` uses `b`. */
+/** Creates a deployment of `b` and `ci`: `ci` creates a key, `b` accepts the key, `ci` uses `b`. */
 async function start(tags: { b?: string[]; ci?: string[] } = {}, ordering: string[] = []): Promise<void> {
   done = []
   present = new Set()

@@ -17,7 +17,7 @@ let ops: FakeOps
 /** The arguments of the commands that ran on the operator host. */
 let commands: string[]
 let runs = 0
-/** Returns the sent texts of keys. */
+/** Returns the texts of the keys that were sent. */
 const sent = () => ops.ssh.execs.filter(({ what }) => what === 'deliver keys').map(({ stdin }) => stdin)
 
 beforeEach(async () => {

@@ -11,9 +11,9 @@ const allowed = { ...request, allowRecreate: true, yes: true }
 
 let world: Deployed
 let name: string
-/** The names of the images in the fake image store, which has an image once it was made. */
+/** The names of the images in the fake image store. An image is added when it is built. */
 let there: Set<string>
-/** Each image that was made, with the machine's state at that time. */
+/** Each image that was built, with the state of the machine at that time. */
 let made: { reference: string; machine: string }[]
 let makeFails: boolean
 

@@ -32,7 +32,7 @@ beforeEach(async () => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-/** Makes a connection that ends the process after some of its commands; `left` counts down. */
+/** Returns an ssh layer whose connections end the process after some commands; `left` counts down. */
 function endingSsh(ssh: Ssh, left: { commands: number }, end: () => void): Ssh {
   const counted = <T>(work: Promise<T>): Promise<T> =>
     work.then((result) => {
@@ -55,7 +55,7 @@ function endingSsh(ssh: Ssh, left: { commands: number }, end: () => void): Ssh {
   }
 }
 
-/** Deploys the second version as a process of its own; the process ends after a number of commands on the machine. */
+/** Deploys the second version in a simulated process, which ends after a number of commands on the machine. */
 async function deployOnce(run: string, commands: number, request: Partial<DeployRequest> = {}) {
   const left = { commands }
   const controller = new AbortController()
@@ -84,7 +84,7 @@ describe('an operator who disappears after any command on the machine', () => {
       const web = fleet.machine('web')
       if (!attempt.killed) break
       expect(attempt.ended).toMatchObject({ code: 'INTERRUPTED' })
-      // The boot default is the old system until the new one was kept.
+      // The boot default is the old system until the new system is kept.
       const kept = fleet.events.includes(`web keep ${second}`)
       expect(web.bootDefault, `after ${commands} commands`).toBe(kept ? second : first)
       between()
@@ -94,12 +94,12 @@ describe('an operator who disappears after any command on the machine', () => {
       expect([...web.runs.values()].some((files) => files.has('armed'))).toBe(false)
       expect(next.record).toMatchObject({ deployed: { path: second } })
       expect(next.record?.activation).toBeUndefined()
-      // The machine begins anew for the next point.
+      // The machine returns to the first system for the next attempt.
       Object.assign(web, { current: first, bootDefault: first, awaits: '', previous: initial })
       web.generations.push(first)
       fleet.events.length = 0
     }
-    // Look, begin, follow, confirm, follow, check, keep, follow, finish, look.
+    // A complete deploy runs ten commands: look, begin, follow, confirm, follow, check, keep, follow, finish, look.
     expect(commands).toBeGreaterThan(9)
   })
 })

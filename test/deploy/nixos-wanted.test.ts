@@ -35,7 +35,7 @@ afterEach(() => ops.cleanup())
 
 const run = (request: Partial<DeployRequest> = {}) => deploy(ops, { ...standardRequest, ...request })
 
-/** Puts the second system into the operator's store, and gives it facts. */
+/** Places the second system with these facts in the operator's store. */
 async function built(facts: SystemBehaviour) {
   fleet.behave(second, facts)
   const folder = join(ops.folder, 'contents/nix/store/v2')
@@ -51,7 +51,7 @@ async function built(facts: SystemBehaviour) {
   ops.nix.folders.set(second, folder)
 }
 
-/** Lets the machine build for another one, which is off. */
+/** Makes `web` a builder for the machine `ci`, which is off. */
 async function becomeBuilder(): Promise<void> {
   const { uuid } = await ops.store.resolve(undefined)
   await ops.store.lock(uuid, async (held) => {

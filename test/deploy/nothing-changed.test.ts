@@ -20,7 +20,7 @@ const web = fakeMachine('web', { deployment: { targetHost: 'old.example' } })
 const db = fakeMachine('db')
 const movedWeb = fakeMachine('web', { version: 'v2', deployment: { targetHost: 'new.example' } })
 const app = fakeMachine('app')
-/** A branch that is only built: another host, one machine fewer, one more. */
+/** The network of a branch that is only built: `web` has another host, `db` is missing, `app` is new. */
 const branch = [movedWeb, app]
 
 async function open(machines: readonly MachineDefinition[]): Promise<void> {
@@ -39,7 +39,7 @@ async function create(name: string): Promise<void> {
   })
 }
 
-/** Returns the bytes of all files, links and folders of the state, except the deployment's folders in `except`. */
+/** Returns the content of every file, link and folder in the state, except the deployment's folders in `except`. */
 async function everyFile(...except: ('gcroots' | 'logs')[]): Promise<Record<string, string>> {
   const paths = ops.files.paths((await ops.store.resolve('net')).uuid)
   const left = except.map((folder) => paths[folder])
@@ -57,7 +57,7 @@ const run = (request: Partial<DeployRequest> = {}) => deploy(ops, { ...standardR
 const recordOf = async (name: string, deployment = 'net') =>
   (await ops.store.resolve(deployment)).machines[MachineName.parse(name)]
 
-/** Adds a task that must run, so that a look needs the key for hashes of inputs. */
+/** Adds a task that must run, so that the look needs the key for hashing inputs. */
 function wantTask(): void {
   const task = fakeTask('nix', {
     probe: async (host) => {
@@ -87,7 +87,7 @@ describe('a deploy that ends before it works on a machine leaves every file of t
     ])
     expect(ops.nix.builds.flat()).not.toEqual([])
     expect(await everyFile('gcroots')).toEqual(before)
-    // The roots of the running closures remain beside those of the built ones.
+    // The GC roots of the running closures remain beside the roots of the built closures.
     expect(await everyFile()).toMatchObject(roots)
     const added = Object.keys(await everyFile()).filter((path) => !(path in roots))
     expect(added.map((path) => path.slice(path.lastIndexOf('/') + 1))).toEqual(['app+built-1', 'web+built-2'])
@@ -308,13 +308,13 @@ describe('the observation of a machine by a deploy', () => {
     ops.nix.evaluations.length = 0
     await run()
     expect((await recordOf('db'))?.obsolete).toBe(false)
-    // The evaluation that counts knows the addresses of all machines.
+    // The last evaluation gets the addresses of all machines.
     expect(Object.keys(ops.nix.evaluations.at(-1)?.physical ?? {})).toEqual(['web', 'db'])
   })
 })
 
 describe('a port that was only proposed', () => {
-  /** Deploys `other` while `net` asks its question; `other` takes the port that `net` has in its plan. */
+  /** Deploys `other` while `net` waits for confirmation. `other` takes the port that the plan of `net` proposes. */
   async function takenMeanwhile(): Promise<void> {
     await create('other')
     ops.nix.network = fakeNetwork([fakeMachine('gate')])

@@ -17,16 +17,16 @@ import { succeed } from '../fakes/fake-ssh.js'
 import { fakeTask } from '../fakes/fake-task.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
-/** Public keys that the builder lets in, as its set-up task would write them. */
+/** Public keys that the builder accepts, as its set-up task would write them. */
 let letIn: string
 /** Flags of each build. */
 let flags: NixFlags[]
-/** Answers of programs of this host, by their names. */
+/** Outputs of this host's programs, by program name. */
 let answers: Record<string, string>
 let proved: { readonly name: string; readonly list: string; readonly through: string }[]
 let remote: string
 let ops: FakeOps
-/** Public keys that the task of the builder wants to let in. */
+/** Public keys that the builder's task wants to accept. */
 let keys: Logins['keys']
 
 const forOperator = { enable: true, for: 'operator' }
@@ -41,7 +41,7 @@ beforeEach(async () => {
   answers = { id: 'tester wheel\n', ssh: '' }
   ops = await createFakeOps({ network: network() })
   runFakeDebian(ops)
-  // The list is refused with a host key that is none.
+  // A list of builders with an invalid host key would be refused.
   const ensure = ops.ssh.ensureKeyPair
   ops.ssh.ensureKeyPair = async (file, run) => {
     const made = await ensure(file, run)

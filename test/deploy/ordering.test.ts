@@ -10,7 +10,9 @@ import { standardRequest } from '../fakes/standard-request.js'
 let ops: FakeOps
 afterEach(() => ops.cleanup())
 
-/** Deploys the groups db (two machines), web (one) and the rest (one); activation fails on some machines. */
+/**
+ * Deploys the groups db (two machines), web (one) and the rest (one). Activation fails on the machines in `failing`.
+ */
 async function groups(...failing: string[]): Promise<void> {
   const tagged = (name: string, ...tags: string[]) => fakeMachine(name, { deployment: { tags } })
   const machines = [tagged('db1', 'db'), tagged('db2', 'db'), tagged('web1', 'web', 'x'), tagged('mail')]

@@ -13,7 +13,7 @@ import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
 let secrets: FakeSecrets
-/** The secrets that a task got. */
+/** The secrets that a task received. */
 let given: string[]
 
 const password = {
@@ -40,7 +40,7 @@ beforeEach(async () => {
 })
 afterEach(() => ops.cleanup())
 
-/** Returns every file of the state with its text. */
+/** Returns the text of every file in the state. */
 const stateFiles = () =>
   readdirSync(ops.files.root, { recursive: true, withFileTypes: true }).flatMap((entry) =>
     entry.isFile() ? [readFileSync(join(entry.parentPath, entry.name), 'latin1')] : [],

@@ -28,7 +28,7 @@ const secret = {
 
 const run = () => deploy(ops, standardRequest)
 
-/** Writes the machine's file as hydra-ops of schema 3 wrote it. */
+/** Writes the machine's file in the form of schema 3. */
 async function asSchema3(): Promise<void> {
   const { uuid } = await ops.store.resolve('net')
   const file = join(ops.files.paths(uuid).root, 'machines', 'web.json')
@@ -39,7 +39,7 @@ async function asSchema3(): Promise<void> {
   writeFileSync(file, `${JSON.stringify({ ...read, schemaVersion: 3 }, undefined, 1)}\n`)
 }
 
-/** Creates a task of this name that is done on the machine. */
+/** Creates a task with this name that is already done on the machine. */
 function doneTask({ id }: { readonly id: string }, more: Partial<SetupTask<object>> = {}) {
   return fakeTask(id, {
     probe: async () => 'done',

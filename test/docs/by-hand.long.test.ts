@@ -9,8 +9,8 @@ import { readDocument } from './documents.js'
 import { codeBlocks } from './markdown.js'
 
 /**
- * The steps by hand in docs/how-it-works.md, on a guest that hydra-ops inspects afterwards. The document shows only
- * examples for Hydra itself and nginx.
+ * These tests run the manual steps of docs/how-it-works.md on a guest, which hydra-ops then inspects. The document has
+ * only examples for Hydra itself and nginx.
  */
 let guest: Guest
 let operator: SshOperator
@@ -66,7 +66,7 @@ const clusterFiles = '/etc/postgresql/15/main'
 const dropIn = '/etc/systemd/system/postgresql@.service.d/hydra.conf'
 const settings = '/etc/nix/hydra-ops.conf'
 
-/** Shell commands that put the document's files in their places. */
+/** Shell commands that place the document's files on the machine, by task. */
 const placed: Readonly<Record<string, readonly string[]>> = {
   nix: [`cat > ${settings}`],
   postgresql: [
@@ -76,7 +76,8 @@ const placed: Readonly<Record<string, readonly string[]>> = {
   ],
 }
 
-// The look finds each task done, but not by hydra-ops, because the first line of our files names their writer.
+// The look notices that hydra-ops did not do these tasks. Files placed by hand lack the first line, which names
+// hydra-ops.
 it.each<[string, string]>([
   ['nix', `${settings} differs`],
   ['hydra-accounts', 'not recorded yet'],

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { packageRoot } from '../../src/core/package-root.js'
 
 export interface Document {
-  /** The path below the top of the checkout. */
+  /** The path relative to the top of the checkout. */
   readonly path: string
   readonly text: string
 }

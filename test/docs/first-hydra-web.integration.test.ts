@@ -9,9 +9,8 @@ import { type ShellSession, shellSession } from './shell-session.js'
 import { missingLine, type Step, stepsOf } from './walkthrough.js'
 
 /**
- * The parts of docs/first-hydra.md that use Hydra's web interface, without a guest. The commands meet stand-ins of
- * Hydra on this host, and a stand-in of hydra-ops that knows their addresses. first-hydra.long.test.ts runs the whole
- * document unchanged.
+ * These tests run the parts of docs/first-hydra.md that use Hydra's web interface, without a guest. The commands use
+ * stand-ins for Hydra and hydra-ops on this host. The test first-hydra.long.test.ts runs the whole document unchanged.
  */
 const parts = ['Log in', 'A first project', 'Take it from the cache']
 const steps = stepsOf(readDocument('docs/first-hydra.md')).filter(({ heading }) => parts.includes(heading))

@@ -8,8 +8,9 @@ import { type ShellSession, shellSession } from './shell-session.js'
 import { missingLine, stepsOf } from './walkthrough.js'
 
 /**
- * The unchanged commands of docs/first-hydra.md in their order, in one shell, on a guest that they make. Only the
- * environment differs from a reader's. HYDRA_OPS_HYDRA_PACKAGE replaces the stand-in by another Hydra.
+ * The unchanged commands of docs/first-hydra.md, in order, in one shell, on a guest that the commands create. Only the
+ * environment differs from a reader's environment. HYDRA_OPS_HYDRA_PACKAGE names another Hydra that replaces the
+ * stand-in.
  */
 const steps = stepsOf(readDocument('docs/first-hydra.md'))
 const real = process.env.HYDRA_OPS_HYDRA_PACKAGE
@@ -45,7 +46,8 @@ node "${packageRoot()}/dist/src/cli.js" destroy -d "$name" --yes; done`
 }, stepMs)
 
 /**
- * Returns an environment with a new home and state. Other tests share libvirt's session, images and npm's downloads.
+ * Returns an environment with a new home and state. Libvirt's session, images and npm's downloads are shared with other
+ * tests.
  */
 function environment(): Record<string, string> {
   const shared = homedir()
@@ -66,7 +68,7 @@ function environment(): Record<string, string> {
     npm_config_cache: join(shared, '.npm'),
     npm_config_prefer_offline: 'true',
     NO_COLOR: '1',
-    // Tests use no public host, and the default substituter is one.
+    // Tests use no public host, such as the default substituter.
     NIX_CONFIG: 'substituters =',
   }
 }

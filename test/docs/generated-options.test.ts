@@ -195,7 +195,7 @@ function undescribed(name: string, option: OptionSchema): string[] {
   const inner = Object.entries(option.properties ?? {}).flatMap(([key, schema]) => {
     const each = innerSchema(schema) ?? {}
     const whole = each.description !== undefined && each.examples?.length === 1
-    // The names distinguish the lists of checks; the document explains them above their table.
+    // The lists of checks need no description: their names differ, and the document explains them above their table.
     const isCheck = /^(?:healthChecks|preDeployChecks)$/.test(name) && each.type === 'array'
     return [...(whole || isCheck ? [] : [`${name}.${key}`]), ...undescribed(key, each)]
   })
@@ -240,7 +240,7 @@ it('the options of a closure are the same in their schema and in the check of Ni
   expect(typesIn('unitTypes')).toEqual(fields(innerSchema(properties.units)))
 })
 
-/** Returns each option with an example in a schema, at every depth, with its own schema. */
+/** Returns each option of a schema that has an example, at every depth, with the option's schema. */
 function withExamples(
   name: string,
   schema: unknown,

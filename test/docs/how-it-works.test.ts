@@ -14,7 +14,7 @@ import { nixosMachine } from '../fakes/nixos-machine.js'
 import { readDocument } from './documents.js'
 import { codeBlocks, headings } from './markdown.js'
 
-/** The machine in the document, which has every set-up task. */
+/** The definition of the machine that the document describes. */
 const definition = {
   ...debianMachine({
     hydra: {
@@ -33,7 +33,7 @@ const machine = { definition, deployment: 'lab', publishedPort: () => undefined 
 const document = readDocument('docs/how-it-works.md')
 
 describe('the list of set-up tasks', () => {
-  // The document leaves out the two lines that mail adds to each unit.
+  // Mail is enabled only here, because the document's units lack the two lines that mail adds.
   const { hydra } = definition.options
   const all = {
     ...definition,
@@ -133,9 +133,9 @@ describe('the document shows the real text of', () => {
     ['the unit of nix-serve', serve],
     ['the site of nginx', siteText(settings, { ipv6: true, certificate: '', key: '' })],
   ])('%s', (_, text) => {
-    // The first line of the real file names its writer.
+    // The real file has one more line at the top, which names hydra-ops.
     const shown = text.trimEnd().replace(/^# Written by .*\n/, '')
-    // The mark of the site is a hash of the text.
+    // The site returns a hash of its text, which the document shows as `…`.
     expect(blocks).toContain(shown.replaceAll(/return 200 [0-9a-f]{32};/g, 'return 200 …;'))
   })
 })

@@ -15,7 +15,7 @@ export const document = readDocument('docs/hydra-source.md')
 export const heading = 'From an empty repository to a machine'
 const minutes = 60_000
 const pauseMs = 5_000
-/** A look of Hydra at the repository, an evaluation and its builds, all of them emulated. */
+/** The time for Hydra to poll the repository, evaluate the network and build it, all under emulation. */
 const evaluationMs = 35 * minutes
 
 const Status = z.object({
@@ -42,7 +42,7 @@ const Builds = z.array(
 /** The change that a push makes to the network. */
 export interface Change {
   readonly greeting: string
-  /** Whether the system of another machine cannot be built. */
+  /** Whether the system of the machine `builder` fails to build. */
   readonly broken?: boolean
 }
 
@@ -94,7 +94,7 @@ export class HydraNetwork {
     return output.trimEnd()
   }
 
-  /** Waits for a condition of a machine's shell. */
+  /** Waits until a shell condition holds on a machine. */
   async until(machine: string, condition: string): Promise<void> {
     const loop = `for i in $(seq 600); do if ${condition}; then exit 0; fi; sleep 2; done; exit 1`
     await this.host.ok(['ssh', '-d', 'lab', machine, '--', loop], { timeoutMs: 25 * minutes })
@@ -115,7 +115,7 @@ GIT_SSH_VARIANT=simple GIT_SSH_COMMAND='hydra-ops ssh -d lab' git push ci:/srv/n
     )
   }
 
-  /** Waits until Hydra has evaluated the last push, and its gate ended in that way. */
+  /** Waits until Hydra has evaluated the last push, and the gate has ended with the status `end`. */
   async evaluated(
     end: 'succeeded' | 'a dependency failed',
   ): Promise<{ readonly evaluation: number; readonly gate: number }> {
@@ -137,7 +137,7 @@ GIT_SSH_VARIANT=simple GIT_SSH_COMMAND='hydra-ops ssh -d lab' git push ci:/srv/n
     return QueueRunner.parse(JSON.parse(await this.ask('/queue-runner-status')))
   }
 
-  /** Returns what Hydra built for a job of an evaluation. */
+  /** Returns the store path that Hydra built for a job of an evaluation. */
   async resultOf(job: string, evaluation: number): Promise<string> {
     const builds = Builds.parse(JSON.parse(await this.ask(`/eval/${evaluation}/builds`)))
     const path = builds.find((build) => build.job === job)?.buildoutputs.out?.path
@@ -145,7 +145,7 @@ GIT_SSH_VARIANT=simple GIT_SSH_COMMAND='hydra-ops ssh -d lab' git push ci:/srv/n
     return path
   }
 
-  /** Returns the facts of a path in the cache. */
+  /** Returns the narinfo of a store path from the cache. */
   narinfo(path: string): Promise<string> {
     return this.ask(`/static-cache/${this.hashOf(path)}.narinfo`)
   }
@@ -183,7 +183,7 @@ GIT_SSH_VARIANT=simple GIT_SSH_COMMAND='hydra-ops ssh -d lab' git push ci:/srv/n
   }
 }
 
-/** Returns the network of the document. The guests of a test reach nothing but each other, and another port is free. */
+/** Returns the network of the document with another port. The guests of a test reach only each other. */
 function networkText(port: number, proxy: number): string {
   const [block] = codeBlocks(document).filter((each) => each.heading === heading && each.language === 'nix')
   const here = 'deployment.targetEnv = "libvirtd";'
@@ -191,7 +191,7 @@ function networkText(port: number, proxy: number): string {
     ['http://127.0.0.1:8080', `http://127.0.0.1:${port}`],
     ['host = 8080;', `host = ${port};`],
     [here, `${here} deployment.libvirtd.outbound = false; deployment.aptProxy = "operator:${proxy}";`],
-    // The stand-in uses these packages.
+    // The stand-in for Hydra needs these packages.
     ['aptPackages = [ "git" ];', 'aptPackages = [ "git" "python3-psycopg2" "python3-cryptography" ];'],
   ]
   return changes.reduce((text, [before, after]) => replaced(text, before, after), block?.text ?? '')

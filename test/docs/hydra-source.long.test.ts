@@ -5,8 +5,8 @@ import { commandsIn } from './shell-commands.js'
 import { missingLine, stepsOf } from './walkthrough.js'
 
 /**
- * The unchanged commands of docs/hydra-source.md in their order, in one shell, on three guests that they make; then what
- * happens after a push. HYDRA_OPS_HYDRA_PACKAGE replaces the stand-in by another Hydra.
+ * The unchanged commands of docs/hydra-source.md, in order, in one shell, on three guests that the commands create.
+ * Later tests push changes. HYDRA_OPS_HYDRA_PACKAGE names another Hydra that replaces the stand-in.
  */
 const steps = stepsOf(document)
 const minutes = 60_000
@@ -77,7 +77,7 @@ describe('a push', () => {
     await network.push({ greeting: 'Hello by the timer' })
     await network.evaluated('succeeded')
     const next = await onWeb('systemctl show -P NextElapseUSecRealtime hydra-ops-auto-update.timer')
-    // The clock of the guest goes past the next full hour and its random delay. The test then need not wait.
+    // The guest's clock is set past the timer's next hour and random delay, so that the test need not wait.
     await onWeb(`date --set="$(date --date='${next}' '+%F %H:59:00 %Z')"`)
     await network.until('web', `! [ "$(readlink -e ${debianProfile})" = ${before} ]`)
     await network.until('web', '! systemctl is-active --quiet hydra-ops-auto-update.service')

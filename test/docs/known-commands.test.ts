@@ -5,23 +5,23 @@ import { userDocuments } from './documents.js'
 import { codeBlocks, codeSpans } from './markdown.js'
 import { commandsIn } from './shell-commands.js'
 
-/** The error that proves a valid command line: its verb begins, and these tests give it no context. */
+/** The error of a valid command line in these tests: its verb begins, but has no context. */
 const begins = 'the command line opened the context'
 
-/** Returns the fault that the real flags and arguments find in a command line; undefined = none. */
+/** Returns the error of the real command-line parser for these words; undefined = no error. */
 async function refusal(words: readonly string[]): Promise<string | undefined> {
   const [first = ''] = words
-  // A placeholder such as `VERB` is not a verb; `--version` is answered without any verb.
+  // A placeholder such as `VERB` is not a verb; `--version` needs no verb.
   if (/^[A-Z…]+$/.test(first) || first === '--version') return undefined
   const { code, stderr } = await runCli(words)
   return code === 0 || stderr.includes(begins) ? undefined : stderr.trim()
 }
 
-/** Returns [a, b] for `hydra-ops a b | x`. */
+/** Returns the arguments of each hydra-ops call in a script: [a, b] for `hydra-ops a b | x`. */
 function callsIn(script: string): string[][] {
   return commandsIn(script).flatMap(([program = '', ...words]) => {
     if (program === 'hydra-ops') return [words]
-    // These programs start another program.
+    // These programs run another program, which may be hydra-ops.
     const at = ['timeout', 'env', 'time'].includes(program) ? words.indexOf('hydra-ops') : -1
     return at < 0 ? [] : [words.slice(at + 1)]
   })
@@ -47,7 +47,7 @@ describe.each(documents.map(({ path, text }) => [path, text] as const))('%s', (_
     for (const { line, text: span } of codeSpans(text).filter((each) => /^hydra-ops\s/.test(each.text)))
       for (const words of callsIn(span)) {
         const why = await refusal(words)
-        // A sentence may leave out a verb's arguments.
+        // A code span in a sentence may omit a verb's arguments.
         if (why !== undefined && !/missing required argument|the action of .* is missing/.test(why))
           wrong.push(`line ${line}: ${span}: ${why}`)
       }

@@ -6,12 +6,12 @@ export function whatItSays(source: string): string {
     .replaceAll(/\s+/g, ' ')
 }
 
-/** The length below which a piece could occur anywhere. */
+/** The shortest length at which a piece of text is unlikely to occur by chance. */
 const shortest = 11
 
 /**
- * Tells whether a program with this source may print the message. `…` in the message stands for inserted text, and may
- * also hide the joint of two pieces of the source.
+ * Tells whether a program with this source may print the message. `…` in the message stands for inserted text, or for
+ * the place where two pieces of the source join.
  */
 export function mayPrint(said: string, message: string): boolean {
   return message
@@ -21,7 +21,7 @@ export function mayPrint(said: string, message: string): boolean {
     .every((part) => said.includes(part) || isMadeOf(said, part))
 }
 
-/** Tells whether the text consists of pieces that are long enough, or that reach an inserted value. */
+/** Tells whether the text consists of pieces of the source. Each piece is long enough, or ends at an inserted value. */
 function isMadeOf(said: string, text: string): boolean {
   if (text === '') return true
   const ends = [...text.matchAll(/(?<=\S)(?=\s|$)/g)].map(({ index }) => index).reverse()

@@ -12,10 +12,10 @@ export const document = readDocument('docs/morph.md')
 /** The address of nixpkgs in the document. */
 export const nixpkgsAddress = 'https://github.com/NixOS/nixpkgs.git'
 export const nixpkgsBranch = 'nixos-24.11'
-/** The place of its stand-in on the machine of Hydra. */
+/** The path of the repository with the stand-in for nixpkgs, on the Hydra machine. */
 export const nixpkgsOnCi = '/srv/nixpkgs.git'
 
-/** The text that another network changes: before → after. */
+/** Replacements in the document's files, as pairs of old and new text. */
 type Changes = readonly (readonly [string, string])[]
 
 /** Writes the two files of the document, and the file that describes the hardware of `pi`, into a folder. */
@@ -39,8 +39,8 @@ function blockBelow(heading: string): string {
 }
 
 /**
- * The hardware of a stand-in for `pi`: a guest of Debian that switches between made-up systems. The system has the files
- * of NixOS' /etc, and every part of it is built for `aarch64-linux`.
+ * The hardware file of a stand-in for `pi`: a Debian guest that switches between made-up systems. The system has the
+ * /etc files of NixOS, and all its parts are built for `aarch64-linux`.
  */
 const hardware = `{ config, lib, pkgs, ... }:
 {
@@ -59,8 +59,8 @@ const hardware = `{ config, lib, pkgs, ... }:
 `
 
 /**
- * Writes a stand-in for nixpkgs into a folder: the one of the tests, with a package of Hydra. A busybox for ARM, which
- * `place` puts into a file, builds the packages for ARM. HYDRA_OPS_HYDRA_PACKAGE replaces the package of Hydra.
+ * Writes the tests' stand-in for nixpkgs, with a package of Hydra, into a folder. `place` writes a busybox for ARM to a
+ * file, and this busybox builds the packages for ARM. HYDRA_OPS_HYDRA_PACKAGE replaces the package of Hydra.
  */
 export function writeNixpkgs(folder: string, place: (file: string) => void): void {
   cpSync(fixtureNixpkgs, folder, { recursive: true })

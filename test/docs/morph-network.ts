@@ -18,7 +18,10 @@ import type { ShellSession } from './shell-session.js'
 
 const minutes = 60_000
 const pauseMs = 5_000
-/** A look of Hydra at the repository, an evaluation, and builds whose programs are emulated twice over. */
+/**
+ * The time for Hydra to poll the repository, evaluate and build. The builds' programs run under two layers of
+ * emulation.
+ */
 const evaluationMs = 40 * minutes
 
 const Status = z.object({
@@ -57,7 +60,7 @@ export class MorphNetwork {
     const nixpkgs = join(this.operator.folder, 'nixpkgs')
     writeNixpkgs(nixpkgs, (file) => placeBusybox('arm64', file))
     this.searchPath = { NIX_PATH: `nixpkgs=${nixpkgs}` }
-    // ssh itself looks for its configuration in the home of the tester.
+    // git gets its own ssh configuration, because ssh itself reads the configuration in the tester's home.
     const git = { GIT_SSH_COMMAND: `ssh -F '${parts.operator.write('ssh_config', parts.ssh)}'` }
     this.shell = readerShell(this.operator, repository, { ...this.searchPath, ...git })
   }
@@ -130,7 +133,7 @@ cd ../network`,
     }
   }
 
-  /** Runs `hydra-ops …` beside the reader's shell; resolves for every exit status. */
+  /** Runs `hydra-ops …` outside the reader's shell; resolves for every exit status. */
   onLaptop(args: readonly string[]): Promise<Ended> {
     return this.operator.run(args, { env: this.searchPath, timeoutMs: 20 * minutes })
   }
@@ -142,7 +145,7 @@ cd ../network`,
     return code === 0
   }
 
-  /** Returns the facts of a path in the cache. */
+  /** Returns the narinfo of a store path from the cache. */
   async narinfo(path: string): Promise<string> {
     const hash = path.replace('/nix/store/', '').slice(0, 32)
     const answer = await fetch(`${this.url}/static-cache/${hash}.narinfo`)
@@ -168,12 +171,15 @@ interface Parts {
   /** The port of the operator host that leads to the web server of `ci`. */
   readonly port: number
   readonly proxy: number
-  /** The reader's configuration of ssh for git. */
+  /** The ssh configuration for the reader's git. */
   readonly ssh: string
   readonly open: readonly { dispose(): unknown }[]
 }
 
-/** Lists the changes of the network. The guests of a test reach nothing but each other, and no name leads to them. */
+/**
+ * Returns the changes to the document's network. The guests of a test reach only each other, and no DNS name resolves
+ * to them.
+ */
 function changesFor(url: string, proxy: number): readonly (readonly [string, string])[] {
   const [target, safe] = ['targetHost = "ci.example.org";', 'directory = /srv/network.git\\n']
   const instead = `\\tdirectory = ${nixpkgsOnCi}\\n[url \\"${nixpkgsOnCi}\\"]\\n\\tinsteadOf = ${nixpkgsAddress}\\n`
@@ -183,14 +189,14 @@ function changesFor(url: string, proxy: number): readonly (readonly [string, str
     [target, `${target} aptProxy = "operator:${proxy}";`],
     [safe, `${safe}${instead}`],
     ['[ "https://cache.nixos.org" ]', '[ ]'],
-    // The stand-in uses these packages.
+    // The stand-in for Hydra needs these packages.
     ['aptPackages = [ "git" ];', 'aptPackages = [ "git" "python3-psycopg2" "python3-cryptography" ];'],
   ]
 }
 
 /**
- * Makes a guest look like a board with NixOS: its name in /etc/os-release, files of /etc that lead into the running
- * system, and the address of `ci`. Nobody has a cache before the first deploy.
+ * Makes a guest look like a board with NixOS. Its /etc/os-release names NixOS, files in /etc point into the running
+ * system, and `ci` has an address. No substituter is set before the first deploy.
  */
 async function prepare(pi: NixosGuest, ci: string): Promise<void> {
   await pi.sh(
@@ -202,7 +208,7 @@ printf '%s\\n' 'substituters =' '!include /run/current-system/etc/nix/nix.conf' 
   )
 }
 
-/** Lets a port of this host lead to the web server of a guest. */
+/** Forwards a port of this host to the web server of a guest. */
 async function forward(guest: Guest, port: number): Promise<{ dispose(): void }> {
   const way = ['-N', '-o', 'ExitOnForwardFailure=yes', '-L', `127.0.0.1:${port}:127.0.0.1:80`]
   const words = [...plainSsh(guest.identityFile), ...way, '-p', String(guest.port), `root@${guest.host}`]

@@ -12,7 +12,10 @@ import { readerShell } from './reader-shell.js'
 import type { ShellSession } from './shell-session.js'
 import { missingLine, type Step, stepsOf } from './walkthrough.js'
 
-/** The commands of docs/morph.md that need no machine, and the evaluation of its network by Hydra and by a deploy. */
+/**
+ * These tests run the commands of docs/morph.md that need no machine. Hydra and a deploy evaluate the document's
+ * network.
+ */
 const minutes = 60_000
 
 let nix: NixSandbox
@@ -62,14 +65,14 @@ const Jobset = z.looseObject({
 
 const textOf = (path: string) => readFileSync(join(nix.folder, path), 'utf8')
 
-/** Returns a derivation and all that it is built from. */
+/** Returns a derivation and all derivations that it depends on. */
 function derivationsOf(path: string): string[] {
   const words = ['--query', '--requisites', path]
   const shown = execFileSync('nix-store', words, { encoding: 'utf8', env: hydra.env })
   return shown.split('\n').filter((each) => each.endsWith('.drv'))
 }
 
-/** Returns the texts of small files that a system has, among them its nix.conf. */
+/** Returns the texts of the derivations of a system's /etc files, among them nix.conf. */
 const nixConf = (path: string) =>
   derivationsOf(path)
     .filter((each) => each.endsWith('-etc-file.drv'))

@@ -4,8 +4,8 @@ import { MorphNetwork } from './morph-network.js'
 import { missingLine, stepsOf } from './walkthrough.js'
 
 /**
- * The unchanged commands of docs/morph.md in their order, in one shell, on two guests. Stand-ins take the places of
- * nixpkgs, of Hydra and of the NixOS of `pi`, as the page says. HYDRA_OPS_HYDRA_PACKAGE replaces the stand-in for Hydra.
+ * The unchanged commands of docs/morph.md, in order, in one shell, on two guests. Stand-ins replace nixpkgs, Hydra and
+ * the NixOS of `pi`, as the page says. HYDRA_OPS_HYDRA_PACKAGE names another Hydra that replaces its stand-in.
  */
 const steps = stepsOf(document)
 const minutes = 60_000
@@ -13,7 +13,7 @@ const minutes = 60_000
 const stepMs = 60 * minutes
 
 let network: MorphNetwork
-/** The systems of `pi` after each deploy. */
+/** The system of `pi` after each deploy. */
 const systems: string[] = []
 
 beforeAll(async () => {
@@ -21,7 +21,7 @@ beforeAll(async () => {
 }, 20 * minutes)
 afterAll(() => network?.dispose())
 
-/** Does what a reader does before a step without a command of the page. */
+/** Does the manual work that the page describes before a step without giving a command. */
 async function before({ mark, commands }: (typeof steps)[number]): Promise<void> {
   if (commands.includes('hydra jobs init')) await network.placeNixpkgs()
   if (mark === 'after-a-change') await network.change()
@@ -44,7 +44,7 @@ describe('the walkthrough', () => {
 describe('the systems of the walkthrough', () => {
   it('were built for ARM by the Hydra alone, with a program for ARM', async () => {
     const said = await network.ci.sh('journalctl -u hydra-queue-runner -o cat --no-pager')
-    // The stand-in for Hydra tells only the last step of a build on its own machine.
+    // The stand-in for Hydra logs only the last step of a build on its own machine.
     expect(said).toMatch(/performing step ‘[^’]*-nixos-system-pi\.drv’ 1 times on ‘localhost’/)
     expect(await network.pi.sh('cat /etc/built-on')).toBe('aarch64\nchanged')
     const [deriver = ''] = (await network.ci.sh('ls -d /nix/store/*-built-on.drv')).split('\n')

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { generatedDocuments } from '../../scripts/options/document.js'
 import { readDocument } from './documents.js'
 
-/** The rows of the tables of options: name, type with default, meaning. */
+/** The types and defaults in the tables of options, one for each row. */
 const types = generatedDocuments
   .map(readDocument)
   .join('\n')

@@ -22,7 +22,7 @@ function section(path: string, heading: string): string {
   return next < 0 ? document.slice(from) : document.slice(from, from + 1 + next)
 }
 
-/** Returns the code names at the beginning of a row, alone or with others, and their first parts. */
+/** Returns the names in the first cell of each table row, up to their first dot. */
 function rowNames(text: string): string[] {
   const cells = text.split('\n').flatMap((line) => /^\| (.*?) \|/.exec(line)?.[1] ?? [])
   return cells.flatMap((cell) => [...cell.matchAll(/`\.?([A-Za-z0-9]+)/g)].flatMap(([, name]) => name ?? []))

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { OperatorHost } from '../e2e/operator.js'
 import { type ShellSession, shellSession } from './shell-session.js'
 
-/** Starts a reader's shell in a folder, with `hydra-ops` on the PATH, and with a name for git. */
+/** Starts a reader's shell in a folder, with `hydra-ops` on the PATH and an identity for git. */
 export function readerShell(
   host: Pick<OperatorHost, 'command' | 'env' | 'folder'>,
   cwd: string,

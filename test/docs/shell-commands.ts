@@ -1,6 +1,6 @@
 /**
  * Splits a shell script into simple commands, each as its words; `…` stands for the result of a substitution. The
- * parser knows the syntax of our documents: quotes, pipes, lists, substitutions, comments, redirections and
+ * parser supports the syntax of the documents: quotes, pipes, lists, substitutions, comments, redirections and
  * here-documents.
  */
 export function commandsIn(script: string): string[][] {

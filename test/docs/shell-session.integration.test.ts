@@ -35,7 +35,7 @@ it.each([
 })
 
 it('the session ends a command that does not end by itself', async () => {
-  // The deadline is for the command, and not for the start of a shell on a busy host.
+  // The first command waits for the shell's start, so that the deadline below covers only the second command.
   await shell.run('true', deadlineMs)
   await expect(shell.run('echo begun\nsleep 1000', 2_000)).rejects.toThrow(/not done after 2 s[\s\S]*begun/)
   await expect.poll(() => shell.alive, { timeout: deadlineMs }).toBe(false)

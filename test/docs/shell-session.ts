@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 export interface ShellSession {
-  /** Runs commands as if they were typed one after the other; the first that fails ends the shell. */
+  /** Runs commands as if they were typed one after the other; the first failing command ends the shell. */
   run(commands: string, timeoutMs: number): Promise<string>
   /** Whether the shell still runs. */
   readonly alive: boolean
   dispose(): void
 }
 
-/** Starts one bash for several scripts, so that later scripts see the variables of earlier ones. */
+/** Starts one bash for several scripts, so that later scripts see the variables of earlier scripts. */
 export function shellSession(options: {
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
@@ -28,7 +28,7 @@ class Bash implements ShellSession {
   private changed = () => {}
 
   constructor(options: { readonly cwd: string; readonly env: Readonly<Record<string, string>> }) {
-    // The shell has a process group of its own, so that an end of the group ends its children too.
+    // The shell has its own process group, so that killing the group also ends its children.
     this.bash = spawn('bash', ['--norc', '-e', '-o', 'pipefail'], {
       ...options,
       stdio: 'pipe',
@@ -57,7 +57,7 @@ class Bash implements ShellSession {
     this.pieces += 1
     const file = join(this.folder, `${this.pieces}.sh`)
     writeFileSync(file, `${commands}\n`)
-    // The commands must not read the text after them as input.
+    // The commands must not read the next lines of the shell's input.
     this.bash.stdin?.write(`. '${file}' < /dev/null\necho '${this.done}'\n`)
     await this.ended(commands, timeoutMs)
     return this.output.replace(`${this.done}\n`, '')

@@ -7,7 +7,9 @@ const said = sourceFiles(shippedFolders, ['.ts', '.nix', '.pl', '.sh'])
   .map(({ text }) => whatItSays(text))
   .join('\n')
 
-/** Returns the code in the first column of a document's tables of our own messages, and in headings. */
+/**
+ * Returns the messages in a document: code in headings, and in the first column of the tables of hydra-ops's messages.
+ */
 function messages(path: string): string[] {
   const found: string[] = []
   let ours = false

@@ -3,12 +3,12 @@ import { codeBlocks } from './markdown.js'
 /** Commands of a document that run unchanged, and the output that the document promises. */
 export interface Step {
   readonly heading: string
-  /** The line in the document. */
+  /** The line number in the document. */
   readonly line: number
-  /** The rest of the line after the fence: the reason for leaving the step out. */
+  /** The words after the language on the fence's line, which mark a special step. */
   readonly mark: string
   readonly commands: string
-  /** The lines of the output in order; each is a list of texts in that line, which `…` separates. */
+  /** The expected lines of output, in order. Each line is a list of the texts between `…`. */
   readonly prints: readonly (readonly string[])[]
 }
 
@@ -32,7 +32,7 @@ export function stepsOf(markdown: string): Step[] {
   })
 }
 
-/** Returns the first wanted line that the output lacks; undefined = it has all of them. */
+/** Returns the first expected line that the output lacks; undefined = no line is missing. */
 export function missingLine(prints: Step['prints'], output: string): string | undefined {
   const lines = output.split('\n').map(squeezed)
   let from = 0

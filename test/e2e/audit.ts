@@ -62,8 +62,8 @@ for i in $(seq 300); do grep -q '^TracerPid:.*[1-9]' "/proc/$(systemctl show -p 
 
 /**
  * Records every program that starts over ssh, with its arguments and environment. Also records the arguments of all
- * other programs that start on the guest. strace stops only at execve here, and can trace only programs that it starts.
- * A traced program cannot become root by sudo.
+ * other programs that start on the guest. strace stops programs only at execve here, and must therefore start them
+ * itself. A traced program cannot become root with sudo.
  */
 export async function recordAll(guest: Guest): Promise<void> {
   await carryStrace(guest)
@@ -83,7 +83,9 @@ systemctl restart ssh`)
 
 const execsFile = '/var/lib/execs'
 
-/** A program that asks the kernel's audit for each execve, and writes down the answers (linux/audit.h). */
+/**
+ * A program that subscribes to the kernel's audit records of each execve, and writes them to a file (linux/audit.h).
+ */
 const auditListener = `import os, socket, struct
 SET, ADD_RULE, EXECVE, RULE_FLAGS = 1001, 1011, 1309, struct.pack("=II", 4, 2)
 sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9)

@@ -12,7 +12,7 @@ function everything({ stdout, stderr }: Ended): string {
   return `${stdout}\n${stderr}`
 }
 
-/** Changes something for every stage of a deploy. */
+/** Changes the network so that every stage of a deploy has work. */
 function want(mark: string): void {
   box.want({
     conf: mark,
@@ -45,7 +45,7 @@ const everyPoint = [
   'activate.result',
   'task.done',
 ]
-/** The most telling points, unless the environment wants all of them. */
+/** The most important points; HYDRA_OPS_CRASH_POINTS=all selects every point. */
 const points =
   process.env.HYDRA_OPS_CRASH_POINTS === 'all' ? everyPoint : ['copy', 'activate.start', 'activate.result']
 

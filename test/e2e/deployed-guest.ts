@@ -6,7 +6,7 @@ import { rootLogin, type SshOperator, sshOperator } from './ssh-operator.js'
 /** The wanted configuration of the machine `box`. */
 export interface Wish {
   readonly conf?: string
-  /** More options, as lines of the machine; `network` has the names they can use. */
+  /** More options, as lines of the machine's definition. The lines may use the names that `network` defines. */
   readonly more?: string
 }
 
@@ -22,10 +22,10 @@ export interface DeployedGuest {
 
 export interface BegunDeploy {
   readonly ended: Promise<Ended>
-  /** Resolves when stderr has the text; fails when the process ends without it. */
+  /** Resolves when stderr contains the text; rejects if the process ends without that text. */
   says(text: string): Promise<void>
   kill(): void
-  /** Sends Ctrl-C. */
+  /** Interrupts the process, as Ctrl-C does. */
   interrupt(): void
 }
 
@@ -79,16 +79,17 @@ function beginDeploy(operator: SshOperator): BegunDeploy {
   }
 }
 
-/** Resolves when a condition of the guest's shell holds; fails after a time limit. */
+/** Waits until a shell condition holds on the guest; fails after a time limit. */
 export async function until(guest: Guest, condition: string): Promise<void> {
   await guest.sh(`for i in $(seq 1200); do if ${condition}; then exit 0; fi; sleep 0.1; done
 echo 'never came to hold: ${condition.replaceAll("'", "'\\''")}' >&2; exit 1`)
 }
 
 /**
- * Returns a network with these functions. `tool name` is a program that prints. `ballast tool` is 100 MiB that take a
- * while to copy; its reference makes Nix copy the tool first. `gated name` is an activation program that counts its
- * runs in /var/lib/runs-NAME. Its first run waits until somebody makes /run/go-NAME; /run/waits-NAME exists meanwhile.
+ * Returns a network whose definitions use these functions. `tool name` is a program that prints. `ballast tool` is 100
+ * MiB that take a while to copy; its reference makes Nix copy the tool first. `gated name` is an activation program
+ * that counts its runs in /var/lib/runs-NAME. Its first run creates /run/waits-NAME, and waits until /run/go-NAME
+ * exists.
  */
 function network({ conf = 'first', more = '' }: Wish, hostKey: string): string {
   return `let

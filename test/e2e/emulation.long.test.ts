@@ -6,14 +6,17 @@ import { placeBusybox } from '../fixtures/foreign-program.js'
 import { type Guest, startGuest } from '../fixtures/guest.js'
 import { rootLogin, type SshOperator, sshOperator } from './ssh-operator.js'
 
-/** The time for emulators that an emulated processor unpacks. */
+/** The time for a deploy in which an emulated processor unpacks the emulators. */
 const deployMs = 30 * 60_000
 
 let guest: Guest
 let operator: SshOperator
 let relay: AptRelay
 
-/** Describes a builder that emulates another processor, and a machine `pi` of that processor, which nobody reaches. */
+/**
+ * Returns a network with a builder that emulates another processor, and an unreachable machine `pi` with that
+ * processor.
+ */
 function network(proxy: number, systems: string): string {
   return `{
   b1 = {

@@ -31,7 +31,7 @@ describe('a Hydra on a system without Nix, PostgreSQL and nginx', () => {
     expect(before).toMatchObject({ stdout: '' })
     await operator.ok(['deploy', '-d', 'ci'], { timeoutMs: deployMs })
     expect(relay.asked.some((url) => url.includes('/postgresql-15_'))).toBe(true)
-    // The check logs in as Hydra's admin at the published URL, through nginx; its build turns green and is signed.
+    // The check logs in as Hydra's admin at the published URL, through nginx. The check's build succeeds and is signed.
     const verified = await operator.run(['setup', 'verify', '-d', 'ci'], { timeoutMs: deployMs })
     expect(verified).toMatchObject({ code: 0, stderr: expect.stringContaining('hydra-proof: verified') })
   })

@@ -11,8 +11,8 @@ import { WebSocketClient } from '../fixtures/websocket.js'
 import { rootLogin, type SshOperator, sshOperator } from './ssh-operator.js'
 
 /**
- * A guest with Hydra since August 2026, whose database setting is a URL, and whose builders call the queue runner.
- * Hydra is a stand-in (test/fixtures/packages) that uses the real PostgreSQL, nginx, Nix daemon and systemd.
+ * A guest with a Hydra of August 2026 or later. Its database setting is a URL, and its builders connect to the queue
+ * runner. Hydra is a stand-in (test/fixtures/packages) that uses the real PostgreSQL, nginx, Nix daemon and systemd.
  */
 let guest: Guest
 let operator: SshOperator
@@ -66,7 +66,7 @@ async function notDone(): Promise<string[]> {
 /** Waits until every task is done, because the services start one after the other. */
 const doneInTheEnd = () => expect.poll(notDone, { timeout: 300_000, interval: 2_000 }).toEqual([])
 
-/** Opens a WebSocket of the guest's nginx. */
+/** Opens a WebSocket to the guest's nginx. */
 async function liveLogs(headers: Record<string, string>) {
   const way = [...plainSsh(guest.identityFile), '-p', String(guest.port), '-W', '127.0.0.1:80']
   const ssh = spawn('ssh', [...way, `root@${guest.host}`], { stdio: ['pipe', 'pipe', 'inherit'] })
@@ -101,7 +101,7 @@ describe('a Hydra with a queue runner that builders connect to', () => {
     ).split('|')
     const name = basename(derivation)
     const log = `/var/lib/hydra/build-logs/${name.slice(0, 2)}/${name.slice(2)}`
-    // The queue runner writes such a file while it builds.
+    // The queue runner writes this log file while it builds.
     await guest.sh(`runuser -u hydra-queue-runner -- sh -c 'umask 022; echo half done > ${log}'`)
     const own = await liveLogs({ Origin: 'http://hydra.example.org' })
     const foreign = await liveLogs({ Origin: 'https://example.com' })
@@ -140,7 +140,7 @@ systemctl status --no-pager hydra-queue-runner hydra-builder >&2; exit 1`)
 
   it('leaves a stopped queue runner alone, and its builder with it', async () => {
     await guest.sh('systemctl stop hydra-queue-runner')
-    // The unit is dead; `auto-restart` would mean that it waits for its next attempt.
+    // Both units are dead; the state `auto-restart` would mean that a unit waits for its next attempt.
     expect(await guest.sh('systemctl show -p SubState --value hydra-queue-runner hydra-builder')).toBe(
       'dead\n\ndead',
     )

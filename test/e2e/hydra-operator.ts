@@ -7,9 +7,9 @@ import { rootLogin, type SshOperator, sshOperator } from './ssh-operator.js'
 const real = process.env.HYDRA_OPS_HYDRA_PACKAGE
 
 /**
- * Creates an operator whose deployment `ci` is a Hydra on a guest, not deployed yet. Hydra and nix-serve are stand-ins
- * (test/fixtures/packages) that use the real PostgreSQL, nginx, Nix daemon and systemd. HYDRA_OPS_HYDRA_PACKAGE names a
- * store path of the real Hydra.
+ * Creates an operator whose deployment `ci` defines a Hydra on a guest, and is not deployed yet. Hydra and nix-serve
+ * are stand-ins (test/fixtures/packages) that use the real PostgreSQL, nginx, Nix daemon and systemd.
+ * HYDRA_OPS_HYDRA_PACKAGE names a store path of the real Hydra, which then replaces its stand-in.
  */
 export async function hydraOperator(
   guest: Guest,

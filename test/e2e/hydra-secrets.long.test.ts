@@ -7,7 +7,7 @@ import { holds, recordAll, recordExecs, recordedOnGuest, textsOfState } from './
 import { hydraOperator } from './hydra-operator.js'
 import type { SshOperator } from './ssh-operator.js'
 
-/** The passwords are long and random enough for no chance match; strace prints their characters unchanged. */
+/** The passwords are long and random enough to rule out chance matches; strace prints their characters unchanged. */
 const passwords = {
   file: 'Kx7-password-of-alice-in-a-file-Wv',
   command: 'Kx7-password-of-bob-from-a-command-Tn',
@@ -82,7 +82,7 @@ describe('the secrets of a Hydra', () => {
   it('would be found: a planted text in a command is found, and so are the programs of both sides', () => {
     expect(holds(execs.guest, planted)).toBe(true)
     expect(execs.operator).toContain('nix-instantiate')
-    // Our own commands and systemd start these programs.
+    // hydra-ops's own commands and systemd start these programs.
     expect(execs.guest).toMatch(/execve\("\S*hydra-create-user"/)
     expect(execs.guest).toMatch(/argc=.* a\d="\S*hydra-queue-runner"/)
   })

@@ -14,7 +14,7 @@ async function lab(verb: 'up' | 'down'): Promise<string> {
   return `${stdout}${stderr}`
 }
 
-/** Returns the command that the lab prints after these words. */
+/** Returns the command that the lab prints after the given words. */
 function printed(text: string, words: string): string[] {
   const line = text.split('\n').find((each) => each.includes(words)) ?? ''
   return (line.split(words)[1] ?? '').trim().split(/\s+/)

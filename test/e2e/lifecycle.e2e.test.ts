@@ -14,7 +14,7 @@ interface Wish {
   readonly key?: string
 }
 
-/** Returns the network; web takes its identity from a credential, and the others take theirs from a seed disk. */
+/** Returns the network. `web` gets its identity from a credential, and the other machines get it from a seed disk. */
 function network(wish: Wish): string {
   const machine = (name: string) => `
   ${name} = { nodes, ... }: {
@@ -60,7 +60,7 @@ describe('the whole life of a network of Debian guests', () => {
 
   it('plans two machines and touches nothing', async () => {
     const plan = await host.ok(['plan', ...d])
-    // The first machine's line of the plan may also announce the build of the image.
+    // The plan's line for the first machine may also announce the build of the image.
     expect(plan).toMatch(/^db\s+(?:image\s+build\s+debian-12\s+)?libvirt\s+create/m)
     expect(plan).toMatch(/^web\s+(?:image\s+build\s+debian-12\s+)?libvirt\s+create/m)
     expect(await domains()).toEqual([])
@@ -106,7 +106,7 @@ describe('the whole life of a network of Debian guests', () => {
     await host.ok(['deploy', ...d, '--yes', '--allow-reboot'])
     const total = await host.ok(['ssh', ...d, 'web', '--', 'grep MemTotal /proc/meminfo'])
     expect(Number(/\d+/.exec(total)?.[0])).toBeGreaterThan(540 * 1024)
-    // The restart emptied /run; the same deploy brought the key again.
+    // The restart emptied /run, and the same deploy sent the key again.
     expect(await host.ok(['ssh', ...d, 'web', '--', 'cat', '/run/keys/db-password'])).toBe(
       'planted-secret-two',
     )

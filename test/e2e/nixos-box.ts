@@ -17,7 +17,7 @@ export interface NixosBox {
   dispose(): Promise<void>
 }
 
-/** Starts the guest, and creates the deployment with its first system; `more` are further definitions. */
+/** Starts the guest, and creates the deployment with its first system; `more` contains further definitions. */
 export async function nixosBox(first: MadeSystem, more = ''): Promise<NixosBox> {
   const guest = await NixosGuest.start()
   await guest.sh(countsAsNixos)
@@ -53,10 +53,10 @@ export async function nixosBox(first: MadeSystem, more = ''): Promise<NixosBox> 
   }
 }
 
-/** A script after which a guest counts as a NixOS machine. */
+/** A script that makes a guest count as a NixOS machine. */
 export const countsAsNixos = "sed -i 's/^ID=.*/ID=nixos/; s/^ID_LIKE=.*//' /etc/os-release; touch /etc/NIXOS"
 
-/** Returns a new operator, who knows the guest as `box.example`. */
+/** Creates an operator whose ssh configuration contains the guest as `box.example`. */
 export function operatorOf({ guest: { guest } }: NixosGuest): SshOperator {
   const operator = sshOperator()
   operator.sshConfig(rootLogin('box.example', guest))
@@ -86,5 +86,5 @@ function network(folder: string, hostKey: string, more: string): string {
 `
 }
 
-/** Returns all that a process wrote. */
+/** Returns everything that a process printed. */
 export const everything = ({ stdout, stderr }: Ended) => `${stdout}\n${stderr}`

@@ -9,12 +9,12 @@ const hello = (mark: string) => `[Service]\nExecStart=/bin/sh -c ': ${mark}; exe
 const system = (mark: string) => ({ services: sshd, units: { 'hello.service': hello(mark) } })
 
 let box: NixosBox
-/** A store of the operator's own, which no other program uses. */
+/** A separate store of the operator, which no other program uses. */
 let store: { readonly NIX_REMOTE: string }
 beforeAll(async () => {
   box = await nixosBox(system('first'))
   store = { NIX_REMOTE: join(box.operator.folder, 'store') }
-  // NixOS has these roots, and Debian has not.
+  // NixOS has these GC roots, but Debian does not.
   await box.guest.sh(`for each in current booted; do
   ln -sfnT "/run/$each-system" "/nix/var/nix/gcroots/$each-system"
 done`)
@@ -28,7 +28,7 @@ async function succeed(verb: string, ...flags: string[]): Promise<string> {
   return everything(ended)
 }
 
-/** Begins a deploy of a process of its own. */
+/** Starts a deploy in a separate process. */
 function begin() {
   let child: ChildProcess | undefined
   const ended = box.run('deploy', ['--yes', '--confirm-timeout', '300'], {
@@ -40,13 +40,13 @@ function begin() {
   return { ended, kill: () => child?.kill('SIGKILL') }
 }
 
-/** Removes all that nothing needs: on the machine with all old generations, then on the operator. */
+/** Collects garbage on the machine, including all old generations, and then on the operator host. */
 async function collectGarbage(): Promise<void> {
   await box.guest.guest.reconnect()
   const dead = await box.guest.sh(`echo dead > /tmp/dead; dead=$(nix-store --add /tmp/dead)
 nix-collect-garbage -d > /dev/null 2>&1
 ls -d "$dead" 2> /dev/null || true`)
-  // The collection took place, so each path that is still there has a root.
+  // The collection ran, so every remaining path has a GC root.
   expect(dead).toBe('')
   const gc = await box.operator.program(['nix-store', '--gc'], { env: store })
   expect(gc.code, everything(gc)).toBe(0)
@@ -54,7 +54,7 @@ ls -d "$dead" 2> /dev/null || true`)
 
 const runs = () => box.guest.sh("systemctl cat hello.service | sed -n 's/.*: \\(.*\\);.*/\\1/p'")
 
-/** Waits for text in the log of the machine's deploy, over the test's own connection. */
+/** Waits until a script succeeds on the machine, over the test's own connection. */
 const until = (script: string) => vi.waitFor(() => box.guest.sh(script), slow)
 
 async function expectDeployed(mark: string): Promise<void> {
@@ -78,7 +78,7 @@ describe('a garbage collection on machine and operator', () => {
 
   it('between the copy and the activation of a deploy that died leaves the same', async () => {
     box.want(system('third'))
-    // An activation waits for this lock, after the copy.
+    // The activation, which follows the copy, waits for this lock.
     const lock = '/var/lib/hydra-ops/activations'
     await box.guest.sh(
       `systemd-run --quiet --unit=held flock ${lock} sleep infinity; until ! flock -n ${lock} true; do sleep 0.1; done`,

@@ -6,8 +6,8 @@ import { countsAsNixos, operatorOf } from './nixos-box.js'
 import type { SshOperator } from './ssh-operator.js'
 
 /**
- * A script that takes away what Debian has and NixOS has not: a cluster of PostgreSQL, PostgreSQL's own place, and a
- * socket of the Nix daemon that only a group may reach.
+ * A script that removes Debian's PostgreSQL cluster, moves PostgreSQL, and opens the Nix daemon's socket to all users.
+ * Debian differs from NixOS in these points.
  */
 const withoutDebian = `rm -rf /var/lib/postgresql/15 /etc/postgresql
 mkdir -p /opt/postgresql/lib /opt/postgresql/share
@@ -17,7 +17,7 @@ echo 'd /nix/var/nix/daemon-socket 0755 root root' > /etc/tmpfiles.d/nix-daemon.
 systemd-tmpfiles --create /etc/tmpfiles.d/nix-daemon.conf
 sync`
 
-/** Starts a guest that counts as a NixOS machine, with a snapshot `fresh` of that moment. */
+/** Starts a guest that counts as a NixOS machine, and takes its snapshot `fresh`. */
 export async function freshNixos(): Promise<NixosGuest> {
   const guest = await NixosGuest.start()
   await guest.sh(`${countsAsNixos}\n${withoutDebian}`)
@@ -26,9 +26,9 @@ export async function freshNixos(): Promise<NixosGuest> {
 }
 
 /**
- * Creates an operator whose deployment `ci` is a Hydra on a NixOS machine, not deployed yet. The services are those of
- * the stand-in for nixpkgs (test/fixtures/nixpkgs). They run the stand-ins for Hydra and nix-serve, and Debian's
- * PostgreSQL, nginx, Nix daemon and systemd. `more` are further definitions of the machine.
+ * Creates an operator whose deployment `ci` defines a Hydra on a NixOS machine, and is not deployed yet. The stand-in
+ * for nixpkgs (test/fixtures/nixpkgs) defines the services. The services run the stand-ins for Hydra and nix-serve, and
+ * Debian's PostgreSQL, nginx, Nix daemon and systemd. `more` contains further definitions of the machine.
  */
 export async function nixosHydraOperator(guest: NixosGuest, more: string): Promise<SshOperator> {
   const operator = operatorOf(guest)
@@ -42,7 +42,7 @@ export async function nixosHydraOperator(guest: NixosGuest, more: string): Promi
 }
 
 function network(hostKey: string, more: string): string {
-  // The web server needs a while to listen, as the real one does.
+  // The stand-in's web server starts slowly, like the real web server.
   const packages = '(import ./packages { startSeconds = 20; })'
   return `{
   network.nixpkgs = import ${resolve('test/fixtures/nixpkgs')} { config.guest = true; };

@@ -18,7 +18,7 @@ afterAll(async () => {
   await guest?.dispose()
 })
 
-/** Begins a deployment; each further one begins on the guest as it was at first. */
+/** Creates a deployment. Every later deployment starts with the guest in its first state. */
 async function begin(more: string): Promise<void> {
   if (operator !== undefined) {
     operator.dispose()
@@ -30,7 +30,7 @@ async function begin(more: string): Promise<void> {
   operator = await nixosHydraOperator(guest, more)
 }
 
-/** Runs a verb that must succeed, and returns all that it wrote. */
+/** Runs a verb, and returns its output; the test fails if the verb fails. */
 async function succeed(verb: readonly string[], flags: readonly string[] = []): Promise<string> {
   if (operator === undefined) throw new Error('no deployment has begun')
   const ended = await operator.run([...verb, ...d, ...flags])
@@ -62,7 +62,7 @@ const untouched = () =>
 find /etc/nix /var/lib/hydra/cache ! -name '*.hydra-ops*' -exec stat -c '%n %U:%G %a %s %Y %i' {} + | sort
 ls -l --time-style=full-iso /nix/var/nix/profiles; wc -l < /var/log/stand-in-switches`)
 
-/** Logs in as a browser does, and prints the first line of the answer; the guest has no curl and no perl. */
+/** Logs in as a browser does, and prints the first line of the answer. The guest has no curl and no perl. */
 const login = (name: string, password: string) =>
   guest.sh(`python3 -IB - <<'END'
 import http.client, json
@@ -93,7 +93,7 @@ describe('a Hydra of a NixOS machine', () => {
       'root:hydra 640\nroot:root 644',
     )
     expect(await login('alice', 'from-a-file-5Yh')).toBe('302')
-    // Each finished build is in the cache, signed.
+    // Each finished build is signed in the cache.
     expect(await guest.sh('grep -h "^Sig: " /var/lib/hydra/cache/*.narinfo')).toMatch(/^Sig: ci-ci-1:/)
   })
 
@@ -120,7 +120,7 @@ describe('a Hydra of a NixOS machine', () => {
   })
 })
 
-/** A service as in many networks of NixOps: it makes the key, the cache and the first user once. */
+/** A service as in many NixOps networks, which creates the key and the first user once. */
 const ownSetup = `
   deployment.hydra.cache.secretKeyFile = "/etc/nix/hydra.example.org/secret";
   systemd.services.hydra-manual-setup = {
@@ -145,7 +145,7 @@ const ownSetup = `
   };
 `
 
-/** The key and the users, as the service of the user made them. */
+/** Returns the key and the users, which the network's own service created. */
 const made = () =>
   guest.sh(`sha256sum /etc/nix/hydra.example.org/*
 stat -c '%n %U:%G %a %Y %i' /etc/nix/hydra.example.org /etc/nix/hydra.example.org/*
@@ -166,7 +166,7 @@ describe('a Hydra whose user has a service that makes key and user', () => {
     const before = await made()
     expect(before).toContain('alice|Alice A. Own|own@example.org|')
     expect(before).toContain('/etc/nix/hydra.example.org/secret hydra:hydra 440')
-    // hydra-ops made no key of its own.
+    // hydra-ops created no key.
     expect(await guest.sh('ls /etc/nix')).toBe('hydra.example.org\nnix.conf')
     await guest.until('systemctl is-active hydra-queue-runner nix-serve')
     expect(await succeed(['setup', 'verify'])).toContain('binary-cache: verified')

@@ -20,13 +20,13 @@ beforeAll(async () => {
   const added = await operator.program(['nix-store', '--add', tree], { env: store })
   expect(added.code, everything(added)).toBe(0)
   want('first', added.stdout.trim())
-  // Tests share their images, and a test that was ended may have left one.
+  // Tests share their images, and an interrupted test may have left an image.
   await operator.run(['image', 'rm', 'nixos'])
   await operator.ok(['create', 'network.nix', ...d])
 })
 afterAll(async () => {
   await operator?.run(['destroy', ...d, '--yes'])
-  // This image changes with each line of its nixpkgs.
+  // Every change to the stand-in for nixpkgs makes this image useless.
   await operator?.run(['image', 'rm', 'nixos'])
   operator?.dispose()
   if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true })
@@ -67,7 +67,7 @@ describe('a NixOS machine without an image of the user', () => {
     expect(await onBox('readlink -f /nix/var/nix/profiles/system')).toContain(current)
     expect(await onBox('systemctl is-active hello.service')).toContain('active')
     expect((await onBox('cat /proc/sys/kernel/hostname')).trim()).toBe('box')
-    // The image's file system is smaller than the disk that the definition asks for.
+    // The image's file system is smaller than the wanted disk, and must have grown.
     expect(Number(await onBox('df --output=size -B1M / | tail -1'))).toBeGreaterThan(3500)
     await onBox('nix-store --verify')
     expect(await operator.ok(['info', ...d, '--plain'])).toMatch(/box.*Up \/ Up-to-date/)

@@ -4,7 +4,7 @@ import { everything, type NixosBox, nixosBox } from './nixos-box.js'
 import type { SshOperator } from './ssh-operator.js'
 
 const d = ['-d', 'box']
-/** Makes a service that needs a key, as in a network of NixOps. */
+/** Returns a service unit that needs a key, as in a NixOps network. */
 const hello = (mark: string) => `[Unit]
 Requires=token-key.service
 After=token-key.service
@@ -26,8 +26,9 @@ afterAll(() => box?.dispose())
 const deploy = (...flags: string[]) => box.deploy(...flags)
 
 /**
- * Lists what an unchanged deploy must not touch. Files: generations, roots, /etc, /boot and our own state. Services:
- * the running ones with their start times. Packages: store paths, Nix's records of these paths, and dpkg's status.
+ * Lists what an unchanged deploy must not touch. Files: generations, roots, /etc, /boot and the state of hydra-ops.
+ * Services: the running services with their start times. Packages: store paths, Nix's records of these paths, and
+ * dpkg's status.
  */
 const untouched = () =>
   guest.sh(`ls -l --time-style=full-iso /nix/var/nix/profiles /nix/var/nix/gcroots/hydra-ops
@@ -37,7 +38,7 @@ systemctl list-units --type=service --state=running --plain --no-legend | cut -d
 ls -l --time-style=full-iso /nix/store; nix-store --dump-db | sha256sum; sha256sum /var/lib/dpkg/status
 ls /var/log/hydra-ops; wc -l < /var/log/stand-in-switches`)
 
-/** Counts the connections that sshd has seen, also those without a login. */
+/** Counts the connections that sshd has seen, including connections without a login. */
 const connections = async () =>
   Number(
     await guest.sh(`journalctl --sync

@@ -17,7 +17,7 @@ export interface OperatorHost {
   readonly env: Record<string, string>
   /** The words that start hydra-ops, without arguments. */
   readonly command: readonly string[]
-  /** Runs `hydra-ops …`; a deadline ends it. */
+  /** Runs `hydra-ops …`, and kills it at a deadline. */
   run(args: readonly string[], options?: RunOptions): Promise<Ended>
   /** Runs `hydra-ops …`, and fails the test with the whole output unless the exit code is 0. */
   ok(args: readonly string[], options?: RunOptions): Promise<string>
@@ -32,11 +32,11 @@ export interface RunOptions {
   readonly timeoutMs?: number
   readonly env?: Record<string, string>
   /**
-   * Talks to the program: gets the output since the last answer, and returns true if it typed an answer. The input then
-   * stays open.
+   * Receives the program's output since the last answer, and returns whether it typed another answer. The program's
+   * input stays open.
    */
   converse?(text: string, type: (input: string) => void): boolean
-  /** Gets the process, for tests that interrupt or kill it. */
+  /** Receives the process, for tests that interrupt or kill it. */
   onSpawn?(child: ReturnType<typeof spawn>): void
 }
 
@@ -46,7 +46,7 @@ const defaultMs = 12 * 60_000
 export interface OperatorOptions {
   /** The home folder. Default: the home of the tester. */
   readonly home?: string
-  /** The command that every program is started by. */
+  /** The command prefix that starts every program. */
   readonly within?: readonly string[]
 }
 
@@ -61,7 +61,7 @@ export function operatorHost({ home = homedir(), within = [] }: OperatorOptions 
     HOME: home,
     PATH: process.env.PATH ?? '/usr/bin:/bin',
     HYDRA_OPS_STATE: state,
-    // Tests use no public host, and the default substituter is one.
+    // Tests use no public host, such as the default substituter.
     NIX_CONFIG: 'substituters =',
     NO_COLOR: '1',
   }
@@ -128,7 +128,7 @@ function execute(
       clearTimeout(deadline)
       resolve({ code, stdout, stderr })
     })
-    // A program that ends without reading its input is not this test's failure.
+    // A program may end before it has read all its input.
     child.stdin.on('error', () => {})
     if (options.converse === undefined) child.stdin.end(options.stdin ?? '')
     options.onSpawn?.(child)

@@ -12,7 +12,7 @@ function everything({ stdout, stderr }: Ended): string {
   return `${stdout}\n${stderr}`
 }
 
-/** Returns Nix's verdict on paths: exit code 0 and no output if every byte is right. */
+/** Verifies store paths with Nix: exit code 0 and no output mean that every byte is right. */
 async function verify(paths: string): Promise<{ code: number | null; stderr: string }> {
   const { code, stderr } = await box.guest.ssh(['sh', '-c', `${paths} | xargs nix-store --verify-path`])
   return { code, stderr }
@@ -22,8 +22,8 @@ const wholeClosure = 'nix-store -qR /nix/var/nix/profiles/hydra-ops'
 const sound = { code: 0, stderr: '' }
 
 /**
- * Wants a tool and a ballast. The tool arrives first, and the ballast's copy takes so long that the power cut
- * interrupts it.
+ * Writes a network that needs a tool and a ballast. The tool is copied first. The ballast's copy takes so long that the
+ * power cut interrupts this copy.
  */
 function want(tool: string): void {
   box.want({
@@ -70,7 +70,7 @@ describe('a guest that loses power', () => {
   })
 
   it('is mended after a copy without sync and with hydra-ops killed', async () => {
-    // The last setting counts, and this one comes after our include.
+    // Nix uses the last setting, and this setting comes after hydra-ops's include.
     await box.guest.sh(`echo 'sync-before-registering = false' >> /etc/nix/nix.conf; sync`)
     want('two')
     const { ended, kill } = box.begin()
@@ -81,7 +81,7 @@ describe('a guest that loses power', () => {
     expect((await ended).code).not.toBe(0)
 
     await box.guest.boot()
-    // The test needs this fault: Nix considers the path valid, but the path is broken.
+    // The test needs this fault: Nix considers a broken path valid.
     expect(await verify(`nix-store --check-validity ${tool} && echo ${tool}`)).not.toEqual(sound)
     const again = await box.deploy()
     expect(again.code, everything(again)).toBe(0)

@@ -5,7 +5,7 @@ import { type Guest, startGuest } from '../fixtures/guest.js'
 import { holds, recordExecs, recordedOnGuest, recordSsh, textsOfState } from './audit.js'
 import { type SshOperator, sshOperator } from './ssh-operator.js'
 
-/** The secrets are long and random enough for no chance match. */
+/** The secrets are long and random enough to rule out chance matches. */
 const secrets = {
   text: 'Kx7-secret-in-the-expression-Zq',
   file: 'Kx7-secret-in-a-file-Wv',
@@ -54,14 +54,14 @@ async function tracedDeploy(trace: string): Promise<{ execs: string; said: strin
   return { execs: readFileSync(file, 'utf8'), said: ended.stdout + ended.stderr }
 }
 
-/** Returns the file of the key with which the operator's Nix logs in to builders. */
+/** Returns the path of the key with which the operator's Nix logs in to builders. */
 function builderKeyFile(): string {
   const file = textsOfState(operator).find(({ path }) => path.endsWith('/keys/builders_ed25519'))?.path
   if (file === undefined) throw new Error('the operator has no key for builders')
   return file
 }
 
-/** Returns a line of that key from its private half. */
+/** Returns a line from the private part of the key for builders. */
 function builderKeyLine(): string {
   const line = readFileSync(builderKeyFile(), 'utf8').split('\n')[4] ?? ''
   if (line.length < 20) throw new Error('the key for builders is too short for a test')

@@ -33,7 +33,7 @@ const snapshots = async () =>
     .parse(JSON.parse(await host.ok(['snapshot', 'list', ...d, '--json'])))
     .map(({ name, memory }) => `${name} ${memory ? 'with' : 'without'} memory`)
 
-/** Returns the seconds between the guest's clock and ours. */
+/** Returns the seconds between the guest's clock and the host's clock. */
 async function clockError(): Promise<number> {
   return Math.abs(Date.now() / 1000 - Number(await on('date', '+%s')))
 }
@@ -77,7 +77,7 @@ it('a restore brings back disk, memory and the record, and sets the clock', asyn
   await host.ok(['snapshot', 'restore', 'live', ...d, '--yes'])
   expect(await bootId()).toBe(boot)
   expect((await on('cat', '/srv/file', '/etc/motd')).trim()).toBe('before\nbefore')
-  // The process runs again, which no boot and no disk could bring back.
+  // The process runs again; neither a boot nor the disk could restore a process.
   await on('kill', '-0', pid)
   expect(await on('cat', '/run/keys/old')).toBe(dropped)
   expect(await clockError()).toBeLessThan(60)

@@ -14,13 +14,13 @@ export interface TerminalOptions extends RunOptions {
   readonly under?: readonly string[]
 }
 
-/** An operator host whose user has an ssh configuration of their own. */
+/** An operator host whose user has a separate ssh configuration. */
 export interface SshOperator extends OperatorHost {
   /** Replaces `~/.ssh/config`. */
   sshConfig(text: string): void
   /** Replaces `~/.ssh/known_hosts`. */
   knownHosts(text: string): void
-  /** Runs like `run`, but on a terminal; stdout is the visible text without control sequences. */
+  /** Runs `hydra-ops …` on a terminal; stdout is the visible text without control sequences. */
   onTerminal(args: readonly string[], answers: readonly Answer[], options?: TerminalOptions): Promise<Ended>
 }
 
@@ -44,7 +44,7 @@ export function sshOperator(): SshOperator {
   }
 }
 
-/** Returns the part of an ssh configuration by which an operator logs in to a guest as root. */
+/** Returns the part of an ssh configuration with which an operator logs in to a guest as root. */
 export function rootLogin(
   host: string,
   { port, identityFile }: Pick<Guest, 'port' | 'identityFile'>,
@@ -57,7 +57,7 @@ export function rootLogin(
 `
 }
 
-/** Returns a passwd with another home for the user: ssh reads the home from passwd, not from $HOME. */
+/** Returns an /etc/passwd with another home for the user: ssh reads the home from /etc/passwd, not from $HOME. */
 function passwdWithHome(home: string): string {
   const { username, uid, gid } = userInfo()
   const others = readFileSync('/etc/passwd', 'utf8')
@@ -66,7 +66,7 @@ function passwdWithHome(home: string): string {
   return [`${username}:x:${uid}:${gid}::${home}:/bin/sh`, ...others].join('\n')
 }
 
-/** Returns a command prefix that enters a separate mount namespace as the same user, who is root for one mount. */
+/** Returns a command prefix that replaces /etc/passwd in a separate mount namespace, and keeps the user. */
 function withPasswd(passwd: string): string[] {
   const { uid, gid } = userInfo()
   const script = `mount --bind '${passwd}' /etc/passwd

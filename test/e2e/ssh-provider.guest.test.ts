@@ -68,7 +68,7 @@ beforeEach(async () => {
 })
 afterEach(() => operator.dispose())
 
-/** Returns everything that hydra-ops is told about the host, except its name. */
+/** Returns the ssh configuration that leads to the guest as `box.example`. */
 function aboutGuest(user: string): string {
   return `Host box.example
   HostName 127.0.0.1
@@ -182,7 +182,7 @@ describe('the host key', () => {
     expect((await deploy('--accept-host-key')).code).toBe(0)
     expect((await deploy()).code).toBe(0)
 
-    // Established connections keep the old key, and so does the tester's own connection until the revert.
+    // Established connections, such as the test's own, keep the old key until the revert.
     const changed = await guest.sh(`cd /etc/ssh; rm ssh_host_ed25519_key*
 ssh-keygen -q -t ed25519 -N '' -C '' -f ssh_host_ed25519_key
 systemctl restart ssh; cat ssh_host_ed25519_key.pub`)

@@ -11,7 +11,7 @@ const shared = join(host.folder, 'share')
 const standIn = installVBoxManage(join(host.folder, 'vbox'))
 host.env.HYDRA_OPS_VBOXMANAGE = standIn.program
 
-/** Returns a network of NixOps; only `deployment.os` is new. */
+/** Returns a NixOps network; only `deployment.os` is new. */
 function network(memory: number): string {
   return `{
   network.description = "A machine in VirtualBox";
@@ -83,11 +83,11 @@ it('the deployed guest boots by its own disk, has its identity from the seed, an
   expect(await on('cat', '/proc/cmdline')).toMatch(/^BOOT_IMAGE=\/vmlinuz root=UUID=/)
   expect(await on('nproc')).toBe('2')
   expect(await memory()).toBeGreaterThan(3500)
-  // The image has 3 GiB: its partition and its file system grew to the disk.
+  // The image has only 3 GiB, so the partition and the file system have grown with the disk.
   expect(Number(await on('df', '--output=size', '-BG', '/', '|', 'tr', '-dc', '0-9'))).toBeGreaterThan(8)
   expect(await on('lsblk', '-dbno', 'SIZE')).toContain(String(1024 ** 3))
   expect(await on('systemctl', 'list-units', '--failed', '--plain', '--no-legend')).toBe('')
-  // Debian's own kernel has the driver of the shared folder.
+  // Debian's kernel includes the driver for shared folders.
   expect(await on('modinfo', '-F', 'filename', 'vboxsf')).toContain('vboxsf.ko')
   expect(await settings()).toContain(`SharedFolderPathMachineMapping1="${shared}"`)
 })

@@ -32,7 +32,7 @@ it('the stream ends the program, and its children, on the signal', async () => {
 it('the stream names a missing program', async () => {
   const { stdout, done } = localCommands.spawnReadable(['no-such-program'], {
     ...options,
-    // A closed folder on the tester's PATH is otherwise the reason.
+    // An unreadable folder on the tester's PATH would otherwise be the reported cause.
     env: { PATH: '/usr/bin:/bin' },
   })
   await expect(done).rejects.toThrow("try: the program 'no-such-program' is not installed")

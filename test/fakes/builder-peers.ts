@@ -9,24 +9,24 @@ export const builderHostKey =
 /** The offer of the made-up builder `b1`. */
 export const b1Offer = 'nix-builder@b1:22 x86_64-linux 4 1 big-parallel,kvm -'
 
-/** Makes a machine that is known from the state alone. */
+/** Creates a machine that is known from the state alone. */
 export function peer(more: Partial<PeerMachine> = {}): PeerMachine {
   return { hostKey: builderHostKey, outputs: {}, definition: undefined, obsolete: false, ...more }
 }
 
-/** Report of the made-up builder about its cache. */
+/** Report of the made-up builder `b1` about its cache. */
 export const b1Cache = {
   publicKey: 'lab-b1-builder-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=',
   sample: '/nix/store/0zpqig0p3h9p3n1zpyghwz18xs9vcyml-hydra-ops-builder-cache',
 }
 
-/** Makes a deployment in which the machine `b1` builds for a machine, and has a cache for it. */
+/** Returns the machines of a deployment in which `b1` builds for a machine, and offers a cache to it. */
 export function peersOffering(user: MachineName, entry = b1Offer): ReadonlyMap<MachineName, PeerMachine> {
   const builder = { user: 'nix-builder', for: user, entry }
   return new Map([[Name.parse('b1'), peer({ outputs: { builder, 'builder-cache': b1Cache } })]])
 }
 
-/** Returns a machine as set-up tasks know it, with what they made there before and the other machines. */
+/** Returns a machine as set-up tasks see it: definition, earlier outputs of its tasks, and other machines. */
 export function subject(
   definition: TaskMachine['definition'],
   outputs: NonNullable<TaskMachine['outputs']>,

@@ -2,7 +2,7 @@ import { DebianOptions } from '../../src/core/debian-options.js'
 import type { DebianMachine } from '../../src/core/definition.js'
 import { MachineName } from '../../src/core/names.js'
 
-/** Makes a Debian machine's definition, with the parts that set-up, keys and checks use. */
+/** Creates a Debian machine's definition, with the parts that set-up, keys and checks use. */
 export function debianMachine(options: Record<string, unknown> = {}): DebianMachine {
   return {
     os: 'debian',

@@ -11,9 +11,9 @@ export interface FakeDebianOptions {
   readonly units?: readonly string[]
   /** The lines that an activation prints. */
   readonly says?: readonly string[]
-  /** The slowness of activations: true = each ends only when it is followed. */
+  /** Whether an activation ends only when it is followed. */
   readonly slow?: boolean
-  /** A dpkg request for a reboot, until one happens. */
+  /** Whether dpkg requests a reboot until the machine has rebooted. */
   readonly rebootWanted?: boolean
 }
 

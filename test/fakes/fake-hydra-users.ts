@@ -8,7 +8,7 @@ import { exit, type RecordedExec, succeed } from './fake-ssh.js'
 import { recordsOf } from './script-values.js'
 import { standardRequest } from './standard-request.js'
 
-/** A deployment with a Hydra on each machine, and one made-up table of users for all. */
+/** A deployment with a Hydra on each machine, and one made-up table of users for all machines. */
 export interface FakeHydra {
   readonly ops: FakeOps
   readonly users: Map<string, HydraUserSeen & { readonly password: string }>

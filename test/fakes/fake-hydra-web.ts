@@ -7,14 +7,14 @@ interface KnownUser {
 }
 
 /**
- * Hydra's web interface with the features that set-up needs. The odd replies were recorded on a real Hydra. A login is
- * a 302, and POST needs the right Origin (else 500). Errors of a push come with status 200.
+ * Hydra's web interface with the features that set-up needs. The unusual replies were recorded on a real Hydra. A login
+ * is a 302, and POST needs the right Origin (else 500). Errors of a push come with status 200.
  */
 export class FakeHydraWeb {
   readonly users = new Map<string, KnownUser>()
   readonly requests: string[] = []
   readonly bodies: string[] = []
-  /** The answers by path, instead of 404. */
+  /** Answers by path that replace a 404. */
   readonly pages = new Map<string, unknown>()
   readonly jobsets = new Map<string, unknown>()
   private readonly server: Server

@@ -4,13 +4,13 @@ import { z } from 'zod'
 
 /**
  * A made-up hypervisor: a folder of JSON files, which survive a killed process. The hypervisor knows nothing about
- * hydra-ops; a test asks it for the real objects.
+ * hydra-ops; tests query it for the real objects.
  */
 export interface FakeHypervisor {
   readonly folder: string
   domain(name: string): FakeDomain | undefined
   disk(name: string): FakeDisk | undefined
-  /** Returns the configuration of the start; undefined = the machine is not running. */
+  /** Returns the configuration with which the machine was started; undefined = the machine is not running. */
   running(name: string): FakeRunning | undefined
   define(name: string, domain: FakeDomain): void
   undefine(name: string): void
@@ -22,9 +22,9 @@ export interface FakeHypervisor {
   snapshots(name: string): FakeSnapshot[]
   makeSnapshot(name: string, snapshot: FakeSnapshot): void
   removeSnapshot(name: string, snapshot: string): void
-  /** Puts a whole machine back in one operation, as a hypervisor does. */
+  /** Restores a whole machine in one operation, as a hypervisor does. */
   revert(name: string, snapshot: FakeSnapshot): void
-  /** Lists all objects, as the judge of orphans and duplicates. */
+  /** Lists all objects, so that tests find orphans and duplicates. */
   listing(): { domains: string[]; disks: string[]; running: string[]; snapshots: string[] }
 }
 
@@ -45,9 +45,9 @@ export const FakeDisk = z.object({
   image: z.string(),
   /** The data that the guest wrote to the disk. */
   content: z.string().optional(),
-  /** Whether somebody removed the data disk. */
+  /** Whether the data disk was removed. */
   lostData: z.boolean().optional(),
-  /** Whether somebody removed the base image below the disk. */
+  /** Whether the base image below the disk was removed. */
   lostBase: z.boolean().optional(),
 })
 export type FakeDisk = z.infer<typeof FakeDisk>
@@ -61,7 +61,7 @@ export const FakeSnapshot = z.object({
   description: z.string().optional(),
   domain: FakeDomain,
   disk: FakeDisk,
-  /** The memory; absent = the machine was off. */
+  /** The saved memory; absent = the machine was off. */
   running: FakeRunning.optional(),
 })
 export type FakeSnapshot = z.infer<typeof FakeSnapshot>

@@ -5,15 +5,15 @@ import { FakeConfig } from './fake-provider.js'
 
 type Input<T> = { [K in keyof T]?: unknown }
 
-/** Makes a valid store path that depends only on the name. */
+/** Returns a valid store path that depends only on the name. */
 export function fakeStorePath(name: string): StorePath {
   const hash = createHash('sha256').update(name).digest('hex').slice(0, 32)
   return StorePath.parse(`/nix/store/${hash}-${name.replaceAll(/[^\w+.?=-]/g, '-')}`)
 }
 
 /**
- * Makes a machine of the fake provider as an evaluation describes it. `deployment` has the common options, `fake` those
- * of the provider; another `version` is another closure.
+ * Creates a machine of the fake provider, as an evaluation describes it. `deployment` has the common options, `fake`
+ * has the provider's options. Another `version` gives another closure.
  */
 export function fakeMachine(
   name: string,

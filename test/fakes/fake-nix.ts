@@ -7,7 +7,7 @@ import type { MachineName, StorePath } from '../../src/core/names.js'
 import type { EvaluationRequest, FetchProblem, Nix } from '../../src/core/nix.js'
 import { restEvery } from '../../src/core/rest.js'
 
-/** A Nix without Nix: it "evaluates" to a given network, and a folder keeps the paths of each machine. */
+/** A stand-in for Nix: each evaluation returns a given network, and a folder keeps the paths of each machine. */
 export interface FakeNix extends Nix {
   /** The result of an evaluation; a test may replace it between two deploys. */
   network: NetworkDefinition
@@ -24,7 +24,7 @@ export interface FakeNix extends Nix {
   readonly brokenBuilds: Set<string>
   /** The machines to which a copy fails. */
   readonly brokenCopies: Set<string>
-  /** The result of each fetch by machine, or of `operator`; no entry means that no cache has the path. */
+  /** The result of each fetch, by machine or `operator`; a missing entry means that no cache has the path. */
   readonly caches: Map<string, 'ok' | FetchProblem>
   /** The fetches that succeeded, by machine or `operator`. */
   readonly fetches: { readonly where: string; readonly path: StorePath; readonly allowUnsigned: boolean }[]
@@ -80,7 +80,7 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
     },
     build: async (derivations) => {
       const results = new Map<MachineName, { out: StorePath } | { error: Error }>()
-      // The real Nix works in a process of its own, beside this one's timers and sockets.
+      // The real Nix is a separate process, which does not block this process's timers and sockets.
       const rest = restEvery(5)
       for (const machine of derivations.keys()) {
         await rest()
@@ -110,7 +110,7 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
       if (existsSync(mark(host === undefined ? 'operator' : `on-${host.machine}`, path)))
         return { kind: 'valid' }
       const answer = nix.caches.get(host?.machine ?? 'operator') ?? absent
-      // Nix looks at signatures only when it fetches.
+      // Nix checks signatures only when it fetches.
       return answer === 'ok' || answer.kind === 'unsigned'
         ? { kind: 'fetchable', paths: 3, bytes: 3_000_000 }
         : { kind: 'absent', problem: answer }
@@ -140,7 +140,7 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
   return nix
 }
 
-/** Returns the network without invalid machines. Throws for one of them that is required, as the real Nix does. */
+/** Returns the network without invalid machines. Throws if an invalid machine is required, as the real Nix does. */
 function withoutInvalid(nix: FakeNix, request: EvaluationRequest): NetworkDefinition {
   const required = request.required ?? request.only
   for (const [name, error] of nix.invalid) {
@@ -150,7 +150,10 @@ function withoutInvalid(nix: FakeNix, request: EvaluationRequest): NetworkDefini
   return { ...nix.network, machines, failed: new Map(nix.invalid) }
 }
 
-/** Adds closures: a cheap evaluation has none, and an evaluation of some machines has only theirs. */
+/**
+ * Removes closures that the evaluation does not compute. A cheap evaluation has none; an evaluation of some machines
+ * has only their closures.
+ */
 function withClosures(network: NetworkDefinition, { mode, only }: EvaluationRequest): NetworkDefinition {
   const machines = [...network.machines].map(([name, machine]) => {
     if (mode !== 'shape' && mode !== 'tasks' && (only === undefined || only.includes(name)))

@@ -7,11 +7,11 @@ export interface SystemBehaviour {
   readonly status?: number
   /** Samples of services after the switch. */
   readonly samples?: readonly string[]
-  /** Whether no login to the system succeeds, so that the guard is faster. */
+  /** Whether logins to the system fail, so that the guard reverts the switch. */
   readonly locksOut?: boolean
-  /** Kernel of the system; another kernel makes a reboot necessary. */
+  /** Kernel of the system; a different kernel requires a reboot. */
   readonly kernel?: string
-  /** Version of the system, as its file `nixos-version` has it. */
+  /** Version of the system, from its file `nixos-version`. */
   readonly version?: string
   /** Values whose change forbids a switch. */
   readonly inhibitors?: Readonly<Record<string, string>>
@@ -21,7 +21,7 @@ export interface SystemBehaviour {
 export interface FleetMachine {
   current: string
   booted: string
-  /** Systems of the profile's generations, the oldest first. */
+  /** Systems of the profile's generations, oldest first. */
   readonly generations: string[]
   bootDefault: string
   previous: string
@@ -39,18 +39,18 @@ export interface FleetMachine {
 /** The NixOS machines of a made-up operator. */
 export interface FakeFleet {
   machine(name: string): FleetMachine
-  /** Sets the behaviour of a system; a system without one is good. */
+  /** Sets the behaviour of a system; a system switches without faults by default. */
   behave(path: string | undefined, behaviour: SystemBehaviour): void
-  /** Runs of switch-to-configuration and changes of the boot default, as `web test SYSTEM`. */
+  /** Runs of switch-to-configuration and changes of the boot default, for example `web test SYSTEM`. */
   readonly events: string[]
-  /** Lets the time of every guard run out. */
+  /** Expires the timer of every guard. */
   expire(): void
 }
 
 /**
  * Teaches the fake SSH layer the answers of NixOS machines to the scripts of target/nixos. All machines begin with the
- * system `initial`. The machines keep the scripts' rules. A switch needs the system that was seen, no second guard
- * starts, and a guard's file has one winner.
+ * system `initial`. The machines follow the rules of the scripts. A switch requires the system that the look saw. Only
+ * one guard runs at a time, and only one side can take a guard's file.
  */
 export function runFakeFleet(ops: Pick<FakeOps, 'ssh'>, initial: string): FakeFleet {
   const machines = new Map<string, FleetMachine>()

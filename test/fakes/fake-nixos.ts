@@ -9,7 +9,7 @@ export interface FakeNixos {
   readonly files: Map<string, string>
   leftover: boolean
   awaits: string
-  /** Service with its number of restarts, as the look lists them. */
+  /** Service with its number of restarts, in the format of the look. */
   restarted?: string
 }
 

@@ -192,7 +192,7 @@ function fakeImages(folder: string): ImageStore {
   }
 }
 
-/** Remembers the deployment `net`, whose one expression is made up. */
+/** Creates the deployment `net`, whose only expression does not exist. */
 export function rememberNetwork(ops: Pick<FakeOps, 'store'>): Promise<DeploymentRecord> {
   const name = DeploymentName.parse('net')
   return ops.store.create({ name, expressions: ['/net.nix'], searchPath: [], args: {} })

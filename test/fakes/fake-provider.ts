@@ -20,7 +20,7 @@ export const FakeConfig = z.strictObject({
   diskSize: z.number().int().positive().default(10),
   /** The image; a change needs a new machine. */
   baseImage: z.string().min(1).default('fake-image'),
-  /** The ports besides the one for ssh. */
+  /** The forwarded ports, without the port for ssh. */
   forwardPorts: z.array(z.number().int()).default([]),
 })
 export type FakeConfig = z.infer<typeof FakeConfig>
@@ -42,13 +42,13 @@ export type FakeHandle = z.infer<typeof FakeHandle>
 type FakeResource = Resource<FakeConfig, FakeAllocation, FakeHandle>
 
 export interface FakeProviderOptions {
-  /** The host's ports that another program has; a start finds out. */
+  /** The host's ports that another program uses; a start detects them. */
   readonly strangerPorts?: ReadonlySet<number>
 }
 
 /**
- * Creates a provider for the made-up hypervisor. Like a real one, the provider converges and only touches marked
- * objects.
+ * Creates a provider for the made-up hypervisor. Like a real provider, it brings machines to the wanted state, and
+ * touches only marked objects.
  */
 export function createFakeProvider(
   hypervisor: FakeHypervisor,

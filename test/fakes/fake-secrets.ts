@@ -7,7 +7,7 @@ export interface FakeSecrets extends SecretStore {
   readonly kept: Map<string, string>
 }
 
-/** Keeps secrets in memory, as a server would; only key pairs are files, in a folder of their own. */
+/** Keeps secrets in memory, as a server would; only key pairs are files, in a separate folder. */
 export function createFakeSecrets(keyFiles: string): FakeSecrets {
   const kept = new Map<string, string>()
   return {

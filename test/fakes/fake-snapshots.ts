@@ -5,7 +5,7 @@ import { type FakeAllocation, type FakeConfig, type FakeHandle, freePort } from 
 
 type FakeResource = Resource<FakeConfig, FakeAllocation, FakeHandle>
 
-/** Creates the power to keep states of machines of the made-up hypervisor. */
+/** Creates snapshot support for machines of the made-up hypervisor. */
 export function fakeSnapshots(
   hypervisor: FakeHypervisor,
   refuseForeign: (resource: FakeResource) => void,

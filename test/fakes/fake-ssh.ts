@@ -27,11 +27,11 @@ export type Answer = CommandResult | ((command: RecordedExec) => CommandResult |
 /** An SSH layer without a network: it records every command and gives prepared answers. */
 export interface FakeSsh extends Ssh {
   readonly execs: RecordedExec[]
-  /** The purposes of the commands on the network; one command may carry several scripts. */
+  /** The purposes of the remote commands; one command may carry several scripts. */
   readonly commands: string[]
   /** The machines in the order of their connections. */
   readonly connects: string[]
-  /** Sets the result of commands with that `what` (or a match); the latest rule wins. */
+  /** Sets the result of commands whose `what` equals or matches this value; the latest rule wins. */
   answer(what: string | RegExp, answer: Answer): void
   /** The host keys that machines show; the default is the expected key. */
   readonly hostKeys: Map<string, string>
@@ -43,7 +43,8 @@ export interface FakeSshOptions {
   /** Tells whether a target answers. Default: always. */
   reachable?(target: SshTarget): boolean
   /**
-   * The answer to commands without a rule; otherwise such commands are errors, because a test names its expectations.
+   * The answer to commands without a rule. Such commands are errors by default, because tests name the commands that
+   * they expect.
    */
   readonly fallback?: Answer
   readonly escalation?: Host['escalation']
@@ -57,7 +58,7 @@ export function exit(code: number, stderr = ''): CommandResult {
   return { kind: 'exited', code, stdout: '', stderr }
 }
 
-/** Prints the output of the engine's survey script on a Debian machine. */
+/** Returns the output of the engine's survey script on a Debian machine. */
 export function surveyOf(
   facts: Partial<
     Record<'boot_id' | 'systems' | 'os' | 'profile' | 'owner' | 'nix' | 'free_kib' | 'reboot' | 'apt', string>
@@ -166,7 +167,7 @@ export function createFakeSsh(options: FakeSshOptions = {}): FakeSsh {
   }
 }
 
-/** Makes a text in the form of a key that works nowhere. */
+/** Returns a text in the format of a public key, which no program accepts. */
 export function fakePublicKey(seed: string): string {
   return `ssh-ed25519 AAAAfake${createHash('sha256').update(seed).digest('base64url')}`
 }

@@ -21,7 +21,7 @@ export function fakeTarget(name: string, more: Partial<SshTarget> = {}): SshTarg
   }
 }
 
-/** Connects to a made-up machine; returns the connection with its layer. */
+/** Connects to a made-up machine; returns the connection with its SSH layer. */
 export async function connectFake(
   escalation: Host['escalation'] = 'root',
   more: Partial<SshTarget> = {},
@@ -34,7 +34,7 @@ export async function connectFake(
   return { host, ssh }
 }
 
-/** Makes a run that keeps its lines. */
+/** Creates a run that keeps its log lines. */
 export function recordingRun(
   signal: AbortSignal = new AbortController().signal,
 ): Run & { readonly lines: string[] } {

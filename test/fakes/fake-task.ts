@@ -1,7 +1,7 @@
 import type { TaskMachine, WantedTask } from '../../src/core/setup-task.js'
 import { bindTask, type SetupTask } from '../../src/core/setup-task.js'
 
-/** Makes a set-up task that each machine wants and needs, and that changes nothing; `more` overrides its parts. */
+/** Creates a set-up task that each machine wants and needs, and that changes nothing; `more` overrides its parts. */
 export function fakeTask(
   id: string,
   more: Partial<SetupTask<object>> = {},

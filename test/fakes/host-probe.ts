@@ -15,7 +15,9 @@ export interface FakeHost {
   readonly forbidden?: readonly string[]
   readonly freeBytes?: number | undefined
   readonly owners?: Readonly<Record<string, { uid: number; mode: number }>>
-  /** The results of programs by name; others succeed silently, and `undefined` means a program that cannot run. */
+  /**
+   * The results of programs by name; other programs succeed silently, and `undefined` means a program that cannot run.
+   */
   readonly ends?: Readonly<Record<string, CommandResult | undefined>>
 }
 
@@ -26,7 +28,7 @@ export const ended = (code: number, stderr = ''): CommandResult => ({
   stderr,
 })
 
-/** Makes a healthy Debian host of an ordinary user, except the faults of the test. */
+/** Creates a Debian host of an ordinary user, which is healthy except for the given faults. */
 export function fakeHost(broken: FakeHost = {}): HostProbe {
   const files: Record<string, string> = {
     '/etc/subuid': 'ada:100000:65536\n',

@@ -17,7 +17,7 @@ export interface SeenCommand {
 /**
  * A stand-in for a machine over ssh: it runs the real scripts and commands on this host, as the tester. `bin` precedes
  * PATH, so that stand-ins can replace single programs. `moved` maps folders of the machine to other places, in scripts
- * and in their arguments (also after `name:`). `asRoot` runs everything in a user namespace whose root is that user;
+ * and in their arguments (also after `name:`). `asRoot` runs everything in a user namespace whose root is the tester;
  * `prefix` precedes every command.
  */
 export class LocalShellHost implements Host {
@@ -126,7 +126,7 @@ async function run(argv: readonly string[], path: string, options: RemoteOptions
     try {
       if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
     } catch (error) {
-      // All processes of the command have ended, and their output is yet to be read.
+      // All processes of the command have ended, but their output is not read yet.
       if (errnoOf(error) !== 'ESRCH') throw error
     }
   }

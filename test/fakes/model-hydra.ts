@@ -6,7 +6,7 @@ export interface ModelBuild {
   readonly id: number
   /** Hydra's number of the result; absent for a build that is not finished. */
   readonly status?: number
-  /** Path of the result; absent for the usual one. */
+  /** Path of the result; absent for the usual path. */
   readonly path?: string | null
   /** Jobs of the same evaluation that this aggregate consists of. */
   readonly parts?: readonly string[]
@@ -24,7 +24,7 @@ export interface ModelEvaluation {
 interface GivenPage {
   readonly status?: number
   readonly body: unknown
-  /** Whether the body is plain text, and no JSON. */
+  /** Whether the body is plain text instead of JSON. */
   readonly text?: boolean
 }
 
@@ -36,15 +36,15 @@ export function pathOf(job: string, id: number): string {
 }
 
 /**
- * Models a Hydra with one jobset, `infra:main`, after the recordings: pages of 20 evaluations, absolute redirects, and
- * the texts of missing things.
+ * Models a Hydra with the jobset `infra:main`, as recorded on a real Hydra. The model has pages of 20 evaluations,
+ * absolute redirects, and error texts for missing objects.
  */
 export class ModelHydra implements HydraWay {
   readonly asked: string[] = []
   readonly url: string
   /** Evaluations, newest first. */
   evaluations: ModelEvaluation[]
-  /** Pages that do not answer like the model, by path. */
+  /** Pages whose answers differ from the model's, by path. */
   readonly pages = new Map<string, GivenPage>()
 
   constructor(evaluations: readonly ModelEvaluation[], url = 'http://hydra.example.org') {

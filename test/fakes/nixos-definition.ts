@@ -1,7 +1,7 @@
 import { NixosMachine } from '../../src/core/definition.js'
 import { fakeMachine, fakeStorePath } from './fake-network.js'
 
-/** Makes a NixOS machine of the fake provider; another `version` is another system. */
+/** Creates a NixOS machine of the fake provider; another `version` gives another system. */
 export function nixosDefinition(
   name: string,
   given: { readonly version?: string; readonly deployment?: Readonly<Record<string, unknown>> } = {},

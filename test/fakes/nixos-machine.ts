@@ -2,7 +2,7 @@ import type { MachineDefinition } from '../../src/core/definition.js'
 import { MachineName } from '../../src/core/names.js'
 import { NixosOptions } from '../../src/core/nixos-options.js'
 
-/** Makes a NixOS machine's definition, as a future evaluation will give it. */
+/** Creates a NixOS machine's definition, as an evaluation returns it. */
 export function nixosMachine(options: Record<string, unknown> = {}): MachineDefinition {
   return {
     os: 'nixos',

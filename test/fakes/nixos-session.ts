@@ -6,7 +6,7 @@ import { dryRunSession } from '../../src/machine/session.js'
 import { createFakeOps, type FakeOps, fakeRegistry, rememberNetwork } from './fake-ops.js'
 import { recordingRun } from './fake-target.js'
 
-/** A session with a NixOS machine `web` that no provider made, and what the session wrote. */
+/** A session with a NixOS machine `web` that no provider created, with its log, journal and record. */
 export interface NixosSession {
   readonly session: MachineSession
   readonly ops: FakeOps
@@ -18,7 +18,7 @@ export interface NixosSession {
   interrupt(): void
 }
 
-/** Begins a session whose record stays in memory. Another number in `run` makes another run. */
+/** Starts a session whose record stays in memory. A different number in `run` gives another run. */
 export async function nixosSession(
   ssh: Ssh,
   target: SshTarget,
@@ -71,7 +71,7 @@ export async function nixosSession(
   }
 }
 
-/** Describes an activation as a record holds it. */
+/** Returns an activation in the form of a machine's record. */
 export function recordedActivation(
   run: string,
   path: StorePath,

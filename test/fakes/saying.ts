@@ -1,5 +1,5 @@
 import { localCommands } from '../../src/exec/local-commands.js'
 
-/** Runs `printf` instead of another program, so that the signal and the deadline apply. */
+/** Prints a text with `printf` in place of a real program, so that the signal and the deadline still apply. */
 export const saying = (text: string, options: Parameters<typeof localCommands.run>[1]) =>
   localCommands.run(['printf', '%s', text], options)

@@ -18,7 +18,7 @@ import { dirname, join, resolve } from 'node:path'
 export const activationProgram = resolve('nix/target/hydra-ops/activate.pl')
 const standIns = resolve('test/fakes/target-tools')
 
-/** The options of a test's closure, as the records that nix/debian-profile.nix would write. */
+/** The options of a test's closure, which nix/debian-profile.nix writes as records. */
 export interface WantedMachine {
   readonly files?: Readonly<
     Record<string, string | { text?: string; source?: string; mode?: string; user?: string }>
@@ -49,7 +49,7 @@ export class ScratchMachine {
     rmSync(this.folder, { recursive: true, force: true })
   }
 
-  /** Makes another machine in the same state. */
+  /** Creates another machine in the same state. */
   copy(): ScratchMachine {
     const copy = new ScratchMachine()
     for (const part of ['root', 'standin']) {
@@ -109,7 +109,7 @@ export class ScratchMachine {
     return lstatSync(this.path(path), { throwIfNoEntry: false }) !== undefined
   }
 
-  /** Returns a unit's `active`, `boot` …, and the text at its last start. */
+  /** Returns the recorded state of a unit (`active`, `boot` …), and its text at the last start. */
   unit(name: string): Record<string, string> {
     const file = join(this.folder, 'standin/units', name)
     const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : []
@@ -117,7 +117,7 @@ export class ScratchMachine {
     return { ...unit, started: Buffer.from(unit.started ?? '', 'hex').toString() }
   }
 
-  /** Sets a unit's state, as after a stop by hand or a failure. */
+  /** Sets a unit's state, as after a manual stop or a failure. */
   setUnit(name: string, active: 'inactive' | 'failed'): void {
     const file = join(this.folder, 'standin/units', name)
     writeFileSync(file, readFileSync(file, 'utf8').replace(/^active=.*/m, `active=${active}`))

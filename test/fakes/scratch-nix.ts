@@ -9,7 +9,7 @@ import { localCommands } from '../../src/exec/local-commands.js'
 
 export const noFlags: NixFlags = { showTrace: false, options: [] }
 
-/** The real Nix on the test's own chroot store, for any user; Nix asks no substituter. */
+/** The real Nix with the test's own chroot store, for any user and without a substituter. */
 export class ScratchNix {
   readonly folder = mkdtempSync(join(tmpdir(), 'hydra-ops-nix-'))
   readonly env = { NIX_REMOTE: join(this.folder, 'store'), NIX_CONFIG: 'substituters =' }
@@ -32,13 +32,13 @@ export class ScratchNix {
     return expectSuccess(result, [tool, ...args].join(' '))
   }
 
-  /** Returns the .drv of an expression. */
+  /** Returns the .drv path of an expression. */
   async instantiate(expression: string): Promise<string> {
     const text = await this.nix('nix-instantiate', ['-'], expression)
     return text.trim()
   }
 
-  /** Returns the real place of a store path. */
+  /** Returns the path on this host for a store path. */
   real(path: string): string {
     return join(this.env.NIX_REMOTE, path)
   }
@@ -48,7 +48,7 @@ export class ScratchNix {
   }
 }
 
-/** Makes the folders of a store writable: an ordinary user cannot empty read-only folders. */
+/** Makes the folders of a store writable, because an ordinary user cannot empty read-only folders. */
 function makeRemovable(path: string): void {
   const stat = lstatSync(path, { throwIfNoEntry: false })
   if (!stat?.isDirectory()) return
@@ -56,7 +56,7 @@ function makeRemovable(path: string): void {
   for (const name of readdirSync(path)) makeRemovable(join(path, name))
 }
 
-/** Makes a derivation with /bin/sh and Debian's programs; `build` may use `$out`. */
+/** Returns the expression of a derivation with /bin/sh and Debian's programs; `build` may use `$out`. */
 export function shellDerivation(name: string, build: string, attributes = ''): string {
   const script = nixString(`PATH=/usr/bin:/bin; set -e; ${build}`)
   return `(derivation {
@@ -64,7 +64,7 @@ export function shellDerivation(name: string, build: string, attributes = ''): s
   })`
 }
 
-/** Makes a package with one program in bin. */
+/** Returns the expression of a package with one program in bin. */
 export function programPackage(name: string, text = '#!/bin/sh\n', attributes = ''): string {
   const build = `mkdir -p $out/bin; printf %s "$text" > $out/bin/${name}; chmod +x $out/bin/${name}`
   return shellDerivation(name, build, `text = ${nixString(text)}; ${attributes}`)

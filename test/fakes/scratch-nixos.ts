@@ -71,8 +71,8 @@ const moved = [
 ]
 
 /**
- * A scratch folder that looks like a NixOS machine to our scripts, with stand-ins for systemd, nix-env and sync. The
- * stand-in for systemd-run starts nothing: a test runs the scripts that a unit would run.
+ * A scratch folder that looks like a NixOS machine to hydra-ops's scripts, with stand-ins for systemd, nix-env and
+ * sync. The stand-in for systemd-run starts nothing: tests run the scripts that a unit would run.
  */
 export class ScratchNixos {
   readonly folder = mkdtempSync(join(tmpdir(), 'hydra-ops-nixos-'))
@@ -151,7 +151,7 @@ esac`,
 profile=$2 base=\${2##*/}
 case $3 in
   --set) last=$(ls "\${profile%/*}" | sed -n "s/^$base-\\([0-9]*\\)-link$/\\1/p" | sort -n | tail -n 1)
-    # Nix makes no generation for the system of the last one.
+    # Nix creates no generation if the last generation has this system.
     if [ "$(readlink "$profile-$last-link")" = "$4" ]; then n=$last
     else n=$((\${last:-0} + 1)); ln -s "$4" "$profile-$n-link"; fi ;;
   --switch-generation) n=$4 ;;
@@ -175,13 +175,13 @@ ln -sfnT "\${profile##*/}-$n-link" "$profile"`,
 
   write(path: string, text: string, mode = 0o644): void {
     mkdirSync(dirname(this.path(path)), { recursive: true })
-    // A link may lead to a program of this host.
+    // The path may be a link to a program of this host, which must not be overwritten.
     rmSync(this.path(path), { force: true })
     writeFileSync(this.path(path), text)
     chmodSync(this.path(path), mode)
   }
 
-  /** Returns the text of a file without its last line end; undefined for a missing file. */
+  /** Returns the text of a file without trailing whitespace; undefined for a missing file. */
   read(path: string): string | undefined {
     return existsSync(this.path(path)) ? readFileSync(this.path(path), 'utf8').trimEnd() : undefined
   }
@@ -203,7 +203,7 @@ ln -sfnT "\${profile##*/}-$n-link" "$profile"`,
     this.write(`answers/${name}`, text)
   }
 
-  /** Makes a system of the machine; returns its store path. */
+  /** Creates a system in the machine's store; returns its store path. */
   system(name: string, made: MadeSystem = {}): StorePath {
     const path = systemPath(name)
     for (const [file, text] of Object.entries(systemFiles(made, this.folder))) {
@@ -217,7 +217,7 @@ ln -sfnT "\${profile##*/}-$n-link" "$profile"`,
     return StorePath.parse(path)
   }
 
-  /** Lets the machine run a system; `kept` systems are in the profile too. */
+  /** Makes a system the running system. A `kept` system is also the booted system and a generation of the profile. */
   run(path: StorePath, kept = true): void {
     for (const link of ['run/current-system', ...(kept ? ['run/booted-system'] : [])]) {
       rmSync(this.path(link), { force: true })
@@ -232,14 +232,14 @@ ln -sfnT "\${profile##*/}-$n-link" "$profile"`,
       ])
   }
 
-  /** Makes the boot menu of a system, as its switch-to-configuration does. */
+  /** Writes the boot menu of a system, as its switch-to-configuration does. */
   makeMenu(path: StorePath): void {
     execFileSync(this.path(`${path}/bin/switch-to-configuration`), ['boot'])
   }
 
   /**
-   * Boots the machine as GRUB does: by the entry for one boot, which GRUB then removes, or by the first entry. Returns
-   * the system and the words for its kernel.
+   * Boots the machine as GRUB does. A `next_entry` is used once; otherwise the first entry is used. Returns the system
+   * and its kernel parameters.
    */
   boot(): { readonly system: string; readonly words: string } {
     const environment = this.read('boot/grub/grubenv') ?? ''
@@ -270,7 +270,7 @@ ln -sfnT "\${profile##*/}-$n-link" "$profile"`,
     return readlinkSync(this.path(path))
   }
 
-  /** Runs a script that stays on the machine, as its unit does. */
+  /** Runs a script that was placed on the machine, as its unit does. */
   runPlaced(
     old: StorePath,
     file: string,

@@ -5,7 +5,7 @@ export interface GivenScript {
   readonly values: Readonly<Record<string, string>>
 }
 
-/** Parses the name and the values in the text of src/remote/target-scripts.ts. */
+/** Parses the name and the values from a script text that src/remote/target-scripts.ts creates. */
 export function readScript(text: string): GivenScript {
   const [head = '', name] = /^# ([a-z0-9/-]+)\n/.exec(text) ?? []
   const values: Record<string, string> = {}

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import { type ModelEvaluation, ModelHydra } from './model-hydra.js'
 
-/** A modelled Hydra at a port of this host. */
+/** A modelled Hydra on a port of this host. */
 export interface ServedHydra {
   readonly model: ModelHydra
   close(): Promise<void>

@@ -1,6 +1,6 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 
-/** Makes a narinfo with the signature of a new key, and returns the key's public part. */
+/** Creates a narinfo with the signature of a new key, and returns the key's public part. */
 export function signedNarInfo({
   path,
   narHash,

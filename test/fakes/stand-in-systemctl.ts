@@ -3,8 +3,8 @@ import { join } from 'node:path'
 
 /**
  * Writes a systemctl to `root`/bin that keeps a file for each unit (`active-NAME`, `enabled-NAME`) and records its
- * calls. Files also cause faults. Restarts fail with `fail-restart`. A unit does not become active with `fails-NAME`,
- * activates forever with `hangs-NAME`, and does not exist with `unknown-NAME`. `show` answers with the file `shown`.
+ * calls. Other files cause faults. `fail-restart` makes restarts fail, `fails-NAME` keeps a unit inactive, and
+ * `hangs-NAME` makes its start hang. `unknown-NAME` means that the unit does not exist. `show` prints the file `shown`.
  */
 export function standInSystemctl(root: string): void {
   const body = `

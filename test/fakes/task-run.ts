@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import type { TaskMachine, TaskRun } from '../../src/core/setup-task.js'
 import { debianMachine } from './debian-machine.js'
 
-/** Makes the input of a task on the operator host: secrets by name, and ports of this machine. */
+/** Creates the run of a task on the operator host, with secrets by name and access to local ports. */
 export function taskRun(
   secrets: Readonly<Record<string, string>> = {},
   unchanged: readonly string[] = [],
@@ -29,7 +29,7 @@ export function taskRun(
   }
 }
 
-/** Makes a Debian machine `web` of the deployment `lab`. */
+/** Creates a Debian machine `web` of the deployment `lab`. */
 export function taskMachine(options: Record<string, unknown> = {}): TaskMachine {
   return { definition: debianMachine(options), deployment: 'lab', publishedPort: () => undefined }
 }

@@ -7,7 +7,7 @@ export interface GivenSection {
   readonly stdin: string
 }
 
-/** Imitates target/together.sh: runs the scripts one after the other by `run`, and prints the same output. */
+/** Imitates target/together.sh: runs the scripts with `run`, one after the other, and prints the same output. */
 export async function runTogether(
   values: Readonly<Record<string, string>>,
   stdin: string,

@@ -9,7 +9,7 @@ export interface Answer {
   readonly body: string
 }
 
-/** The moment after which times belong to the recording itself, and can differ; rows made by hand are older. */
+/** The start of the recording, in Unix time. Later times differ in every run; rows written by hand are older. */
 const recordedSince = 1_710_000_000
 
 /** Returns the differences between the answer and the recording; empty when they agree. */
@@ -42,19 +42,17 @@ function comparable(body: Json, path: string, contentType: string): string {
   return JSON.stringify(normalised(value, '', path))
 }
 
-/**
- * Reduces a page to its title, and a redirect's page to a fixed text, because its Location is compared.
- */
+/** Reduces a page to its title, and a redirect's page to a fixed text, because the Location header is compared. */
 function comparableText(text: string): string {
   if (text.includes('This item has moved')) return '<a page that leads elsewhere>'
   const title = /<title>([\s\S]*?)<\/title>/.exec(text)?.[1]
   if (title !== undefined) return `<a page: ${title.trim()}>`
-  // The message is from Perl's parser, so only its kind and the body's kind count.
+  // The text after `***ERROR***` is from Perl's parser, so it is not compared.
   return (
     withoutPlaces(text)
       .replace(/(\*\*\*ERROR\*\*\*\r\n)[\s\S]*/, '$1')
       .replace(/^Sig: ([^:\n]+):.*$/m, 'Sig: $1:<signature>')
-      // The recorded archives were in a store with another name.
+      // The recorded store had another path, so the hashes and sizes of archives differ.
       .replace(/^NarHash: sha256:[0-9a-z]{52}$/m, 'NarHash: sha256:<hash>')
       .replace(/^NarSize: \d+$/m, 'NarSize: <size>')
       .replace(/^(URL: nar\/[0-9a-z]{32})-[0-9a-z]{52}\.nar$/m, '$1-<hash>.nar')
@@ -99,7 +97,7 @@ function isUnordered(key: string, path: string): boolean {
   )
 }
 
-/** Returns errors without Perl's file and line, and errors of the database without the statement. */
+/** Removes Perl's file and line from errors, and the statement from errors of the database. */
 function withoutPlaces(text: string): string {
   return text
     .replace(/(DBD::Pg::st execute failed: ERROR:[^\n]*)[\s\S]*/, '$1')

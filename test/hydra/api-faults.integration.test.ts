@@ -87,7 +87,7 @@ describe('a question to a Hydra', () => {
     const answers = new Promise<void>((resolve) => {
       answerNow = resolve
     })
-    // On a busy host, the line may come before the request does.
+    // The line may come before the request on a busy host.
     const url = await listen((_, answer) => void answers.then(() => answer.end('[]')))
     const log = (line: string) => {
       said.push(line)

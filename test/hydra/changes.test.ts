@@ -7,7 +7,7 @@ import { readRecordings } from './recordings.js'
 
 const main = { project: 'morph', jobset: 'main' }
 
-/** Answers every request as one recording of a real Hydra. */
+/** Answers every request with one recording of a real Hydra. */
 function answering(name: string): HydraWay & { readonly asked: string[] } {
   const found = readRecordings().get(name)
   if (found === undefined) throw new Error(`no recording ${name}`)

@@ -17,7 +17,7 @@ const plain: Wish = {
   maxAge: undefined,
 }
 
-/** Makes an evaluation with the gate `release` over `web` and `db`. */
+/** Creates an evaluation with the gate `release` over `web` and `db`. */
 function evaluation(
   id: number,
   gate: Omit<ModelBuild, 'id'>,

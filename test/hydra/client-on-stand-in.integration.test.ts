@@ -38,7 +38,7 @@ let session: HydraSession
 let runner: Daemon
 let evaluator: Daemon
 
-/** Makes the expression of a jobset: two machines, their gate, and a job that no builder takes. */
+/** Returns the expression of a jobset: two machines, their gate, and a job that no builder takes. */
 function jobs(web: string): string {
   return `{ src }:
     let job = attributes: derivation ({ system = "x86_64-linux"; builder = "/bin/sh"; } // attributes); in
@@ -59,10 +59,10 @@ async function evaluations(): Promise<number[]> {
   return ids
 }
 
-/** Asks for an evaluation of this expression, and waits until its gate is finished. */
+/** Requests an evaluation of this expression, and waits until its gate is finished. */
 async function push(web: string): Promise<number> {
   const before = await evaluations()
-  // Hydra looks at the same folder again only after half a minute.
+  // Hydra reads the same folder again only after half a minute.
   const folder = `${source}-${before.length}`
   mkdirSync(folder)
   writeFileSync(join(folder, 'release.nix'), jobs(web))

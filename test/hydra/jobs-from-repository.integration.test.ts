@@ -73,7 +73,7 @@ afterAll(async () => {
   await removeStore(home)
 })
 
-/** Opens an operator whose Nix and git are real; the machines are made up. */
+/** Sets up an operator with the real Nix and git, and with made-up machines. */
 async function openOperator(): Promise<void> {
   nix = createNixSandbox()
   ops = await createFakeOps()
@@ -96,7 +96,7 @@ async function openOperator(): Promise<void> {
   for (const machine of ['web', 'db']) ops.nix.caches.set(machine, 'ok')
 }
 
-/** Returns what the operator would build now. */
+/** Returns the network as the operator would build it now. */
 async function wouldBuild(): Promise<NetworkDefinition> {
   const options = { args: {}, searchPath: [], nix: noFlags }
   const request = evaluationRequest(ops, await ops.store.resolve('net'), options, 'write')
@@ -148,7 +148,7 @@ it('a Hydra builds a network from its repository after jobs init, and a deploy t
     ['web', 0],
   ])
 
-  // The first deploy gives the machines the addresses that jobs init foresaw.
+  // The first deploy gives the machines the addresses that `hydra jobs init` predicted.
   const dryRun = { ...standardRequest, dryRun: true }
   const source = { ...place, url }
   const { plan, deployment } = await deploy(ops, { ...dryRun, fromHydra: { ...greenWish, source } })

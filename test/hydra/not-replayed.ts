@@ -1,6 +1,6 @@
 /**
- * Recordings that the stand-ins do not answer like Hydra, by reason. The test fails when one of these recordings
- * agrees.
+ * Recordings for which the stand-ins answer differently from Hydra, by reason. The test fails if an answer agrees with
+ * one of these recordings.
  */
 const byReason: Readonly<Record<string, readonly string[]>> = {
   'a page for people: the stand-in shows one of its own, which says that it is a stand-in': [
@@ -35,7 +35,7 @@ const byReason: Readonly<Record<string, readonly string[]>> = {
   'a comparison of two revisions, which the web interface alone asks for': ['api-scmdiff'],
 }
 
-/** The reason for each name. */
+/** The reason for each recording, by the recording's name. */
 export const notReplayed: ReadonlyMap<string, string> = new Map(
   Object.entries(byReason).flatMap(([reason, names]) => names.map((name) => [name, reason] as const)),
 )

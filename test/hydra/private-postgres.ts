@@ -3,21 +3,21 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 
-/** A separate PostgreSQL: no network, a socket in its folder, peer authentication by Hydra's ident map. */
+/** A separate PostgreSQL: no network, a socket in its folder, peer authentication with Hydra's ident map. */
 export interface PrivatePostgres {
   /** The folder of the socket. */
   readonly socket: string
-  /** The variables by which libpq finds it. */
+  /** The variables with which libpq finds the server. */
   readonly env: Readonly<Record<string, string>>
   /** Runs statements as the role `hydra` in the database `hydra`; returns unaligned rows. */
   sql(text: string): string
-  /** Returns psql's own table, as transcripts show it. */
+  /** Returns a table as psql prints it in the transcripts. */
   table(query: string): string
   /** Lets the current Unix user act as `hydra`, or refuses this user. */
   admit(isMapped: boolean): void
-  /** Makes the database `hydra` empty again. */
+  /** Recreates the database `hydra` without any content. */
   recreate(): void
-  /** Ends the server, and keeps its data for a later start. */
+  /** Stops the server, and keeps its data for a later start. */
   down(): void
   up(): void
   stop(): void
@@ -52,7 +52,7 @@ export function startPostgres(): PrivatePostgres {
   ])
   const { username } = userInfo()
   const admit = (isMapped: boolean) => {
-    // The lines are those of nixpkgs' module; `admins` is the test's own way in.
+    // These lines are in nixpkgs' module too; only the map `admins` is for the test itself.
     writeFileSync(
       join(data, 'pg_hba.conf'),
       ['local hydra hydra ident map=hydra-users', 'local all postgres ident map=admins', ''].join('\n'),

@@ -77,7 +77,7 @@ describe('a queue', () => {
     expect(causeOf('x86_64-linux', { picky })?.cause).toBe(
       'each builder of x86_64-linux takes only steps with a mandatory feature: picky (arm-only)',
     )
-    // A step that asks for the feature gets the builder.
+    // A step that requires the feature gets the builder.
     expect(
       judged({
         nrRunnableSteps: 1,

@@ -50,24 +50,27 @@ export interface EvalPlace {
   readonly id: number
   readonly project: string
   readonly jobset: string
-  /** Whether its builds are the current ones of the jobset. */
+  /** Whether the evaluation's builds are the current builds of the jobset. */
   readonly isCurrent?: boolean
 }
 
-/** Facts about builds that no answer shows, but other answers depend on. */
+/** Facts about builds that no answer shows, but that some answers depend on. */
 export interface Unseen {
-  /** The parts of each aggregate. */
+  /** The constituents of each aggregate, by the id of its build. */
   readonly constituents: Readonly<Record<number, readonly number[]>>
   /** The builds with a step in progress. */
   readonly busy: readonly number[]
-  /** The number of failed builds of an evaluation, whose answers show only counts; the first builds fail. */
+  /**
+   * The number of failed builds of each evaluation, because answers show only counts. The builds with the lowest ids
+   * fail.
+   */
   readonly failed: Readonly<Record<number, number>>
   readonly size: number
 }
 
 /**
- * Reconstructs the rows behind the recorded answers from the answers themselves. The recording's own rows were written
- * by hand too (`rows.sql` of its makers), except the rows of the project `live`.
+ * Reconstructs database rows from the recorded answers. The rows of the recorded Hydra were written by hand
+ * (`rows.sql`), except the rows of the project `live`.
  */
 export function rowsOf(
   recordings: Iterable<Recording>,
@@ -112,7 +115,7 @@ function found(schema: typeof evalSchema, values: readonly Json[], id: number): 
 
 const unseenDrv = (id: number) => `/nix/store/00000000000000000000000000000000-unseen-${id}.drv`
 
-/** Returns a build whose number alone the recording shows. */
+/** Returns a made-up build, because the recording shows only its number. */
 function placeholder(
   id: number,
   { project, jobset }: EvalPlace,
@@ -229,7 +232,7 @@ const jobsetSchema = z.object({
   triggertime: z.number().nullable(),
 })
 
-/** Brings jobsets to the state that an answer showed, because no evaluator ran to write it. */
+/** Returns statements that set jobsets to their recorded states, which no evaluator has written. */
 export function jobsetStates(recordings: readonly Recording[]): string {
   return recordings
     .map(({ response }) => jobsetSchema.parse(response.body))

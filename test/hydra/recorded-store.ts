@@ -15,7 +15,7 @@ const others = [
 
 /**
  * Puts the recorded paths into a store under their recorded names. The recording used another store folder, and its
- * paths were rewritten afterwards. The content is therefore the same, but not the hashes and sizes.
+ * paths were rewritten afterwards. The content is therefore the same, but hashes and sizes differ.
  */
 export async function fillStore(nix: ScratchNix): Promise<void> {
   write(nix.real(join(web, 'bin', 'switch-to-configuration')), 'web-1\n')
@@ -32,7 +32,7 @@ function write(path: string, text: string): void {
   writeFileSync(path, text, { mode: 0o444 })
 }
 
-/** Makes a path valid with its real hash and size. */
+/** Registers a path as valid, with its real hash and size. */
 async function register(
   nix: ScratchNix,
   path: string,
@@ -45,6 +45,6 @@ async function register(
   await nix.nix('nix-store', ['--load-db'], `${lines.join('\n')}\n`)
 }
 
-/** A derivation reduced to its system; its output path is empty, because Nix refuses a wrong one. */
+/** A derivation reduced to its system. The output path is empty, because Nix refuses a wrong path. */
 const derivation =
   'Derive([("out","","","")],[],[],"x86_64-linux","/bin/sh",[],[("name","recorded"),("out",""),("system","x86_64-linux")])'

@@ -5,17 +5,17 @@ import type { Recording } from './recordings.js'
 const deadlineMs = 60_000
 const cookieName = 'hydra_session'
 
-/** A sender of recorded requests, which replaces the recording's session ids by those of this run. */
+/** A sender of recorded requests, which replaces the recorded session ids with the session ids of this run. */
 export class Replay {
   readonly #sessions = new Map<string, string>()
   readonly #ports: Readonly<Record<number, number>>
 
-  /** Takes the port that replaces each port of the recording. */
+  /** Takes the port that replaces each recorded port. */
   constructor(ports: Readonly<Record<number, number>>) {
     this.#ports = ports
   }
 
-  /** Logs in under a session id of the recording whose own login was not recorded. */
+  /** Logs in for a recorded session id whose login was not recorded. */
   async logIn(session: string, username: string, password: string): Promise<void> {
     const { headers } = await send(this.#port(3001), {
       method: 'POST',
@@ -50,7 +50,7 @@ export class Replay {
     return answer
   }
 
-  /** Returns this run's port for a recorded one: of hydra-server, of nix-serve, or of an nginx before each. */
+  /** Returns this run's port for a recorded port of hydra-server, of nix-serve, or of an nginx before either. */
   #port(recorded: number): number {
     const port = this.#ports[recorded]
     if (port === undefined) throw new Error(`nothing stands for port ${recorded}`)

@@ -6,12 +6,12 @@ import type { EvalPlace, Unseen } from './recorded-rows.js'
  */
 export interface Scene {
   readonly name: string
-  /** The rows that did not come into the database through the recorded requests. */
+  /** The rows that no recorded request has written. */
   readonly rows?: { readonly places: readonly EvalPlace[]; readonly unseen: Unseen }
   readonly sql?: string
-  /** The recordings that show the state of the jobsets at that time. */
+  /** The recordings that show the state of the jobsets at the beginning of the scene. */
   readonly jobsets?: readonly string[]
-  /** The logins that were not recorded: session -> user. */
+  /** The logins that were not recorded: the user of each session. */
   readonly logins?: Readonly<Record<string, string>>
   readonly exchanges: readonly string[]
 }
@@ -26,7 +26,7 @@ const liveFlake = `insert into jobsets (name, project, emailoverride, type, flak
   schedulingshares, description, enableemail) values ('flake', 'live', '', 1, 'git+file:///srv/hydra/repos/network.git',
   1, 0, 0, 1, '', 0);`
 
-/** A statement for the build's earlier failure. */
+/** A statement that records the earlier failure of build 25. */
 const build25 = `update builds set finished = 1, buildstatus = 1 where id = 25;`
 
 const noneUnseen = { constituents: {}, busy: [], failed: {}, size: 0 }

@@ -7,8 +7,8 @@ import { type PrivatePostgres, startPostgres } from './private-postgres.js'
 import { type Daemon, StandIns } from './stand-in-packages.js'
 
 /**
- * The C++ queue runner's stand-in with a builder. A program in place of ssh starts the real `nix-store --serve` on a
- * second store, or says what the test wants.
+ * The stand-in for the C++ queue runner, with a builder. A program that replaces ssh starts the real `nix-store
+ * --serve` on a second store, or prints the test's text.
  */
 const standIns = new StandIns()
 const builder = new ScratchNix()
@@ -79,13 +79,13 @@ const startRunner = () =>
     log.includes('checking the queue'),
   )
 
-/** Replaces the list in one step: a queue runner that reads half a list aborts builds. */
+/** Replaces the list of machines in one step: a queue runner that reads a partial list aborts builds. */
 function list(text: string): void {
   writeFileSync(`${machines}.new`, text)
   renameSync(`${machines}.new`, machines)
 }
 
-/** Evaluates these jobs; each text is made of the stamp, so that nothing of an earlier test is built already. */
+/** Evaluates these jobs. The stamp changes each derivation, so that no result of an earlier test is used. */
 function evaluate(stamp: string, jobs: string): void {
   writeFileSync(
     join(source, 'release.nix'),
@@ -93,7 +93,7 @@ function evaluate(stamp: string, jobs: string): void {
       inherit name; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" script ]; stamp = "${stamp}";
     } // more); in ${jobs}`,
   )
-  // The stand-in reads a folder again after half a minute, as the real program does.
+  // The stand-in, like the real program, reads a folder again only after half a minute.
   postgres?.sql('update cachedpathinputs set lastseen = 0')
   const ended = standIns.run('hydra', ['hydra-eval-jobset', 'p', 'j'], env)
   expect(ended, ended.stderr).toMatchObject({ status: 0 })

@@ -22,7 +22,7 @@ afterAll(async () => {
   postgres?.stop()
 })
 
-/** Makes a folder for each test. Hydra does not read a known folder again within half a minute. */
+/** Creates a folder for each test. Hydra does not read a known folder again within half a minute. */
 beforeEach(() => {
   source = mkdtempSync(join(tmpdir(), 'ho-spec-'))
   postgres.sql(`delete from projects;

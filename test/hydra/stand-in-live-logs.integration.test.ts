@@ -7,7 +7,9 @@ import { WebSocketClient } from '../fixtures/websocket.js'
 import { type PrivatePostgres, startPostgres } from './private-postgres.js'
 import { StandIns } from './stand-in-packages.js'
 
-/** The stand-in for hydra-ws, as its real source reads: command line, settings, database. */
+/**
+ * The package with the stand-in for hydra-ws. The command line, settings and database access follow the real source.
+ */
 const name = 'hydra-database-url'
 const standIns = new StandIns()
 const settings = join(standIns.nix.folder, 'ws.toml')
@@ -114,7 +116,7 @@ it('follows a log from its last 50 lines, over a path and for every origin', asy
   postgres?.sql(`select pg_notify('build_finished', '6\t7')`)
   const rest = await client.through('buildFinished')
   expect(rest.filter(({ type }) => type === 'logLine')).toHaveLength(49)
-  // The port is taken, so a second one cannot start.
+  // The port is in use, so a second server cannot start.
   expect(standIns.run(name, argv, env)).toMatchObject({
     status: 1,
     stderr: expect.stringContaining('Address already in use (os error 98)'),

@@ -18,7 +18,7 @@ const expression = fileURLToPath(new URL('../fixtures/packages', import.meta.url
 const deadlineMs = 60_000
 const pollMs = 50
 
-/** The stand-ins as Nix builds them, in a separate store that the programs themselves use too. */
+/** The stand-ins, built by Nix in a separate store that the programs use too. */
 export class StandIns {
   readonly nix = new ScratchNix()
   readonly data = join(this.nix.folder, 'data')
@@ -46,7 +46,7 @@ export class StandIns {
     return this.bin(name).slice(this.nix.real('/').length - 1, -'/bin'.length)
   }
 
-  /** Returns the variables of a service, without the tester's own. */
+  /** Returns the environment of a service, without the tester's variables. */
   async env(more: Readonly<Record<string, string>>): Promise<Record<string, string>> {
     const env = storeEnvironment(await this.nix.command.store(), this.nix.env)
     return {
@@ -75,7 +75,7 @@ export class StandIns {
     return daemon
   }
 
-  /** Runs a program to its end. */
+  /** Runs a program until it exits. */
   run(name: StandIn, argv: readonly string[], env: Record<string, string>, stdin = ''): Ended {
     const [program = '', ...args] = argv
     const { status, stdout, stderr } = spawnSync(join(this.bin(name), program), args, {
@@ -120,7 +120,7 @@ export class Daemon {
     return this.#child.exitCode
   }
 
-  /** Waits for a condition; the error of a timeout has the program's log. */
+  /** Waits for a condition; the error after the deadline includes the program's log. */
   async until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
     const end = Date.now() + deadlineMs
     while (!(await holds())) {
@@ -131,7 +131,9 @@ export class Daemon {
     }
   }
 
-  /** Waits for words of the log, which come through a pipe, maybe later than the events that they report. */
+  /**
+   * Waits for a text in the log. The log comes through a pipe, so a line may arrive after the event that it reports.
+   */
   async says(words: string | RegExp): Promise<void> {
     await this.until(`it says ${words}`, () =>
       typeof words === 'string' ? this.#log.includes(words) : words.test(this.#log),
@@ -142,7 +144,7 @@ export class Daemon {
     return this.#end('SIGTERM')
   }
 
-  /** Ends the program like a power cut, without time for a last message. */
+  /** Kills the program, as a power cut would. */
   async kill(): Promise<void> {
     await this.#end('SIGKILL')
   }

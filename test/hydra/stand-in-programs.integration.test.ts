@@ -48,12 +48,15 @@ const usersQuery =
   'select username, fullname, emailaddress, left(password, 40) as pw40, length(password) as len, type from users order by username'
 const rolesQuery = 'select username, role from userroles order by username, role'
 
-/** The commands of hydra-create-user's session that are not repeated here, by their beginnings. */
+/** The recorded commands of hydra-create-user that are not repeated here, by their first words. */
 const notRepeated: readonly (readonly [command: string, reason: string])[] = [
   ['hydra-create-user --help', 'the help text is not copied from Hydra'],
 ]
 
-/** The accounts that the session made on a terminal or as root; the test makes them before the given command. */
+/**
+ * The accounts that the recorded session created on a terminal or as root. The test creates them before the given
+ * command.
+ */
 const doneOtherwise: readonly (readonly [before: string, name: string])[] = [
   ['hydra-create-user', 'frank'],
   ["hydra-create-user alice --full-name ''", 'rooty'],
@@ -160,7 +163,7 @@ describe('hydra-init', () => {
 
   it('leaves a schema that cannot be upgraded unchanged, and says so', async () => {
     await run(['hydra-init'])
-    // The column of a later schema exists already.
+    // The column of a later schema already exists.
     database().sql('update schemaversion set version = 86')
     const ended = await run(['hydra-init'])
     expect(ended.status).toBe(255)

@@ -26,7 +26,7 @@ beforeAll(async () => {
   postgres = startPostgres()
   await standIns.build('hydra')
   await standIns.nix.nix('nix-store', ['--generate-binary-cache-key', 'ci-1', secret, `${secret}.pub`])
-  // A build goes on until the test has seen it.
+  // A build continues until the test has seen it.
   mkdirSync(slow)
   const waits = `case "$1" in -r) while [ ! -e ${seen} ]; do sleep 0.1; done ;; esac`
   writeFileSync(join(slow, 'nix-store'), `#!/bin/sh\n${waits}\nexec /usr/bin/nix-store "$@"\n`, {
@@ -80,7 +80,7 @@ queue_runner_metrics_address = ${metrics}
 
 interface Statsd {
   readonly port: number
-  /** The messages that the server got, newest last. */
+  /** The messages that the server has received, newest last. */
   readonly told: string[]
   close(): void
 }
@@ -126,7 +126,7 @@ it('the status counts the step that is being built, and the step that no machine
     insert into jobsetinputs (project, jobset, name, type) values ('p', 'j', 'src', 'path');
     insert into jobsetinputalts (project, jobset, input, altnr, value) values ('p', 'j', 'src', 0, '${source}');`)
   expect(standIns.run('hydra', ['hydra-eval-jobset', 'p', 'j'], env)).toMatchObject({ status: 0 })
-  // One build runs, and the other keeps its retries, until the test has seen both.
+  // One build runs until the test has seen both builds; the other build waits for a machine that supports it.
   await runner.until('one step is built and one is of no use to any machine', async () => {
     const { nrActiveSteps, nrUnsupportedSteps } = await runnerStatus()
     return nrActiveSteps === 1 && nrUnsupportedSteps === 1
@@ -177,7 +177,7 @@ it('a killed queue runner is down, and a request to it fails because it did not 
     stderr: expect.stringContaining('error: queue runner did not respond; status information may be wrong\n'),
   })
   expect(await runnerStatus()).toMatchObject({ status: 'unknown' })
-  // The unit runs this command after the queue runner.
+  // The unit runs this command after the queue runner has ended.
   expect(standIns.run('hydra', ['hydra-queue-runner', '--unlock'], env)).toMatchObject({ status: 0 })
   expect(standIns.run('hydra', ['hydra-queue-runner', '--status'], env)).toMatchObject({
     status: 0,

@@ -113,7 +113,7 @@ describe('hydra-server', () => {
     ])
     expect(body).toContain('span.hidden-project a { color: gray; }')
     expect(body).toContain('tr.disabled-project { display: none; }')
-    // The interface for programs lists all of them.
+    // The JSON interface lists all projects.
     const listed = z.array(z.object({ name: z.string() })).parse(JSON.parse((await answer('/')).body))
     expect(listed.map(({ name }) => name)).toEqual(['put-away', 'shown', 'off'])
     postgres?.sql(`delete from projects; delete from users`)
@@ -242,7 +242,7 @@ describe('the way from a push to a signed path', () => {
   it('keeps the output of the builder, and hydra-notify compresses it', async () => {
     const name = (await answer(`/build/${(await hello()).id}/log/raw`)).location.split('/').pop() ?? ''
     const log = join(standIns.data, 'build-logs', name.slice(0, 2), name.slice(2))
-    // The log itself goes once its compressed copy is whole.
+    // The log is removed once its compressed copy is complete.
     await runner.until('the log is compressed', () => existsSync(`${log}.bz2`) && !existsSync(log))
     expect((await answer(`/log/${name}`)).status).toBe(200)
   })
@@ -340,7 +340,7 @@ describe('a daemon that refuses the queue runner', () => {
   })
 })
 
-/** Copies a path into another store, which trusts only that key. */
+/** Copies a path into another store, which trusts only this key. */
 async function substitute(path: string, from: string, publicKey: string): Promise<void> {
   const to = join(standIns.nix.folder, `other-${Math.random().toString(36).slice(2)}`)
   const options = ['--option', 'substituters', from, '--option', 'trusted-public-keys', publicKey.trim()]

@@ -37,11 +37,11 @@ beforeAll(async () => {
   await standIns.start(
     'nix-serve',
     ['nix-serve', '--listen', `127.0.0.1:${nixServe}`, '--workers', '2'],
-    // nix-serve calls `nix dump-path`.
+    // nix-serve calls `nix dump-path`, which needs the feature nix-command.
     { ...env, NIX_SECRET_KEY_FILE: secret, NIX_CONFIG: 'extra-experimental-features = nix-command' },
     () => answers(nixServe),
   )
-  // The recorded headers already have nginx's changes.
+  // The recorded headers already include nginx's changes, so no test needs nginx.
   replay = new Replay({ 3001: hydra, 8089: hydra, 5005: nixServe, 8088: nixServe })
 })
 
@@ -50,7 +50,7 @@ afterAll(async () => {
   postgres?.stop()
 })
 
-/** Makes the users that the recorded session of hydra-create-user left. */
+/** Creates the users that the recorded session of hydra-create-user left behind. */
 function makeUsers(env: Record<string, string>): void {
   const sha1OfFoobar = '8843d7f92416211de9ebb963ff4ce28125932878'
   const prompted = (args: readonly string[]) =>
@@ -128,7 +128,7 @@ it('every page identifies itself as a stand-in, and has the form for signing in'
     request: { ...recorded('root-projects').request, headers: { Accept: 'text/html' } },
   })
   expect(page.body).toContain('stand-in for Hydra, not Hydra itself')
-  // The recording login-form has the data that such a form sends.
+  // The recording `login-form` has the data that this form sends.
   expect(page.body).toMatch(/<form method="post" action="\/login">.*"username".*"password".*<\/form>/s)
 })
 

@@ -7,7 +7,7 @@ export interface TranscriptStep {
   readonly tables: readonly string[]
 }
 
-/** Returns the steps of the form `$ command`, output, `[rc=N]`, tables; other text between them is skipped. */
+/** Returns the steps of a transcript: `$ command`, output, `[rc=N]`, tables. Other text is skipped. */
 export function readSteps(text: string): TranscriptStep[] {
   return text
     .split(/^\$ /m)
@@ -35,7 +35,7 @@ export function comparableOutput(text: string): string {
     .trim()
 }
 
-/** Returns a table in which the varying part of each hash is the same. */
+/** Returns a table with the varying part of each hash replaced by dots. */
 export function comparableTable(table: string): string {
   return table.trim().replaceAll(/(\$argon2id\$v=19\$m=262144,t=3,p=1\$)[A-Za-z0-9+/]{8}/g, '$1........')
 }

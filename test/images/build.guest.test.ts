@@ -10,7 +10,7 @@ let temporary: string
 const inherited = process.env.TMPDIR
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'hydra-ops-build-'))
-  // The separate folder hides other builds on this host. Users of the namespace must be able to enter it.
+  // The separate folder hides other builds on this host. Users of the namespace must be able to enter the folder.
   temporary = mkdtempSync(join(tmpdir(), 'hydra-ops-tmp-'))
   chmodSync(temporary, 0o755)
   process.env.TMPDIR = temporary
@@ -22,7 +22,7 @@ afterEach(() => {
   rmSync(temporary, { recursive: true })
 })
 
-/** Lists the folders in which mmdebstrap unpacks and keeps files during its work. */
+/** Lists the folders in which mmdebstrap keeps its files during a build. */
 function unpacked(): string[] {
   return readdirSync(tmpdir()).filter((name) => name.startsWith('hydra-ops-image-'))
 }

@@ -31,7 +31,7 @@ const hour = 3_600_000
 const fetched = (times: { stalledMs: number; downloadMs: number }, signal = new AbortController().signal) =>
   download({ url, sha256: 'ab'.repeat(32) }, join(folder, 'disk'), { signal, log: () => {} }, times)
 
-/** Sends a byte now and then while the client reads. */
+/** Sends a byte every 2 ms until the connection is closed. */
 function drip(response: ServerResponse): void {
   const timer = setInterval(() => response.write('x'), 2)
   response.on('close', () => clearInterval(timer))

@@ -7,7 +7,7 @@ afterEach(() => {
 
 it('a download that was cancelled before it began contacts nobody', async () => {
   const asked: boolean[] = []
-  // The stub throws before its request if the signal has fired, like the real fetch.
+  // The stub throws before its request if the signal is aborted, like the real fetch.
   vi.stubGlobal('fetch', async (_url: string, { signal }: { signal: AbortSignal }) => {
     signal.throwIfAborted()
     asked.push(true)

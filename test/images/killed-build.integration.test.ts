@@ -85,7 +85,7 @@ describe('a build that fails', () => {
         if (argv.includes('--unshare-helper'))
           return { kind: 'exited', code: 1, stdout: '', stderr: 'E: no\n' }
         if (argv[0] !== 'mmdebstrap') return localCommands.run(argv, options)
-        // The leftovers are those of the killed build, which the note of this build names now.
+        // The note of this build now names the leftovers of the killed build.
         writeFileSync(
           join(root, readdirSync(root).find((each) => each.startsWith('.building-')) ?? '', 'scratch'),
           scratch,

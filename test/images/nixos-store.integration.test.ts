@@ -23,7 +23,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true })
 })
 
-/** Makes a store with a system and the parts of its boot loader, read-only as Nix leaves them. */
+/** Creates a store with a system and the parts of its boot loader, read-only as Nix leaves them. */
 function content(id: string, coreBytes = 30_000): NixosContent {
   const storeFolder = join(folder, 'store')
   const system = join(storeFolder, 'aaaa-system')
@@ -46,7 +46,7 @@ function rawDisk({ disk }: BaseImage): string {
   return raw
 }
 
-/** Asks for a part of the root file system. */
+/** Runs a debugfs command on the root file system. */
 const inside = (raw: string, question: string) =>
   execFileSync('/sbin/debugfs', ['-R', question, `${raw}?offset=${partition}`], {
     encoding: 'utf8',
@@ -64,7 +64,7 @@ describe('the image nixos', () => {
     const disk = execFileSync('head', ['-c', '31000', raw])
     expect([...disk.subarray(0, 4)]).toEqual([3, 3, 3, 3])
     expect([...disk.subarray(510, 516)]).toEqual([0x55, 0xaa, 7, 7, 7, 7])
-    // The one entry of the table: bootable, of Linux, from sector 2048 to the end of the disk.
+    // The partition table has one bootable Linux partition, from sector 2048 to the end of the disk.
     const [flag, type] = [disk[446], disk[450]]
     expect({
       flag,

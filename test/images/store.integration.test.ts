@@ -47,7 +47,7 @@ async function diskFile(name: string, format = 'qcow2'): Promise<string> {
   return path
 }
 
-/** Lists the files in the store besides its lock. */
+/** Lists the files in the store except its lock. */
 function stored(): string[] {
   return existsSync(root) ? readdirSync(root).filter((name) => name !== '.lock') : []
 }

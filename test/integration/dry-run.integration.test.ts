@@ -22,12 +22,12 @@ let uuid: string
 
 beforeAll(async () => {
   session = await openSession()
-  // The daemon starts before the first snapshot, because libvirt writes files at its start.
+  // The daemon starts before the first snapshot, because libvirt writes files when it starts.
   await session.virsh('list')
 })
 afterAll(() => session.dispose())
 
-/** Makes a new user with a home, a temporary folder and a state; libvirt is the tester's. */
+/** Sets up a new user's home, temporary folder and state; libvirt is the tester's. */
 async function newUser(): Promise<void> {
   cli = realCli()
   const home = join(cli.folder, 'home')
@@ -59,7 +59,7 @@ function network(machines: string): void {
   )
 }
 
-/** Returns mode, size, time and bytes of every file and folder below; it follows no links. */
+/** Returns mode, size, time and bytes of every file and folder below a folder; links are not followed. */
 function snapshot(folder: string): Record<string, string> {
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true })
   const paths = [folder, ...entries.map(({ parentPath, name }) => join(parentPath, name))]
@@ -69,14 +69,14 @@ function snapshot(folder: string): Record<string, string> {
 function describeFile(path: string): string {
   const stat = lstatSync(path)
   const facts: (string | number)[] = [stat.mode.toString(8), stat.size]
-  // SQLite makes files beside Nix's database when it opens it, and removes them at the end.
+  // SQLite creates files beside Nix's database when it opens the database, and removes these files at the end.
   if (!path.endsWith('/nix/var/nix/db')) facts.push(stat.mtimeMs)
   if (stat.isSymbolicLink()) facts.push(readlinkSync(path))
   if (stat.isFile()) facts.push(createHash('sha256').update(readFileSync(path)).digest('hex'))
   return facts.join(' ')
 }
 
-/** Returns libvirt's list of this deployment with all definitions; other tests use the same libvirt meanwhile. */
+/** Returns the domains of this deployment with their definitions; other tests use the same libvirt meanwhile. */
 async function libvirtListing(): Promise<string[]> {
   const names = await domains('--all')
   const seen = names.map((name) =>

@@ -41,9 +41,9 @@ import { guest, hypervisor } from '../providers/libvirt/deaf-guest.js'
 const times = 20
 
 let folder: string
-/** The port without a listener. */
+/** A port without a listener. */
 let closedPort: number
-/** The port of a server that accepts a connection and closes it at once. */
+/** The port of a server that accepts each connection and closes it at once. */
 let closingPort: number
 const closing = createServer((socket) => socket.destroy())
 const warnings: Error[] = []
@@ -89,7 +89,7 @@ const run = () => ({ signal: ended.signal, log: () => {} })
 const plainCommand = () => ({ signal: ended.signal, timeoutMs: 30_000, what: 'try something' })
 const dial = async (port: number) => connectTcp(port, '127.0.0.1')
 const noChecks = { cmd: [], http: [], tcp: [], systemd: [] }
-// An attempt needs enough time for a refusal on a busy host too.
+// An attempt needs enough time for a refusal, even on a busy host.
 const check = { period: 0.05, timeout: 2, total: 2 }
 const operator = { user: 'me', host: 'here', pid: process.pid, command: 'deploy', run: 'a-run' }
 
@@ -137,11 +137,11 @@ const copying = {
 const copier = createCopier(copying)
 
 interface Wait {
-  /** Waits; the wait gets the signal of the whole command. */
+  /** Starts the wait, with the signal of the whole command. */
   readonly wait: () => Promise<unknown>
-  /** The end of the wait without an interruption. */
+  /** The result of the wait without an interruption. */
   readonly ends: object
-  /** The permitted end before the interruption: the result of a wait without a signal, or of its first part. */
+  /** The result that is allowed before the interruption, from a wait without a signal or from its first part. */
   readonly sooner?: object
 }
 
@@ -180,7 +180,7 @@ const waits: Readonly<Record<string, Wait>> = {
   },
   'a wait for ssh of a host that is down': {
     wait: () =>
-      // The wait sees more than ten refusals, and rests after each.
+      // The wait sees more than ten refusals, and pauses after each.
       ssh.waitForBanner(reach(closedPort), { signal: ended.signal, timeoutMs: 4_000 }),
     ends: refused('UNREACHABLE', /the port is closed for (?:[4-9]|\d\d)[\d.]* s$/),
   },
@@ -370,7 +370,7 @@ describe('a wait leaves no listener behind, and Node warns of nothing', () => {
       const results = await Promise.allSettled(Array.from({ length: times }, wait))
       expect(results).toEqual(Array(times).fill(ends))
       expect(getEventListeners(ended.signal, 'abort')).toEqual([])
-      // Node reports warnings in a later turn.
+      // Node reports warnings in a later turn of the event loop.
       await new Promise((resolve) => setImmediate(resolve))
       expect(warnings.map(({ message }) => message)).toEqual([])
     },

@@ -23,7 +23,7 @@ import { LocalShellHost } from '../fakes/local-shell-host.js'
 const logged: string[] = []
 const run: Run = { signal: new AbortController().signal, log: (line) => logged.push(line) }
 
-/** The machine of these tests has no systemd; otherwise the tests would write units to the real systemd. */
+/** The machine of these tests has no systemd, because the tests would otherwise write units to the real systemd. */
 const withoutSystemd = { moved: { '/run/systemd/system': '/nonexistent' } }
 
 let root: string

@@ -51,7 +51,7 @@ function key(path: string, more: Partial<ResolvedKey> = {}): ResolvedKey {
 const deliver = (...keys: ResolvedKey[]) => deliverKeys(machine.host, keys, 'pre-activation', run)
 const look = (...keys: ResolvedKey[]) => inspectKeys(machine.host, keys, run)
 
-/** Returns another user's result of a command with one path as its argument. */
+/** Runs a command with one path as another user, and returns the result. */
 const as = (user: string, command: string, path: string) =>
   machine.sh(
     'setpriv --reuid "$1" --regid "$(id -g "$1")" --init-groups $2 -- "$3" 2>/dev/null || echo refused',

@@ -31,7 +31,7 @@ interface Wanted {
   uploadAt?: string
 }
 
-/** Deploys a machine, which then gets keys of these owners. */
+/** Deploys a machine, and then the keys with these owners. */
 async function upToDate(keys: Record<string, Wanted>) {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
   runFakeDebian(ops)
@@ -136,7 +136,7 @@ describe('a key whose owner the machine does not have', () => {
     const wish = { deployment: undefined, selection: {}, maxConcurrent: 1 }
     const keys = { token: { user: 'app' }, tls: {}, late: { uploadAt: 'post-activation' } }
     const reason = `machine 'web': key "token": the machine has no user 'app'`
-    /** Returns the paths of the keys that were sent since then, each once. */
+    /** Returns the paths of the keys that were sent since `begin`, each path once. */
     const sentSince = (begin: number) =>
       [
         ...new Set(

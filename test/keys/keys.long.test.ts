@@ -35,7 +35,7 @@ describe('keys on a guest', () => {
   const deliver = (keys: ResolvedKey[], phase: ResolvedKey['uploadAt'] = 'pre-activation') =>
     deliverKeys(guest.host, keys, phase, run)
 
-  /** Makes a unit that waits for a key as NixOps documents it. */
+  /** Creates a unit that waits for a key in the way that NixOps documents. */
   async function consumer(name: string, keyUnit: string): Promise<void> {
     const content = `[Unit]
 Requires=${keyUnit}
@@ -70,7 +70,7 @@ WantedBy=multi-user.target
     })
   })
 
-  /** Returns the view that an ordinary user has of a key. */
+  /** Runs a command as an ordinary user; returns its output, or `refused`. */
   const asUser = (user: string, command: string, ...args: string[]) =>
     guest.sh(
       `user=$1; shift; runuser -u "$user" -- sh -c '${command}' sh "$@" 2>&1 || echo refused`,

@@ -6,7 +6,7 @@ import { RootNamespace } from '../fixtures/root-namespace.js'
 
 const run: Run = { signal: new AbortController().signal, log: () => {} }
 
-/** A stand-in of systemctl that knows the units of a file, starts nothing, and refuses to write links. */
+/** A stand-in for systemctl that reads its units from a file, starts nothing, and fails to enable units. */
 const systemctl = `echo "$*" >> /var/log/systemctl
 case "$*" in
   *enable*|*disable*) echo "Failed to enable unit: Read-only file system" >&2; exit 1 ;;
@@ -20,7 +20,7 @@ esac`
 
 let machine: RootNamespace
 
-/** Makes the differences of a NixOS machine from Debian: a read-only folder of units, a ramfs for keys, and no perl. */
+/** Imitates a NixOS machine: a read-only folder of units, a ramfs for keys, and no perl. */
 beforeAll(async () => {
   machine = await RootNamespace.start({ systemctl })
   await machine.sh(`groupadd --system keys; useradd --system app; useradd --system --groups keys member
@@ -50,7 +50,7 @@ function key(name: string, more: Partial<ResolvedKey> = {}): ResolvedKey {
 
 const deliver = (phase: ResolvedKey['uploadAt'], ...keys: ResolvedKey[]) =>
   deliverKeys(machine.host, keys, phase, run)
-/** Lists the calls of systemctl that are not questions. */
+/** Lists the calls of systemctl except queries. */
 const asked = async () =>
   (await machine.sh('cat /var/log/systemctl'))
     .split('\n')

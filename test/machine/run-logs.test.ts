@@ -53,7 +53,7 @@ describe('logs of a run', () => {
   })
 
   it('report a failed write once, and stop nothing', () => {
-    // A file in the folder's place stops every user's write.
+    // A file in place of the folder prevents every user's write, even root's.
     writeFileSync(join(folder, 'taken'), '')
     const logs = open('r1', join(folder, 'taken'))
     logs.append(web, 'one')

@@ -6,7 +6,7 @@ it.each([
   [{}, undefined, undefined],
   [{ targetHost: 'a' }, 'a', undefined],
   [{ targetHosts: ['b'] }, 'b', undefined],
-  // NixOS machines have a weak targetHost of their own.
+  // NixOS machines define their own targetHost with a low priority.
   [{ targetHost: 'a', targetHosts: ['b', 'c'] }, 'b', ['b', 'c']],
 ])('deployment.targetHosts takes the place of targetHost: %j', (options, host, hosts) => {
   const target = targetOptions(CommonOptions.parse(options))

@@ -231,7 +231,7 @@ describe('a set of GC roots', () => {
 })
 
 it('the parser reads the failures of newer Nix, too', () => {
-  // The text comes from the transcript of nix-community/nix4vscode#365.
+  // The text comes from a transcript in nix-community/nix4vscode#365.
   const stderr = `error: Cannot build '/nix/store/${'b'.repeat(32)}-inner.drv'.
        Reason: builder failed with exit code 1.
        Output paths:

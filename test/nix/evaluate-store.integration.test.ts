@@ -122,7 +122,7 @@ describe('the store of an evaluation', () => {
       const { drvPath } = web(await asking.evaluate('hydra.nix'))
       const options = { signal: new AbortController().signal, timeoutMs: 120_000, what: 'build' }
       await asking.command.run('nix-store', ['--realise', drvPath ?? ''], options)
-      // A build does ask, so the silence above has a meaning.
+      // A build does query the cache, so the empty list above is meaningful.
       expect(requests).not.toEqual([])
     } finally {
       server.close()
@@ -135,7 +135,7 @@ describe('an expression that needs a store while it is evaluated', () => {
   const fetching = (folder: string) =>
     `{ web.deployment = { os = "debian"; targetHost = import (fetchTarball "file://${folder}/source.tgz") + ""; }; }`
   beforeEach(() => {
-    // Nix keeps its downloads in the user's cache, and our temporary store is in TMPDIR.
+    // Nix keeps its downloads in the user's cache, and hydra-ops keeps its temporary store in TMPDIR.
     vi.stubEnv('XDG_CACHE_HOME', join(nix.folder, 'cache'))
     vi.stubEnv('TMPDIR', join(nix.folder, 'tmp'))
     mkdirSync(join(nix.folder, 'tmp'))

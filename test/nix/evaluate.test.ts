@@ -156,7 +156,7 @@ describe('NixOS machines that do not fit into the memory together', () => {
     logged = []
   })
 
-  /** Stands for a Nix that evaluates the batch, reports its memory, and is killed beyond `most` machines. */
+  /** Returns a Nix that evaluates each batch and reports its memory. A batch of more than `most` machines kills Nix. */
   function nixFor(most: number, need = gibibyte): NixCommand {
     return fakeNix(({ options }) => {
       const text = /builtins\.fromJSON "(.*)";$/m.exec(String(options.stdin))?.[1] ?? ''

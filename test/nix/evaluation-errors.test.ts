@@ -11,7 +11,7 @@ import {
 const input = { text: '', arguments: [{ name: 'port', from: 4, to: 6 }] }
 const view = { cwd: '/net', showTrace: false, input, files: ['/net/hydra.nix'] }
 
-/** Returns a measured transcript; see test/fixtures/nix-stderr/README.md. */
+/** Returns a recorded transcript; see test/fixtures/nix-stderr/README.md. */
 function transcript(version: string, name: string): string {
   return readFileSync(
     fileURLToPath(new URL(`../fixtures/nix-stderr/${version}/${name}.txt`, import.meta.url)),

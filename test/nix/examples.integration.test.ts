@@ -40,7 +40,7 @@ it.each(networks)('the example %s evaluates', async (name) => {
     {
       files: [join(examples, name, 'network.nix')],
       searchPath: [],
-      // The arguments of the examples; each example takes the ones it names.
+      // Each example takes the arguments that it names.
       args: { host: '"192.0.2.7"' },
       deployment: { uuid: '8a4b1f2c-0000-4000-8000-000000000000', name: 'example' },
       physical: {},

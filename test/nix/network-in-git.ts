@@ -8,7 +8,7 @@ import { renderData, renderJobs, renderMachine } from '../../src/network/jobs/fi
 import { ownFiles } from '../../src/network/jobs/own-files.js'
 import { builtInProviders, fixtureNixpkgs } from './real-nix.js'
 
-/** Runs git in a folder, as a person without any configuration of git. */
+/** Runs git in a folder, for a user without any git configuration. */
 export function git(folder: string, ...words: readonly string[]): string {
   const ended = spawnSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@example.org', ...words], {
     cwd: folder,
@@ -19,7 +19,7 @@ export function git(folder: string, ...words: readonly string[]): string {
   return ended.stdout
 }
 
-/** Makes a repository of a folder, and commits all its files. */
+/** Turns a folder into a repository, and commits all its files. */
 export function commitAll(folder: string): void {
   git(folder, 'init', '--quiet', '--initial-branch=main')
   git(folder, 'add', '--all')
@@ -28,7 +28,7 @@ export function commitAll(folder: string): void {
 
 export const deployment = { uuid: '8a4b1f2c-0000-4000-8000-000000000000', name: 'lab' }
 
-/** Writes the files that `hydra jobs init` would write into a folder with these network files. */
+/** Writes the files of `hydra jobs init` into a folder with these network files. */
 export function writeJobs(
   folder: string,
   files: readonly string[],
@@ -59,22 +59,22 @@ export function writeJobs(
   }
 }
 
-/** The machine of a Hydra, with a store of its own. */
+/** The machine of a Hydra, with a separate store. */
 export interface HydraHost {
-  /** Returns the path of the derivation of a job, as a restricted evaluation of the last commit makes it. */
+  /** Returns the derivation path of a job from a restricted evaluation of the last commit. */
   drvPath(folder: string, job: string, options?: Evaluating): string
-  /** Returns the error of such an evaluation. */
+  /** Returns the error of a restricted evaluation that must fail. */
   refusal(folder: string, job: string, options?: Evaluating): string
-  /** The environment of a program of Nix on this machine. */
+  /** The environment of Nix programs on this machine. */
   readonly env: NodeJS.ProcessEnv
-  /** Returns the file with the content of a store path. */
+  /** Returns the path of the file with the content of a store path. */
   fileOf(path: string): string
   dispose(): Promise<void>
 }
 
 export interface Evaluating {
   readonly file?: string
-  /** Further inputs, as Nix text. */
+  /** Additional inputs, as Nix expressions. */
   readonly inputs?: Readonly<Record<string, string>>
   /** Whether the jobset has the input nixpkgs; default: yes. */
   readonly nixpkgs?: boolean
@@ -86,7 +86,7 @@ export function hydraHost(packages = fixtureNixpkgs): HydraHost {
   const realStoreDir = join(remote, 'nix/store')
   const store = { kind: 'given', remote, why: '', realStoreDir, buildsHere: true, chroot: true } as const
   const env = { ...process.env, ...storeEnvironment(store, { NIX_CONFIG: 'substituters =' }) }
-  // Hydra's nixpkgs lies elsewhere than the operator's.
+  // Hydra has nixpkgs at another path than the operator.
   const nixpkgs = join(place, 'source')
   cpSync(packages, nixpkgs, { recursive: true })
   const run = (words: readonly string[], input = '') =>

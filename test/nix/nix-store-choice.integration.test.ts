@@ -86,7 +86,7 @@ describe('the chosen store', () => {
     chmodSync(sockets, 0o000)
     const store = await choose()
     chmodSync(sockets, 0o755)
-    // Root may enter the socket's folder in every mode.
+    // Root may enter the socket's folder whatever its mode is.
     if (process.getuid?.() === 0) expect(store.kind).toBe('daemon')
     else expect(store).toMatchObject({ kind: 'own', why: expect.stringContaining("group 'nix-users'") })
   })

@@ -35,7 +35,7 @@ const written = (definitions: string, nixpkgs = fixtureNixpkgs, network = hydra)
     `{ network.nixpkgs = ${nixpkgs}; ${network} web = { config, lib, pkgs, ... }: { ${bootable} ${definitions} }; }`,
   )
 
-/** Evaluates a machine, and returns values that an expression makes of its configuration. */
+/** Evaluates a machine, and returns values that expressions compute from its configuration. */
 async function valuesOf(definitions: string, values: string, nixpkgs?: string, network?: string) {
   written(`${definitions} deployment.owners = map builtins.toJSON [ ${values} ];`, nixpkgs, network)
   const { options } = machineOf(await nix.evaluate('web.nix', { mode: 'write' }))
@@ -175,7 +175,7 @@ it('an update of a NixOS machine that may reboot runs a minute after each boot t
   const both = `${times('hydra-ops-auto-update')} ${times('hydra-ops-auto-update-boot')}`
   expect(await valuesOf(`${enabled} ${reboots}`, both)).toEqual([
     { OnCalendar: '04:40', Persistent: true, RandomizedDelaySec: '15min' },
-    // A random delay otherwise holds this timer, too, and the fallback could reboot first.
+    // This timer has no random delay, because the fallback could otherwise reboot first.
     { OnBootSec: 60, Unit: 'hydra-ops-auto-update.service' },
   ])
   expect(await valuesOf(enabled, '(config.systemd.timers ? hydra-ops-auto-update-boot)')).toEqual([false])

@@ -27,7 +27,7 @@ async function evaluated(definitions: string, nixpkgs: string): Promise<MachineD
   return machineOf(await nix.evaluate('b1.nix', { mode: 'write' }), 'b1')
 }
 
-/** Evaluates a builder, and returns values that an expression makes of its configuration. */
+/** Evaluates a builder, and returns values that expressions compute from its configuration. */
 async function valuesOf(definitions: string, values: string, nixpkgs: string): Promise<unknown[]> {
   const owners = `deployment.owners = map builtins.toJSON [ ${values} ];`
   const { options } = await evaluated(`${builder} ${definitions} ${owners}`, nixpkgs)

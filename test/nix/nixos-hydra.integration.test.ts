@@ -21,7 +21,7 @@ const releases = [
   ['of 2017', oldNixpkgs],
 ] as const
 
-/** Evaluates a machine with Hydra, and returns values that an expression makes of its configuration. */
+/** Evaluates a machine with Hydra, and returns values that expressions compute from its configuration. */
 async function valuesOf(
   definitions: string,
   values: string,

@@ -15,7 +15,7 @@ beforeEach(() => {
 })
 afterEach(() => nix.dispose())
 
-/** Evaluates a machine with keys, and returns values that an expression makes of its configuration. */
+/** Evaluates a machine with keys, and returns values that expressions compute from its configuration. */
 async function valuesOf(definitions: string, values: string, nixpkgs: string): Promise<unknown[]> {
   nix.write(
     'web.nix',

@@ -2,10 +2,10 @@ import type { MachineDefinition, NetworkDefinition } from '../../src/core/defini
 import { MachineName } from '../../src/core/names.js'
 import { fixtureNixpkgs, type NixSandbox } from './real-nix.js'
 
-/** The nixpkgs of a network. */
+/** The definition of a network's nixpkgs. */
 export const network = `network.nixpkgs = ${fixtureNixpkgs};`
 
-/** Definitions without which no system boots. */
+/** Definitions that every bootable system needs. */
 export const bootable = 'boot.loader.grub.device = "/dev/vda"; fileSystems."/".device = "/dev/vda1";'
 
 export function machineOf(evaluated: NetworkDefinition, name = 'web'): MachineDefinition {
@@ -14,13 +14,13 @@ export function machineOf(evaluated: NetworkDefinition, name = 'web'): MachineDe
   return machine
 }
 
-/** Evaluates a network of which a machine puts values into its tags, and returns these. */
+/** Evaluates a network in which a machine puts values into its tags; returns the tags. */
 export async function tagsOf(nix: NixSandbox, text: string, name = 'web'): Promise<readonly string[]> {
   nix.write('hydra.nix', text)
   return machineOf(await nix.evaluate('hydra.nix', { mode: 'shape' }), name).options.tags
 }
 
-/** A Hydra with everything that deployment.hydra makes on NixOS. */
+/** A Hydra with everything that deployment.hydra sets up on NixOS. */
 export const wholeHydra = `deployment.hydra = {
   enable = true;
   hostName = "hydra.example.org";
@@ -36,7 +36,7 @@ export const wholeHydra = `deployment.hydra = {
   admin = { userName = "alice"; password.generate = true; };
 };`
 
-/** Returns the logical file of a NixOps network of 2018 with a Hydra of its own, which describes the machine. */
+/** Returns the logical file of a NixOps network from 2018, which describes a machine with a Hydra. */
 export const logical = (system: string, keyFile = '~/.ssh/id_rsa.pub') => `{
   network.description = "Hydra";
   my-hydra = { config, pkgs, ... }: {
@@ -94,7 +94,7 @@ export const logical = (system: string, keyFile = '~/.ssh/id_rsa.pub') => `{
   };
 }`
 
-/** The physical files, which give the machine's place. */
+/** The physical files of this NixOps network, which say where the machine runs. */
 export const physicalFiles = {
   libvirt:
     'deployment.targetEnv = "libvirtd"; deployment.libvirtd = { memorySize = 2048; vcpu = 2; headless = true; baseImageSize = 20; };',

@@ -15,7 +15,7 @@ beforeEach(() => {
 afterEach(() => nix.dispose())
 
 const hydra = 'services.hydra = { enable = true; hydraURL = "http://h"; notificationSender = "a@b"; };'
-/** Options that Hydra has since its queue runner gives work to builders. */
+/** Options of newer Hydras, whose queue runner assigns work to builder services. */
 const newer =
   'options.services = { hydra.dbUrl = lib.mkOption { default = ""; }; hydra-builder = { enable = lib.mkOption { default = false; }; queueRunnerAddr = lib.mkOption { default = ""; }; }; };'
 

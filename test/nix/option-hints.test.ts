@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { hintForOption } from '../../nix/nixos-traps.js'
 
-/** Options with the hint, for releases that lack them. */
+/** Options that some releases lack, with their hints. */
 const hints: [option: string, hint: string][] = [
   ['services.nixosManual.showManual', 'remove showManual'],
   ['services.hydra.dbi', 'services.hydra.dbUrl'],

@@ -27,7 +27,7 @@ function wanted(attributes: string): string {
   return `import ${profile} { name = "web"; ${attributes} }`
 }
 
-/** Returns the store path of the built closure. */
+/** Builds a closure, and returns its store path. */
 async function build(attributes: string): Promise<string> {
   const drv = await scratch.instantiate(wanted(attributes))
   return (await scratch.nix('nix-store', ['--realise', drv])).trim()
@@ -50,7 +50,7 @@ async function requisites(path: string): Promise<string[]> {
 }
 
 describe('a text with unusual bytes', () => {
-  // A Nix string has every byte but NUL; our inputs are UTF-8.
+  // A Nix string may contain every byte except NUL, but hydra-ops's inputs are UTF-8.
   const text = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 60 }).filter((each) => !each.includes('\0')),
     fc
@@ -205,7 +205,7 @@ describe('an impossible definition', () => {
     try {
       symlinkSync('sub', join(folder, 'link'))
     } catch {
-      // The previous test made the link.
+      // The previous test created the link.
     }
   })
 

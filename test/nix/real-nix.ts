@@ -45,13 +45,13 @@ export interface NixSandbox {
   /** The folder with the store's files; absent before the first write. */
   readonly storeFolder: string
   readonly command: NixCommand
-  /** The programs of Nix that were started. */
+  /** The Nix programs that were started. */
   readonly started: readonly string[]
-  /** The lines for the log of the run. */
+  /** The lines of the run's log. */
   readonly logged: string[]
   write(name: string, text: string): string
   evaluate(files: string | readonly string[], wanted?: Wanted): Promise<NetworkDefinition>
-  /** Returns the error of the evaluation. */
+  /** Returns the error of an evaluation that must fail. */
   refusal(files: string | readonly string[], wanted?: Wanted): Promise<OpsError>
   dispose(): Promise<void>
 }
@@ -75,7 +75,7 @@ export const builtInProviders: readonly KnownProvider[] = [
   { name: 'ssh', targetEnvs: ['none', 'ssh'], optionKey: undefined, configSchema: jsonSchema },
 ]
 
-/** The stand-in for nixpkgs, as a release of today and as one of 2017. */
+/** The stand-ins for nixpkgs: a current release, and a release of 2017. */
 export const fixtureNixpkgs = join(packageRoot(), 'test', 'fixtures', 'nixpkgs')
 export const oldNixpkgs = join(packageRoot(), 'test', 'fixtures', 'nixpkgs-17.03')
 

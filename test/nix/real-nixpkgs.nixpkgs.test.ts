@@ -16,7 +16,7 @@ beforeEach(() => {
 })
 afterEach(() => nix.dispose())
 
-/** Says what a test saw, beside its result. */
+/** Prints a detail of a test, in addition to its result. */
 function told(what: string, seen: unknown): void {
   console.log(`${what}: ${typeof seen === 'string' ? seen : JSON.stringify(seen)}`)
 }
@@ -99,7 +99,7 @@ describe('nix/options.nix with the lib of nixpkgs', () => {
     expect(Object.keys(real)).toEqual(Object.keys(merges).sort())
     for (const [name, value] of Object.entries(real)) {
       const [left, right] = [value, Reflect.get(standIn, name)].map((each) => JSON.stringify(each))
-      // Two plain lists have another order in old releases.
+      // Old releases merge two plain lists in another order.
       expect(sorted(left ?? ''), name).toBe(sorted(right ?? ''))
       told(name, value === 'refused' ? value : 'merged as with the stand-in')
     }
@@ -107,7 +107,7 @@ describe('nix/options.nix with the lib of nixpkgs', () => {
 })
 
 /**
- * Tests a Hydra with the stand-in's modules. These modules need a module system of today, and a whole nixpkgs has its
+ * Tests a Hydra with the stand-in's modules. These modules need a current module system, and a whole nixpkgs has its
  * own modules.
  */
 function hydraByLib(): void {
@@ -127,7 +127,7 @@ function hydraByLib(): void {
   })
 }
 
-/** Returns lines of the run's log that are neither warnings of ours nor of renamed options. */
+/** Returns the failed assertions in the run's log. */
 const failedAssertions = () => nix.logged.filter((line) => line.includes('failed assertion'))
 
 function wholeMachines(): void {

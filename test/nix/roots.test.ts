@@ -15,7 +15,7 @@ afterEach(() => rmSync(folder, { recursive: true }))
 
 const closureOf = (name: string) => StorePath.parse(`/nix/store/${'a'.repeat(32)}-hydra-ops-${name}`)
 
-/** A Nix that knows all closures except the collected ones, and takes a turn for each answer. */
+/** A Nix that has all closures except the collected ones, and counts its concurrent calls. */
 class CountingNix {
   readonly asked: (readonly string[])[] = []
   readonly renewed: string[] = []

@@ -28,7 +28,7 @@ const machines = {
 
 const searchPath = [`nixpkgs=${fixtureNixpkgs}`]
 
-/** Returns what a deploy would build for a machine. */
+/** Returns the path of the derivation that a deploy would build for a machine. */
 async function deployed(
   files: readonly string[],
   name: string,
@@ -263,7 +263,7 @@ describe('the jobs', () => {
         network.pkgs = pkgs;
         web = { environment.etc.x.text = "x"; };
       }`,
-      // This stand-in has the entry point of morph's evaluator: a function of the network's path, with `nodes`.
+      // This stand-in has the entry point of morph's evaluator: a function of the network's path that returns `nodes`.
       'morph/eval-machines.nix': `{ networkExpr }: let network = import networkExpr; in {
         nodes.web.config.system.build.toplevel = network.network.pkgs.writeText "by-morph" (builtins.toJSON network.web);
       }`,

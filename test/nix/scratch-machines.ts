@@ -16,12 +16,12 @@ export function copyOf(other: ScratchMachine): ScratchMachine {
   return made
 }
 
-/** Removes the machines; made for afterEach. */
+/** Removes all machines; tests call this in afterEach. */
 export function disposeMachines(): void {
   for (const each of machines.splice(0)) each.dispose()
 }
 
-/** Activates a closure that must succeed, and returns the lines. */
+/** Activates a closure, which must succeed; returns the output. */
 export function deploy(on: ScratchMachine, wanted: WantedMachine, ...args: string[]): string {
   const closure = on.closure(wanted)
   const result = on.activate(closure, ...args)

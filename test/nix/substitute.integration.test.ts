@@ -43,7 +43,7 @@ async function fill(url: string, which: StorePath): Promise<void> {
   await scratch.nix('nix', ['copy', ...flags, '--to', url, which])
 }
 
-/** Makes an empty store with these settings, on this host and as a machine. */
+/** Creates an empty store with these settings, for the operator and as a machine. */
 function emptyStore(settings: readonly string[]) {
   count += 1
   const folder = join(scratch.folder, `empty-${count}`)

@@ -27,7 +27,7 @@ const answer = {
 
 let ops: FakeOps
 let asked: WhyPlace[]
-/** Machines with a list of builders. */
+/** The names of machines that have a list of builders. */
 let users: string[]
 
 beforeEach(async () => {

@@ -19,7 +19,7 @@ import { fakeTask } from '../fakes/fake-task.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
-/** Marks on `ci`, and the state of its list. */
+/** Drain marks on `ci`. `listed` has the marks that its list of builders reflects. */
 let marked: Set<string>
 let listed: string
 let proved: number

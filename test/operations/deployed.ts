@@ -9,7 +9,7 @@ import { stateTextIn } from '../fakes/state-text.js'
 
 export interface Deployed {
   readonly ops: FakeOps
-  /** The programs that got the user's terminal. */
+  /** The programs that were run on the user's terminal. */
   readonly ran: string[][]
   resourceName(machine: string): string
   stateText(): string

@@ -69,7 +69,7 @@ describe('an evaluation from git', () => {
   })
 })
 
-/** Makes the state that a deploy with one machine leaves. */
+/** Creates the state that a deploy of one machine leaves. */
 async function withMachine(handle: boolean): Promise<void> {
   const { deployment } = await create()
   await ops.store.lock(deployment.uuid, async (held) =>

@@ -157,7 +157,7 @@ describe('destroy of a machine that was never made, according to the state,', ()
   beforeEach(async () => {
     uuid = (await ops.store.resolve('net')).uuid
   })
-  /** Puts an older state back, which names `web` without its resources. */
+  /** Restores an older state, in which `web` has no resources. */
   const restoreOlderState = () =>
     ops.store.lock(uuid, async (held) =>
       held.updateMachine(MachineName.parse('web'), (web) => {

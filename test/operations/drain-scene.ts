@@ -13,30 +13,30 @@ import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.
 import { succeed } from '../fakes/fake-ssh.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
-/** Made-up machines of which `ci` builds on `b1`, and their events. */
+/** Made-up machines, of which `ci` uses the builder `b1`, and their events. */
 interface Scene {
   ops: FakeOps
-  /** Next boot of a machine. */
+  /** Number of the next boot of a machine. */
   boots: number
-  /** Drained builders in the state at the last reboot. */
+  /** Whether each builder was drained in the state at the last reboot. */
   known: boolean[]
-  /** Events on `ci`, on `b1` and at the provider, in their order. */
+  /** Events on `ci`, on `b1` and at the provider, in order. */
   seen: string[]
-  /** Mark on `ci`. */
+  /** Kind of drain mark on `ci`. */
   mark: 'none' | 'automatic' | 'manual'
-  /** Whether the state already recorded the drain, at each request to `ci`. */
+  /** Whether each builder was drained in the state at the last drain request to `ci`. */
   knownBefore: boolean[]
-  /** Number of answers about the drain that get lost on their way. */
+  /** Number of answers about the drain that get lost on the way. */
   lost: number
   /** Numbers of builds that run on `b1`, one for each look; the last one stays, and NaN loses the connection. */
   serving: number[]
-  /** Event at the loss of that connection. */
+  /** Reacts to the loss of the connection to `b1`. */
   onLoss: () => void
 }
 
 export const scene = {} as Scene
 
-/** Makes the machines, and lets them be deployed. */
+/** Creates the machines, and deploys them. */
 export async function begin(): Promise<void> {
   scene.boots = 2
   scene.known = []
@@ -100,7 +100,7 @@ export const start = (...names: string[]) =>
   startMachines(scene.ops, { deployment: undefined, maxConcurrent: 1, selection: only(...names) })
 export const drainedNow = async () => (await listBuilders(scene.ops, undefined)).map(({ drained }) => drained)
 
-/** Lets a machine run without an answer from now on. */
+/** Makes a running machine unreachable from now on. */
 export function silence(machine: string): void {
   const { waitForBanner, connect } = scene.ops.ssh
   const refuse = (target: { readonly machine: string }) => {

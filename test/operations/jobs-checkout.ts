@@ -33,7 +33,7 @@ export const request: JobsInit = {
 export interface JobsCheckout {
   readonly ops: FakeOps
   readonly root: string
-  /** The answers of git by its arguments; no entry means that git has no answer. */
+  /** Git's answers by arguments; git fails for arguments without an entry. */
   readonly gitSays: Map<string, string>
   remember(expressions?: string[], name?: string): Promise<unknown>
   init(changed?: Partial<JobsInit>): Promise<JobsInitialised>

@@ -15,7 +15,7 @@ beforeEach(async () => {
 })
 afterEach(() => world.ops.cleanup())
 
-/** Lets the evaluation give the same answer for each machine that was asked for. */
+/** Lets the evaluation give the same answer for each requested machine. */
 function answer(shown: ShownOption): void {
   world.ops.nix.showOption = async (_, question) => {
     asked.push(question)

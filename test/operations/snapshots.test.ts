@@ -33,7 +33,7 @@ beforeEach(async () => {
 })
 afterEach(() => ops.cleanup())
 
-/** Gives the made-up machines the snapshot's closure again after a restore. */
+/** Lets a restore return the made-up machines to the snapshot's closure. */
 function revertProfiles(): void {
   const profiles = new Map<string, string>()
   const { hypervisor } = ops
@@ -204,7 +204,7 @@ describe('snapshot restore', () => {
     expect(now.deployed).toEqual(then.deployed)
     expect(now.tasks).toEqual({ nginx: old })
     expect(now.unfinishedCopy).toBeUndefined()
-    // A key delivered after the snapshot is gone, and a deploy may still remove it; the old one is back.
+    // The old key is back. The newer key stays in the record, so that a deploy can still remove it.
     expect(now.keys).toEqual({ old: '/run/keys/old', new: '/run/keys/new' })
     expect(now.facts).toMatchObject({ bootId: 'boot-1' })
     await change((draft) => Object.assign(draft, { keys: {} }))

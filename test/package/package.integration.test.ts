@@ -41,7 +41,7 @@ async function run(
   })
 }
 
-/** Packs a folder and installs the package beside the others, as a user does. */
+/** Packs a folder, and installs the package beside the other packages, as a user does. */
 async function install(source: string, ...flags: string[]): Promise<void> {
   const before = new Set(readdirSync(folder))
   const packed = await run(['npm', 'pack', '--ignore-scripts', '--pack-destination', folder], source)
@@ -56,7 +56,7 @@ const hydraOps = (...args: string[]) => hydraOpsWith(join(folder, 'state'), ...a
 const hydraOpsWith = (state: string, ...args: string[]) =>
   run([join(folder, 'node_modules/.bin/hydra-ops'), ...args], folder, state)
 
-/** Makes a state folder with a deployment whose machines come from a provider. */
+/** Creates a state folder with a deployment whose machines come from a provider. */
 async function remember(name: string, provider: string, count: number): Promise<string> {
   const root = join(folder, name)
   const operator = { user: 'test', host: 'test', command: 'test', run: 'test' }
@@ -76,7 +76,7 @@ function machine(provider: string, index: number): MachineRecord {
   }
 }
 
-/** Installs a third party's provider beside hydra-ops, which does not know the provider's machines. */
+/** Installs a third-party provider beside hydra-ops; its `resourceId` fails for every machine. */
 function installPlugin(name: string, providerInterface = 1): void {
   const methods = ['imageReference', 'imageId', 'allocate', 'ports', 'physical', 'publishedUrls', 'inspect']
     .concat('plan', 'reconcile', 'start', 'stop', 'destroy', 'target')
@@ -100,7 +100,7 @@ export default {
   )
 }
 
-// The tests take the user's way from the sources: the package is packed, and installed into an empty folder.
+// The package is packed from the sources and installed into an empty folder, as a user would do.
 beforeAll(async () => {
   expect(existsSync(join(top, 'dist/src/cli.js')), 'npm run build comes first').toBe(true)
   folder = mkdtempSync(join(tmpdir(), 'hydra-ops-package-'))
@@ -108,7 +108,7 @@ beforeAll(async () => {
   installed = join(folder, 'node_modules/hydra-ops')
 }, 10 * minutes)
 
-// The life of a machine of the example makes a Nix store, whose folders are read-only.
+// The test of the example creates a Nix store, whose folders are read-only.
 afterAll(() => removeStore(folder))
 
 it('the package prints its version', async () => {
@@ -196,7 +196,7 @@ it('the package refuses a plugin for another interface in two lines, and forgets
 })
 
 describe('the example of a provider', () => {
-  // The example needs nothing that hydra-ops has not brought.
+  // The example needs only packages that hydra-ops has already installed.
   beforeAll(() => install(join(top, 'examples/provider'), '--offline'), 10 * minutes)
 
   it('is loaded by the name of its package, and keeps a machine from its plan to its end', async () => {

@@ -34,7 +34,7 @@ async function evaluate({ nix, key }: Declared, module: string, all: readonly Op
   return Evaluated.parse(JSON.parse(json))
 }
 
-/** Returns sentences about sets of options that a module and the schema treat differently. */
+/** Returns a sentence about each set of options that a module and the schema treat differently. */
 export async function differences(
   declared: Declared,
   module: string,
@@ -57,7 +57,7 @@ export async function differences(
   })
 }
 
-/** Returns the value with the names of its sets in order. */
+/** Returns the value with the attributes of its sets in order. */
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted)
   if (typeof value !== 'object' || value === null) return value
@@ -99,7 +99,7 @@ export function optionsContract(
   it.each(names)('accepts and refuses the same values for %s as the schema', async (name) => {
     const all = valuesFor(name).map((value) => ({ [name]: value }))
     expect(await differences(declared, module, all)).toEqual([])
-    // The comparison shows nothing without a value of each kind.
+    // The comparison proves nothing without both accepted and refused values.
     expect(new Set(all.map((options) => declared.schema.safeParse(options).success)).size).toBe(2)
   })
 

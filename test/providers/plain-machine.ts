@@ -4,7 +4,7 @@ import type { Resource } from '../../src/core/provider.js'
 const uuid = DeploymentUuid.parse('0b7c3d1e-1111-4a2b-9c3d-000000000001')
 const machine = MachineName.parse('web')
 
-/** Target of a machine without any such options. */
+/** Target of a machine without any options for ssh. */
 export const noTarget: Resource<unknown, unknown, unknown>['target'] = {
   host: undefined,
   port: undefined,
@@ -14,7 +14,7 @@ export const noTarget: Resource<unknown, unknown, unknown>['target'] = {
   privilegeEscalation: [],
 }
 
-/** Makes a machine of any provider for tests that change nothing. */
+/** Creates a machine of any provider for tests that change nothing. */
 export function plainMachine<Config, Allocation, Handle>(
   config: Config,
   allocation: Allocation,

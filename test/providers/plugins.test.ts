@@ -41,7 +41,7 @@ const methods = ['imageReference', 'imageId', 'allocate', 'ports', 'physical', '
   .map((method) => `${method}() {}`)
   .join(', ')
 
-/** Writes the code of a whole provider; `changes` come last and replace what precedes them. */
+/** Returns the code of a complete provider; `changes` come last, and replace earlier properties. */
 const provider = (changes = '') => `import { fileURLToPath } from 'node:url'
 export default {
   name: 'cloud', targetEnvs: ['cloud'], optionKey: 'cloud', makesMachines: false,

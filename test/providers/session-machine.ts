@@ -5,7 +5,7 @@ import { DeploymentUuid, MachineName, resourceName } from '../../src/core/names.
 import type { Provider, Resource } from '../../src/core/provider.js'
 import { noTarget } from './plain-machine.js'
 
-/** Parts of a hypervisor's session that a machine is made from. */
+/** Parts of a hypervisor's session that are needed to allocate a machine. */
 export interface SessionParts<Config, Allocation, Handle> {
   /** The folders of the deployments, laid out as in a state folder. */
   readonly deployments: string
@@ -16,7 +16,9 @@ export interface SessionParts<Config, Allocation, Handle> {
 
 let made = 0
 
-/** Makes an allocated machine with keys, of a new deployment unless the overrides name one; nothing else exists yet. */
+/**
+ * Allocates a machine with keys, in a new deployment unless the overrides name a deployment. Nothing else is created.
+ */
 export async function sessionMachine<Config, Allocation, Handle>(
   { deployments, image, provider, program }: SessionParts<Config, Allocation, Handle>,
   config: Config,

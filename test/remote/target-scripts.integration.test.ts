@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { type ScriptValues, targetFile } from '../../src/core/target-file.js'
 import { targetScript } from '../../src/remote/target-scripts.js'
 
-/** Runs a script of this test, with values and shared functions before it as in a script of target/. */
+/** Runs a script of this test, preceded by values and shared functions as in a script of target/. */
 function sh(script: string, values: ScriptValues, before = '') {
   const whole = targetScript('services/mark', values).replace(targetFile('services/mark.sh'), () => script)
   return spawnSync('sh', ['-c', before + whole], { encoding: 'utf8' })

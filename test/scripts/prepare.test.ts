@@ -11,7 +11,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-/** Runs lines after the common beginning of every script, in an empty folder. */
+/** Runs shell lines after scripts/prepare.sh, with which every script begins, in an empty folder. */
 function script(...lines: readonly string[]) {
   const sourced = `source ${join(packageRoot(), 'scripts', 'prepare.sh')}`
   return spawnSync('bash', ['-c', ['set -uo pipefail', sourced, ...lines].join('\n')], { cwd: folder })

@@ -15,13 +15,13 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(home, { recursive: true }))
 
-/** Makes the folder from a mirror that has no release at all. */
+/** Creates the root folder from a mirror without any release. */
 function makeRoot() {
   const env = { PATH: process.env.PATH, HOME: home, DEBIAN_MIRROR: `file://${home}/mirror` }
   return spawnSync(script, { env, encoding: 'utf8' })
 }
 
-/** Makes the folder as an earlier run of a recipe left it. */
+/** Creates the root folder as an earlier run of a recipe would leave it. */
 function earlierRoot(recipe: string): void {
   mkdirSync(join(cache, 'root'), { recursive: true })
   writeFileSync(join(cache, 'root', 'kept'), '')

@@ -27,7 +27,7 @@ afterEach(() => {
 
 const path = () => join(folder, 'socket')
 
-/** Starts a server that gets all bytes of a request at once. */
+/** Starts a server that receives all bytes of a request at once. */
 async function listen(answer: (request: Buffer, socket: Socket) => void): Promise<void> {
   const listening = createServer((socket) => {
     socket.on('error', () => {})
@@ -39,7 +39,7 @@ async function listen(answer: (request: Buffer, socket: Socket) => void): Promis
 
 interface Question {
   readonly request: string
-  /** Answer after which the farewell follows. */
+  /** The answer after which the farewell is sent. */
   readonly wanted: string
   readonly farewell?: string
   readonly socket?: string
@@ -180,7 +180,7 @@ describe('a real PostgreSQL that is asked by its socket', () => {
       expect(await ask({ ...question, request: startupMessage(me, 'postgres') })).toBe(
         `${me} ${postgresqlWelcome}\n`,
       )
-      // The farewell is not an answer for a server that refuses.
+      // The server refuses this user, so the farewell is not sent.
       expect(await ask({ ...question, request: startupMessage('nobody', 'postgres') })).toMatch(
         new RegExp(`^${me} 45`),
       )

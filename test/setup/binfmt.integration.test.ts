@@ -15,7 +15,7 @@ const entry = (flags: string) => `enabled\ninterpreter /usr/bin/qemu\nflags: ${f
 let folder: string
 let host: LocalShellHost
 
-/** Stand-in for the program of binfmt-support: an enabled entry is a file, with the flags of the package. */
+/** Stand-in for update-binfmts: an enabled entry is a file, with the flags of the package. */
 const updateBinfmts = `#!/bin/sh
 case $2 in qemu-arm|qemu-aarch64) ;; *) echo "update-binfmts: warning: no executable $2" >&2; exit 2 ;; esac
 case $1 in

@@ -5,8 +5,8 @@ import { HydraGuest, password } from './hydra-guest.js'
 import { dyingBefore } from './task-contract.js'
 
 /**
- * The faults of real machines that need systemd or a whole Hydra, in this order. Tests beside each task's code cover
- * the other faults without a guest. Hydra and nix-serve are stand-ins.
+ * A guest for the faults that need systemd or a whole Hydra, in this order. Tests beside each task's code cover the
+ * other faults without a guest. Hydra and nix-serve are stand-ins.
  */
 let guest: HydraGuest
 
@@ -145,7 +145,7 @@ alter column drvpath drop not null; update schemaversion set version = 85`)
   it(
     'is left as it is when the upgrade fails, and hydra-init’s words are shown',
     async () => {
-      // The change of a later version exists already.
+      // The database already has the change of a later version.
       await guest.sql('update schemaversion set version = 86')
       const { message, detail } = await refusal(guest.apply('hydra'))
       expect(message).toContain('start the services of hydra')

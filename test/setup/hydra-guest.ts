@@ -33,7 +33,7 @@ const tasks: Readonly<Record<string, (machine: TaskMachine) => WantedTask | unde
 
 export const password = 'Kx7-päss "word" \\ $(false) `x` %n \'-Zq'
 
-/** A guest for Hydra's tasks, one by one. Hydra and nix-serve are stand-ins, which the guest builds. */
+/** A guest on which Hydra's tasks run one by one. Hydra and nix-serve are stand-ins, which the guest builds. */
 export class HydraGuest {
   readonly connected: ConnectedGuest
   private packages = { hydra: '', nixServe: '' }
@@ -96,7 +96,7 @@ export class HydraGuest {
     }
   }
 
-  /** Makes the input of a task; web requests reach the guest only over ssh. */
+  /** Creates the input of a task; web requests reach the guest only over ssh. */
   run(more: { secrets?: Readonly<Record<string, string>> } = {}): TaskRun & { readonly lines: string[] } {
     const run = taskRun({ 'hydra-user-alice': password, ...more.secrets })
     return {

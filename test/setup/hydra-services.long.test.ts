@@ -4,7 +4,7 @@ import type { TaskRun } from '../../src/core/setup-task.js'
 import { HydraGuest } from './hydra-guest.js'
 import { taskContract } from './task-contract.js'
 
-/** The tasks that need packages, on a guest, in this order; Hydra and nix-serve are stand-ins. */
+/** A guest for the tasks that need packages, in this order. Hydra and nix-serve are stand-ins. */
 let guest: HydraGuest
 
 beforeAll(async () => {
@@ -27,7 +27,8 @@ rm -rf /etc/systemd/system/nix-serve.service /run/hydra-ops/restart/nix-serve; s
       'without nix-command, so that its NARs are empty': `sed -i '/^Environment="NIX_CONFIG=/d' /etc/systemd/system/nix-serve.service
 systemctl daemon-reload; systemctl restart nix-serve`,
     },
-    // Other tests crash each step without a guest: services.integration.test.ts, hydra/users-task.integration.test.ts.
+    // Other tests cover a crash at each step without a guest: services.integration.test.ts,
+    // hydra/users-task.integration.test.ts.
     crashEvery: 4,
   }))
 })
@@ -124,7 +125,7 @@ describe('the nginx task on a guest', () => {
 })
 
 describe('the proof on a guest', () => {
-  /** Makes a run that sends only so many requests to Hydra, as if the operator's process died. */
+  /** Creates a run that fails after a number of requests to Hydra, as if the operator's process died. */
   function dying(after: number): TaskRun {
     const run = guest.run()
     let left = after

@@ -11,7 +11,7 @@ import { ConnectedGuest } from '../fixtures/connected-guest.js'
 import { accountDamages, resetAccounts } from './hydra/accounts-on-machine.js'
 import { taskContract } from './task-contract.js'
 
-/** The tasks that need no package of Hydra, on a guest, in the order of their dependencies. */
+/** A guest for the tasks that need no package of Hydra, in the order of their dependencies. */
 let guest: ConnectedGuest
 
 beforeAll(async () => {
@@ -58,7 +58,8 @@ describe('the postgresql task on a guest, with users of their own', () => {
       'database gone': `cd /; runuser -u postgres -- dropdb hydra`,
       'cluster stopped': 'systemctl stop postgresql@15-main',
     },
-    // Another test crashes each step on a real PostgreSQL without a guest: postgresql/task.integration.test.ts.
+    // Another test covers a crash at each step on a real PostgreSQL without a guest:
+    // postgresql/task.integration.test.ts.
     crashEvery: 8,
   }))
 })
@@ -73,7 +74,7 @@ describe('the signing key of Hydra on a guest', () => {
       'public key gone': 'rm /etc/nix/web/public',
       'secret key closed to its group': 'chmod 0600 /etc/nix/web/secret',
     },
-    // Another test crashes each step without a guest: cache-key.integration.test.ts.
+    // Another test covers a crash at each step without a guest: cache-key.integration.test.ts.
     crashEvery: 4,
   }))
 })
@@ -88,7 +89,7 @@ describe('the static cache on a guest', () => {
       'of another owner': 'chown root /var/lib/hydra/cache',
       'nix-cache-info gone': 'rm /var/lib/hydra/cache/nix-cache-info',
     },
-    // Another test crashes each step without a guest: hydra/on-real-users.integration.test.ts.
+    // Another test covers a crash at each step without a guest: hydra/on-real-users.integration.test.ts.
     crashEvery: 3,
   }))
 })
@@ -97,7 +98,7 @@ describe('the nginx task on a guest', () => {
   taskContract(() => ({
     host: guest.host,
     task: wanted(bindTask(nginxTask)),
-    // The operator reaches the guest only by ssh; the test of a whole Hydra checks the users' view.
+    // The operator reaches the guest only over ssh; the test of a whole Hydra checks the users' view.
     verifiable: false,
     reset: `systemctl stop nginx; rm -f /etc/nginx/sites-*/hydra-ops /run/hydra-ops/nginx-reload
 ln -sfn ../sites-available/default /etc/nginx/sites-enabled/default`,
@@ -107,7 +108,7 @@ ln -sfn ../sites-available/default /etc/nginx/sites-enabled/default`,
       'nginx stopped': 'systemctl stop nginx',
       'nginx not started at boot': 'systemctl --quiet disable nginx',
     },
-    // Another test crashes each step on a stand-in: nginx/task.integration.test.ts.
+    // Another test covers a crash at each step on a stand-in: nginx/task.integration.test.ts.
     crashEvery: 4,
   }))
 })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { verifyNarInfo } from '../../src/setup/narinfo-signature.js'
 
-/** The public key of measured transcripts, in which Nix 2.8 writes into a cache with `secret-key`. */
+/** The public key of recorded transcripts, in which Nix 2.8 writes into a cache with `secret-key`. */
 const publicKey = 'test-1:uBdJOqiGySkMhaPy65HcDd/aFaLswjp9q2TYjnZl5/w='
 const alone = `StorePath: /nix/store/jyz4jgzjmkvlv0g229sk89myw5rj4slg-hydra-ops-signature-test
 URL: nar/1xqdvwhsws3l30s0bc5g996gbsrh27wr61pi8dhzj4bn8hpgmq37.nar

@@ -47,14 +47,14 @@ afterAll(async () => {
   rmSync(root, { recursive: true, force: true })
 })
 
-/** Returns the same machine with an unreadable journal. */
+/** Returns a host for the same machine, but with an unreadable journal. */
 function withoutJournal(): Host {
   const exec: Host['exec'] = async (argv, options) =>
     argv[0] === 'journalctl' ? { kind: 'exited', code: 1, stdout: '', stderr: '' } : host.exec(argv, options)
   return Object.assign(Object.create(host), { exec })
 }
 
-/** Returns the real folder of a stand-in's package; its store path exists in the separate store alone. */
+/** Returns the real folder of a stand-in's package; its store path exists only in the separate store. */
 function packageOf(name: StandIn): string {
   return dirname(standIns.bin(name))
 }
@@ -65,7 +65,7 @@ async function programOf(name: StandIn): Promise<CacheProgram> {
   return program
 }
 
-/** A program of a cache that runs as its unit says. */
+/** A cache program that runs as its unit specifies. */
 interface Started {
   readonly options: NixServeOptions
   readonly daemon: Daemon
@@ -85,7 +85,7 @@ async function started(name: (typeof programs)[number], more: Record<string, str
   const { files } = cacheServices(options, await programOf(name))
   const textOf = (end: string) => `${files.find(({ path }) => path.endsWith(end))?.content ?? ''}`
   const settings = join(root, `${name}.toml`)
-  // The machine's own store has no such line.
+  // The settings of a real machine have no such line.
   writeFileSync(
     settings,
     `${textOf(harmoniaFile)}real_nix_store = ${JSON.stringify(standIns.nix.real('/nix/store'))}\n`,
@@ -105,7 +105,7 @@ async function started(name: (typeof programs)[number], more: Record<string, str
   return { options, daemon, get }
 }
 
-/** Returns the variables of a unit, with values in place of what only systemd or a machine knows. */
+/** Returns the variables of a unit; `known` replaces texts that only systemd or a machine can resolve. */
 function variablesIn(text: string, known: Readonly<Record<string, string>>): Record<string, string> {
   const lines = [...text.matchAll(/^Environment=(.*)$/gm)].map(([, line = '']) => line)
   const words = lines.flatMap((line) => (line.startsWith('"') ? [line.slice(1, -1)] : line.split(' ')))
@@ -163,7 +163,7 @@ describe('the program of a package', () => {
     const bin = join(root, 'wrapped/bin')
     mkdirSync(bin, { recursive: true })
     writeFileSync(join(bin, 'harmonia'), '#!/bin/sh\n', { mode: 0o755 })
-    // A word of another setting stands beside the variable's name.
+    // The word of another setting follows the variable's name directly.
     writeFileSync(join(bin, '.harmonia-wrapped'), 'SIGN_KEY_PATHSign key in', { mode: 0o755 })
     const found = () => findCacheProgram(host, dirname(bin), taskRun())
     expect(await found()).toMatchObject({ name: 'harmonia', keyVariable: 'SIGN_KEY_PATH' })
@@ -209,7 +209,7 @@ describe('a cache of the store', () => {
     const log = databaseLog()
     const folder = dirname(log)
     const path = `/${hashPart(standIns.path('harmonia'))}.narinfo`
-    // A program of an earlier test may still be closing the database, and its files then stay.
+    // A program of an earlier test may still have the database open, and its files exist until then.
     await daemon.until('the database is idle', () => !existsSync(log))
     chmodSync(folder, 0o555)
     try {
@@ -245,7 +245,7 @@ async function heldStore(): Promise<Daemon> {
       stdio: ['ignore', 'pipe', 'pipe'],
     }),
   )
-  // The index comes after the log, and needs a folder that may be written.
+  // SQLite creates the index after the log, and needs a writable folder.
   await daemon.until('the database has its files', () =>
     [databaseLog(), databaseLog().replace(/wal$/, 'shm')].every((file) => existsSync(file)),
   )

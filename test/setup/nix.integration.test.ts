@@ -241,7 +241,7 @@ describe('the nix task on a stand-in', () => {
 describe('the record of a Nix that starts', () => {
   const record = () => join(root, 'var/nix-starts')
   const settings = () => join(root, 'etc/nix/hydra-ops.conf')
-  /** A place with the real Nix of this host, whose state lies in the folder too. */
+  /** A place with this host's real Nix, whose state is in the folder too. */
   let real: LocalShellHost
 
   beforeAll(() => {
@@ -269,7 +269,7 @@ describe('the record of a Nix that starts', () => {
     return found.get('nix')?.[0]
   }
 
-  /** Changes the version in the record, so that a look tells whether it asked Nix itself. */
+  /** Changes the version in the record, so that the result of a look shows whether it queried Nix itself. */
   const mark = () => {
     const text = readFileSync(record(), 'utf8')
     expect(text).toContain('libnixstore')

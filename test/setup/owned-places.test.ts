@@ -41,7 +41,10 @@ const reserved = machines.flatMap((definition) =>
   ),
 )
 
-/** The files that tasks only read or remove in Debian's form, and the folders in which they write single files. */
+/**
+ * The files that tasks only read, or remove only in Debian's form. A folder is listed if tasks write single files in
+ * it.
+ */
 const onlyRead = [
   '/etc/mailname',
   '/etc/nginx/conf.d',
@@ -83,7 +86,7 @@ const SchemaNode = z.looseObject({
   anyOf: z.array(z.unknown()).default([]),
 })
 
-/** Returns the schemas of a named property, also those in the alternatives of a union. */
+/** Returns the schemas of a named property, including the schemas in the alternatives of a union. */
 function schemasOf(schema: unknown, part: string): unknown[] {
   const { success, data } = SchemaNode.safeParse(schema)
   if (!success) return []
@@ -97,7 +100,7 @@ const options = z.toJSONSchema(DebianOptions.extend(ClosureOptions.shape), {
   unrepresentable: 'any',
 })
 
-/** Tells whether there is an option `deployment.…` of this name. */
+/** Tells whether an option `deployment.…` of this name exists. */
 function isOption(name: string): boolean {
   const [, ...parts] = name.split('.')
   let schemas: unknown[] = [options]

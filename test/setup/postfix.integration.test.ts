@@ -12,8 +12,8 @@ import { taskMachine, taskRun } from '../fakes/task-run.js'
 import { taskContract } from './task-contract.js'
 
 /**
- * The root of the real scripts' folders. The stand-in for `postconf` reads main.cf without continued lines; the one for
- * `postfix status` asks the unit. The real postfix runs in postfix.long.test.ts.
+ * The root of the real scripts' folders. The stand-in for `postconf` reads main.cf without continuation lines; the
+ * stand-in for `postfix status` queries the unit. The real postfix runs in postfix.long.test.ts.
  */
 let root: string
 let host: MailHost
@@ -203,7 +203,7 @@ ${shipped}END`),
     } finally {
       rmSync(join(root, 'fail-restart'))
     }
-    // The due restart is not forgotten.
+    // The restart is still due.
     expect(await wanted().probe(host, run)).toMatchObject({ drifted: expect.stringContaining('restarted') })
   })
 })

@@ -41,14 +41,14 @@ afterAll(async () => {
   await guest?.dispose()
 })
 
-/** Downloads postfix and its dependencies, without the packages that the guest has. */
+/** Downloads postfix and its dependencies, except the packages that the guest has. */
 async function download(): Promise<void> {
   const only = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map(
     (kind) => `--no-${kind}`,
   )
   const tree = execFileSync('apt-cache', ['depends', '--recurse', ...only, 'postfix'], { encoding: 'utf8' })
   const present = new Set((await guest.sh(`dpkg-query -W -f '\${Package}\\n'`)).split('\n'))
-  // Debian's cdebconf is the second of two alternatives; every system has the first one.
+  // cdebconf is the second alternative of a dependency; every Debian system has the first alternative.
   const missing = [...new Set(tree.split('\n').filter((line) => /^[a-z0-9]/.test(line)))].filter(
     (name) => !present.has(name) && !name.includes(':') && !name.includes('cdebconf'),
   )
@@ -89,7 +89,7 @@ describe('postfix on a guest', () => {
         'another name': `postconf -e 'myhostname = other.example.org'`,
         stopped: 'systemctl stop postfix',
         'its master alone stopped': 'postfix stop',
-        // The script names both units, because systemctl does not wait for the second one otherwise.
+        // The script names both units, because systemctl would otherwise not wait for the second unit.
         'started by hand': `systemctl --quiet disable postfix; systemctl stop postfix postfix@-; postfix start`,
         killed:
           'kill -9 $(cat /var/spool/postfix/pid/master.pid | tr -d " "); while postfix status; do sleep 0.2; done',

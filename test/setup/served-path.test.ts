@@ -13,7 +13,7 @@ const packed = Buffer.from('what a compressor made of them')
 const path = '/nix/store/jyz4jgzjmkvlv0g229sk89myw5rj4slg-probe'
 const base32 = (bytes: Uint8Array) => `sha256:${nixBase32(createHash('sha256').update(bytes).digest())}`
 
-/** Creates a machine whose unpacker makes the NAR of the packed bytes, and fails for all others. */
+/** Creates a machine whose unpacker turns the packed bytes into the NAR, and fails for all other bytes. */
 function machine(): Host {
   const script = async (text: string, _: readonly string[], { stdin }: { stdin?: unknown }) => {
     const { program } = readScript(text).values

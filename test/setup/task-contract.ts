@@ -17,11 +17,11 @@ export interface ContractSubject {
   readonly reset: string
   /** Scripts that damage the task's results, by name. */
   readonly damages: Readonly<Record<string, string>>
-  /** The operator's input of the task; by default a port of this machine, and no secrets. */
+  /** The operator's input for the task. The default has a port of this machine and no secrets. */
   readonly run?: TaskRun
   /** Whether the test expects `placeFiles` for the task's files; other tasks have their own scripts. */
   readonly placesFiles?: boolean
-  /** Returns a real machine's path of a file that the stand-in has elsewhere. */
+  /** Returns the path on a real machine of a file that the stand-in has elsewhere. */
   realPath?(path: string): string
   /** The distance between tested crash points, for tasks whose attempts take minutes. */
   readonly crashEvery?: number
@@ -32,7 +32,7 @@ const silent = taskRun()
 /** The maximum number of steps, which ends an apply that has more steps than any task should. */
 const mostCrashes = 150
 
-/** The time for all crashes: each is a whole attempt and another one, which take a minute under emulation. */
+/** The time for all crashes. Each crash needs two attempts, which take a minute under emulation. */
 const crashesMs = 45 * 60_000
 
 /** Defines the tests of everything that the engine expects from a set-up task (design, section 9). */
@@ -127,7 +127,7 @@ function unitsIn(text: string): string[] {
 }
 
 /**
- * A machine whose connection is lost at the n-th step. A step is a command, and each `step` of a script of target/. The
+ * A machine whose connection is lost at the n-th step. A step is a command, or a `step` in a script of target/. The
  * script is killed there, and no later command reaches the machine.
  */
 export class CrashingHost implements Pick<Host, 'exec' | 'script' | 'machine'> {
@@ -161,7 +161,7 @@ function lost(): Error {
   return failure('CONNECTION_LOST', 'the machine is gone (by this test)')
 }
 
-/** Returns a host that loses the machine before a command or script of this name begins. */
+/** Returns a host that loses its connection before a script with this name begins. */
 export function dyingBefore(host: Host, what: string): Host {
   return withScript(host, (text, args, options) =>
     options.what.startsWith(what) ? Promise.reject(lost()) : host.script(text, args, options),

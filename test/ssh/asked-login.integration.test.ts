@@ -38,7 +38,7 @@ function ask(
 }
 
 describe('the user’s ssh configuration, asked for the login that will be made,', () => {
-  // The report said that a ProxyCommand got port 22 and the local user.
+  // A bug report said that a ProxyCommand got port 22 and the local user.
   it('gives a ProxyCommand the user and the port of the deployment', async () => {
     const { proxyCommand } = await ask('Host *.example.org\n  ProxyCommand nc -X 5 %h %p # %r\n', {
       user: 'deploy',

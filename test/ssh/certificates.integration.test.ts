@@ -11,7 +11,7 @@ import { connected, never, testSsh, userSshConfig } from '../fixtures/sshd-sessi
 
 let folder: string
 let agent: SshAgent
-/** The paths of a key with its certificate, of the certificate alone, and of the same key without it. */
+/** The paths of a key with its certificate, of the certificate alone, and of the key without a certificate. */
 let signed: string
 let certificate: string
 let bare: string
@@ -40,7 +40,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** Logs in like `hydra-ops ssh`: by the system's ssh with our configuration. */
+/** Logs in like `hydra-ops ssh`: with the system's ssh and hydra-ops's configuration. */
 function systemSsh(target: SshTarget): string {
   const knownHosts = join(folder, 'known_hosts')
   const rendered = testSsh().renderConfig([target], { knownHosts })
@@ -115,7 +115,7 @@ it('the agent is asked for its keys once when the login succeeds', async () => {
   const before = createServer((client) => {
     const real = connect(agent.socket)
     client.on('data', (message: Buffer) => {
-      // The byte after the four of the length is SSH_AGENTC_REQUEST_IDENTITIES.
+      // The byte after the four length bytes is SSH_AGENTC_REQUEST_IDENTITIES.
       if (message[4] === 11) questions += 1
     })
     client.on('error', () => real.destroy()).pipe(real)

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { fingerprint, hostKeyChanged, hostKeyUnknown, parseHostKey, seenKey } from '../../src/ssh/host-key.js'
 import { sshTarget } from '../fixtures/sshd-target.js'
 
-// A key that ssh-keygen made for this test; the fingerprint is the output of `ssh-keygen -l`.
+// ssh-keygen generated this key for the test; the fingerprint is the output of `ssh-keygen -l`.
 const line = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpIxCj68bvynz61R5Osa+XN8/tQGT4mU4Ht7SFll91H a comment'
 
 describe('host keys', () => {

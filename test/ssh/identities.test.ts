@@ -22,7 +22,7 @@ const field = (bytes: string | Buffer) => {
   return Buffer.concat([length, content])
 }
 
-/** Builds a key file by PROTOCOL.key of OpenSSH, with an unreadable private part. */
+/** Builds a key file according to OpenSSH's PROTOCOL.key, with an unreadable private part. */
 function privateKey(cipher: string, publicBlob: Buffer): string {
   const one = Buffer.from([0, 0, 0, 1])
   const kdf = cipher === 'none' ? [field('none'), field('')] : [field('bcrypt'), field(Buffer.alloc(24, 1))]

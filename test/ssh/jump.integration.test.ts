@@ -238,7 +238,7 @@ describe('the user’s configuration', () => {
   })
 })
 
-/** Returns the logins that a server has recorded. */
+/** Returns one more than the number of logins that a server has recorded; tests compare two such numbers. */
 function connectionsOf(server: Sshd): number {
   return server.log().split('Accepted publickey').length
 }

@@ -5,7 +5,7 @@ import { connected, remote } from '../fixtures/sshd-session.js'
 
 const noisy = (folder: string, shell: string) => `${join(folder, 'noisy-login-shell')} ${shell}`
 
-// sshd runs the shell in /etc/passwd, which a test cannot choose; ForceCommand starts another one.
+// sshd runs the shell in /etc/passwd, which a test cannot choose; ForceCommand starts another shell.
 describe.each(['bash', 'dash', 'fish', 'tcsh'])('a login shell %s that prints', (shell) => {
   it('changes no result and is recognised as noisy', async () => {
     const sshd = await startSshd({ forceCommand: (folder) => noisy(folder, shell) })

@@ -35,7 +35,7 @@ async function serve(
   }
 }
 
-/** Waits for a banner that will not come; returns the error and the states on the way. */
+/** Waits for a banner that will not come; returns the error and the states that were reported meanwhile. */
 async function seenAt(port: number, timeoutMs = 1_800): Promise<{ error: unknown; states: string[] }> {
   const states: string[] = []
   const error = await ssh
@@ -147,7 +147,7 @@ describe('waiting for ssh', () => {
   })
 
   it.each([
-    // QEMU does this for a guest that has a network and no sshd yet.
+    // QEMU does this for a guest that has a network but no sshd yet.
     ['refused', (socket: Socket) => socket.destroy()],
     ['was full', (socket: Socket) => socket.end('Not allowed at this time\r\n')],
   ])(

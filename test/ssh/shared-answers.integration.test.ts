@@ -85,7 +85,7 @@ describe('the ssh configuration of several machines', () => {
       user: 'deploy',
       port: 2200,
     })
-    // Each of the first three is a question of another kind, and a missing user takes two programs.
+    // The first three questions differ in kind, and a missing user needs two programs.
     expect(questions).toBe(4)
   })
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { argvScript, forLoginShell, framedScript, parameterScript } from '../../src/ssh/command-line.js'
 import { FrameParser, newNonce } from '../../src/ssh/framing.js'
 
-/** The other shells that are tested if they are installed. */
+/** More shells, which are tested if they are installed. */
 const optional = ['zsh', 'ksh', 'mksh', 'yash'].filter(
   (shell) => spawnSync(shell, ['-c', 'exit 0']).error === undefined,
 )
@@ -26,7 +26,7 @@ function runBy(shell: string, script: string, stdin = ''): Promise<Ran> {
   const out = new FrameParser(nonce, (bytes) => stdout.push(bytes))
   const err = new FrameParser(nonce, (bytes) => stderr.push(bytes))
   return new Promise((resolve, reject) => {
-    // A closed folder on PATH would otherwise turn "not found" into "not allowed".
+    // An inaccessible folder on PATH would otherwise turn "not found" into "not allowed".
     const child = spawn(shell, ['-c', handed.words], { env: { PATH: '/usr/local/bin:/usr/bin:/bin' } })
     child.stdout.on('data', (chunk: Buffer) => out.push(chunk))
     child.stderr.on('data', (chunk: Buffer) => err.push(chunk))

@@ -3,7 +3,7 @@ import { Slots } from '../../src/ssh/slots.js'
 
 const never = new AbortController().signal
 
-/** Waits until everything that is ready went on. */
+/** Waits until everything that is ready has continued. */
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('Slots', () => {
@@ -39,7 +39,7 @@ describe('Slots', () => {
   it('can shrink to the limit of a server and one less, but never to nothing', async () => {
     const slots = new Slots(8)
     for (const _ of [1, 2, 3, 4]) await slots.take(never)
-    // The server refused the fourth channel, so two of the three may be used.
+    // The server refused the fourth channel, so its limit is three, and two may be used.
     slots.shrink()
     slots.release()
     let entered = false

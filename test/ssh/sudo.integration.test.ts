@@ -48,7 +48,7 @@ function sessionsIn(log: string): number {
   return log.split('Starting session: command').length - 1
 }
 
-/** Expects everything that must hold for each way to root. */
+/** Checks everything that must hold for each way to become root. */
 async function actsAsRoot(host: Host): Promise<void> {
   const id = await host.exec(['id', '-u'], remote())
   expect(id).toMatchObject({ kind: 'exited', code: 0, stdout: '0\n', stderr: '' })

@@ -78,7 +78,7 @@ describe('a refused sudo', () => {
     expect(notAllowed.message).toContain(
       "user 'me' cannot become root by sudo; the program says: me is not in the sudoers file.",
     )
-    // The message has the detail already.
+    // The message already contains the detail.
     expect(notAllowed).toHaveProperty('detail', undefined)
   })
 

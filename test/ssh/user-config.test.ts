@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { type Expansion, parseSshG, readUserConfig } from '../../src/ssh/user-config.js'
 
-// The relevant lines of `ssh -G` (OpenSSH 9.2), measured.
+// These are the relevant lines of a recorded `ssh -G` (OpenSSH 9.2).
 const defaults = `host web
 user me
 hostname web

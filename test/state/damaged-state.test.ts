@@ -21,7 +21,7 @@ interface Damaged {
   readonly uuid: string
 }
 
-/** Makes a deployment with a good backup of each file; `damage` changes one file. */
+/** Creates a deployment with a good backup of each file; `damage` changes one file. */
 async function damaged(
   damage: (file: string) => void,
   {

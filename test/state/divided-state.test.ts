@@ -8,7 +8,7 @@ import { errorOf, fileSnapshot, storeIn, temporaryFolder, web } from './temporar
 
 const { uuid } = schema2
 
-/** Makes a state folder as hydra-ops of schema 2 left it, and opens its store. */
+/** Creates a state folder as hydra-ops with schema 2 left it, and opens its store. */
 async function older() {
   const root = join(temporaryFolder(), 'state')
   const folder = join(root, 'deployments', uuid)

@@ -1,4 +1,7 @@
-/** The program fills the small disk in its argument, tries operations of the store, and prints the results. */
+/**
+ * This program fills the small disk at the path in its argument, and tries operations of the store. It prints the
+ * results.
+ */
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { OpsError } from '../../src/core/errors.js'
@@ -35,7 +38,7 @@ function writeUntilFull(fd: number, block: Buffer): void {
   } catch {}
 }
 
-/** Runs an action, and prints its end and whether state, backup and journal are unchanged. */
+/** Runs an action; prints its outcome, and whether state, backup and journal are unchanged. */
 async function attempt(what: string, action: () => unknown): Promise<void> {
   const files = ['state.json', 'state.json.bak', 'journal.ndjson'].map((name) => join(folder, name))
   const before = files.map((file) => readFileSync(file, 'utf8'))

@@ -127,8 +127,8 @@ describe('a process that is killed with SIGKILL after its n-th write', () => {
       const store = await storeIn(root, { operator: here })
       expect(await store.problems()).toEqual([])
       const [lab] = await store.list()
-      // Write 1 makes the deployment; 2 and 5 are journal lines, 3 and 4 machines. Write 6 removes the deployment, 7 is
-      // a preference.
+      // Write 1 creates the deployment; 2 and 5 are journal lines, 3 and 4 machines. Write 6 removes the deployment, 7
+      // is a preference.
       expect(lab === undefined ? 'gone' : Object.keys(lab.machines).sort()).toEqual(
         n >= 6 ? 'gone' : n >= 4 ? ['db', 'web'] : n === 3 ? ['web'] : [],
       )
@@ -145,7 +145,7 @@ describe('a process that is killed with SIGKILL after its n-th write', () => {
 
 describe('a state of schema 2 whose division is killed with SIGKILL after its n-th write', () => {
   it('is read as it was, or divided, and the same command again ends the work, at every n', async () => {
-    // The writes are the folder, three machines, the backup, the state; then the machine of the change itself.
+    // The writes are the folder, three machines, the backup and the state, and then the changed machine.
     const writes = 7
     for (let n = 1; n <= writes; n += 1) {
       const root = join(temporaryFolder(), 'state')

@@ -16,7 +16,7 @@ async function take(folder: string) {
   return attempt.lock
 }
 
-/** Writes a lock of another process on this host; `differs` has that process's other fields. */
+/** Writes the lock of another process on this host; `differs` overrides fields of the lock. */
 function lockOf(folder: string, differs: Partial<Holder>): void {
   mkdirSync(folder)
   writeFileSync(

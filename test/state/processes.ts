@@ -11,9 +11,9 @@ const storeProcess = file('./store-process.ts')
 /** Another process that works with a store; it ends with the test at the latest. */
 export interface StoreProcess {
   readonly child: ChildProcessWithoutNullStreams
-  /** Returns the next value that the process printed; fails when the process ended without one. */
+  /** Returns the next value that the process printed; fails if the process ended without a value. */
   said(): Promise<unknown>
-  /** Returns the end of the process. */
+  /** Waits for the end of the process, and returns its exit. */
   ended(): Promise<{ code: number | null; signal: string | null; stderr: string }>
 }
 
@@ -21,7 +21,7 @@ export function startStoreProcess(...args: readonly string[]): StoreProcess {
   return startProcess([process.execPath, runner, storeProcess, ...args])
 }
 
-/** Starts the same process, which ends with an error as soon as it loads conf. */
+/** Starts a store process that fails as soon as it loads the package conf. */
 export function startStoreProcessWithoutConf(...args: readonly string[]): StoreProcess {
   return startProcess([
     process.execPath,

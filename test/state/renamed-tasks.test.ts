@@ -14,7 +14,7 @@ const MachineFile = z.looseObject({
   machine: z.looseObject({ tasks: z.record(z.string(), z.unknown()) }),
 })
 
-/** Makes a state folder as hydra-ops of schema 3 left it. */
+/** Creates a state folder as hydra-ops with schema 3 left it. */
 async function older() {
   const root = join(temporaryFolder(), 'state')
   const folder = join(root, 'deployments', uuid)

@@ -3,5 +3,5 @@ import 'tsx'
 
 const [file = ''] = process.argv.splice(2, 1)
 await import(file)
-// A process that just ends may hang in Node's shutdown (nodejs/node#54918, once in thousands of runs).
+// The process may otherwise hang in Node's shutdown (nodejs/node#54918, once in thousands of runs).
 process.exit()

@@ -1,6 +1,6 @@
 /**
  * Another process that works with a store: `store-process.ts ACTION ROOT …`. The program prints its results, one JSON
- * value a line.
+ * value per line.
  */
 import { randomUUID } from 'node:crypto'
 import { closeSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -28,7 +28,7 @@ function say(value: unknown): void {
 }
 
 const actions: Readonly<Record<string, () => Promise<void>>> = {
-  /** Takes the lock of a deployment and keeps it until it is killed. */
+  /** Takes the lock of a deployment, and keeps the lock until this process is killed. */
   async hold() {
     const store = await storeIn(root, { operator })
     await store.lock(DeploymentUuid.parse(rest[0]), async () => {
@@ -38,8 +38,8 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   /**
-   * Takes the lock of a deployment, runs a program under the lock, and keeps the lock until it is killed. Reports the
-   * program's output.
+   * Takes the lock of a deployment, and runs a program under the lock. Keeps the lock until this process is killed.
+   * Reports the program's output.
    */
   async holdWithProgram() {
     const store = await storeIn(root, { operator })
@@ -62,7 +62,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     })
   },
 
-  /** Tries once to be the writer of a deployment. */
+  /** Tries once to become the writer of a deployment. */
   async contend() {
     const store = await storeIn(root, { operator })
     const uuid = DeploymentUuid.parse(rest[0])
@@ -95,7 +95,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
           )
           let port = 20_000
           while (taken.has(port)) port += 1
-          // Another process would otherwise take the same port between the look and the write.
+          // Another process would otherwise choose the same port during this pause.
           await sleep(Math.random() * 5)
           await held.putMachine(MachineName.parse(`m${index}`), machineRecord({ index, allocation: port }))
         })
@@ -105,8 +105,8 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   /**
-   * Takes one lock for some time and at least so many times, and loses the lock each time as a dying process does. A
-   * busy host may have little of that time for this process.
+   * Takes one lock repeatedly, for at least a given time and a given number of times. It loses the lock each time as a
+   * dying process does. A busy host may give this process only a part of the time.
    */
   async takeOver() {
     const folder = join(root, 'lock')
@@ -130,7 +130,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     say({ won, together })
   },
 
-  /** Makes the first write to a deployment, and stops for good after the n-th write. */
+  /** Makes the first write to a deployment, and is killed after the n-th write. */
   async divide() {
     const onWrite = (n: number) => {
       if (n === Number(rest[1])) process.kill(process.pid, 'SIGKILL')
@@ -142,7 +142,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     say('done')
   },
 
-  /** Goes through a deployment's whole life, and stops for good after the n-th write. */
+  /** Goes through a deployment's whole life, and is killed after the n-th write. */
   async life() {
     const stopAfter = Number(rest[0])
     const onWrite = (n: number) => {

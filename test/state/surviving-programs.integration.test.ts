@@ -10,14 +10,14 @@ import { createLab, errorOf, operator, storeIn, temporaryFolder, temporaryStore 
 
 const here = { ...operator, host: hostname() }
 
-/** A program that makes its change only after somebody has written to its FIFO. */
+/** A program that makes its change only after a write to its FIFO. */
 const slowChange = `#!/bin/sh
 echo $$
 read -r word < "$1/go"
 echo "$word" > "$1/changed"
 `
 
-/** A program that ends, and leaves a daemon with the same environment in a session of its own. */
+/** A program that ends, and leaves a daemon with the same environment in a new session. */
 const daemonStarter = `#!/bin/sh
 setsid sh -c 'echo $$ > "$1/draft"; mv "$1/draft" "$1/pid"; read -r word < "$1/go"' sh "$1" > "$1/log" 2>&1 &
 while [ ! -e "$1/pid" ]; do sleep 0.05; done

@@ -10,7 +10,7 @@ import { storeIn, type TestStore } from './open-store.js'
 
 export { operator, storeIn, type TestStore } from './open-store.js'
 
-/** Makes a folder that is removed after the test. */
+/** Creates a folder that is removed after the test. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-state-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))

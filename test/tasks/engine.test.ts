@@ -9,7 +9,7 @@ import { LocalShellHost } from '../fakes/local-shell-host.js'
 const host = new LocalShellHost()
 let events: string[]
 let records: Record<string, TaskRecord>
-/** The fingerprint of every secret; undefined = unknown. */
+/** The fingerprint of every secret; undefined means unknown. */
 let fingerprint: string | undefined
 
 beforeEach(() => {

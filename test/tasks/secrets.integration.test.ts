@@ -28,7 +28,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-/** A state folder whose deployment folder is the test's own. */
+/** A state folder whose deployment folder is a folder of the test. */
 const files: StateFolder = {
   get root() {
     return folder

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 const program = join(import.meta.dirname, '..', 'fixtures', 'terminal', 'show-progress.ts')
 
 interface Shown {
-  /** All text that went to the terminal. */
+  /** All text that was written to the terminal. */
   readonly text: string
   readonly code: number | null
 }
@@ -17,7 +17,7 @@ function onTerminal(
   answers: readonly (readonly [string, string])[] = [],
 ): Promise<Shown> {
   const command = `stty cols 100 rows 30; exec ${process.execPath} --import tsx '${program}' ${args.join(' ')}`
-  // The environment keeps TMPDIR and others, but CI turns the moving lines off.
+  // The environment keeps TMPDIR and other variables, but not CI, which turns the moving lines off.
   const { CI: _, ...env } = process.env
   const child = spawn('script', ['-qec', command, '/dev/null'], { env: { ...env, TERM: 'xterm-256color' } })
   const waiting = [...answers]

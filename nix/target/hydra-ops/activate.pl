@@ -1,9 +1,9 @@
-# Brings a Debian machine to the state of its closure, and undoes changes of earlier closures that this one drops.
+# Brings a Debian machine to the state of its closure, and undoes changes of earlier closures that this closure drops.
 #
 #   perl <closure>/hydra-ops/activate.pl <closure> [--owner UUID] [--always] [--before-tasks] [--run NAME]
 #   perl <closure>/hydra-ops/activate.pl <closure> --print
 #
-# Runs as root with perl-base alone, which every Debian has. The program may be killed at any point and run again.
+# Runs as root and needs only perl-base, which every Debian has. The program may be killed at any point and run again.
 # Exit statuses:
 #   0: success
 #   1: a failure before or while files were changed
@@ -11,7 +11,7 @@
 #   4: units failed
 #   5: a dropped item could not be removed
 #   6: files or units wait for their users, or the activation program or units failed; only with --before-tasks
-# --before-tasks says that set-up tasks come next; the activation after the tasks judges such failures. Only 0 moves the
+# --before-tasks means that set-up tasks follow; the activation after the tasks reports such failures. Only 0 moves the
 # profile, so a deploy tries again after any other status.
 use strict;
 use warnings;
@@ -22,7 +22,7 @@ use Getopt::Long qw(GetOptions);
 BEGIN { require(dirname(__FILE__) . "/$_.pl") for qw(records files units state checks) }
 
 my $profile = '/nix/var/nix/profiles/hydra-ops';
-# Folder of the roots that keep copied or half-activated closures alive; the copy makes roots here too.
+# Folder of GC roots that protect copied or half-activated closures; the copy creates roots here too.
 my $gc_roots = '/nix/var/nix/gcroots/hydra-ops';
 my $lock_seconds = 600;
 my $apt_installed = '/var/lib/hydra-ops/apt-installed';
@@ -38,7 +38,7 @@ GetOptions(
     'print'        => \my $print,
     'run=s'        => \my $run,
     'owner=s'      => \my $owner,
-    # Options for tests alone: a scratch folder as the machine, a kill before the n-th change, shorter waits.
+    # Options only for tests: a scratch folder as the machine, a kill before the n-th change, shorter waits.
     'root=s'       => \$Files::root,
     'stop-after=i' => \$Files::steps_left,
     'settle=f'     => \$Units::settle_seconds,
@@ -48,7 +48,7 @@ $closure =~ m{^/} or fail("the closure is missing; usage: perl activate.pl /nix/
 
 my $tools = '/usr/sbin:/usr/bin:/sbin:/bin:/nix/var/nix/profiles/default/bin';
 if ($Files::root eq '') {
-    # PATH leaves out /usr/local: deployed programs must not replace the machine's own ones.
+    # PATH excludes /usr/local, because deployed programs must not replace the machine's own programs.
     $ENV{PATH}   = $tools;
     $ENV{HOME}   = '/root';
     $ENV{LC_ALL} = 'C.UTF-8';
@@ -97,8 +97,8 @@ sub activate {
     my $managed = State::settled($plan, { %failed, %wait }, \@leftovers);
     State::write_managed($managed);
     State::forget_saved($managed);
-    # A failed unit may need the result of a set-up task. The run after the tasks starts the unit again and judges. The
-    # operator's side shows these lines where a task fails.
+    # A failed unit may need the result of a set-up task. The activation after the tasks starts the unit again, and
+    # reports a failure. The operator's side shows these lines if a task fails.
     if ($before_tasks && (@left || %wait || %failed)) {
         my @waiting = ((map { "file $_" } @left), map { "unit $_" } sort keys %wait);
         print 'waiting for their owner: ', join(', ', @waiting), "\n" if @waiting;
@@ -115,7 +115,7 @@ sub activate {
     return conclude(0);
 }
 
-# Answers how the activation ends after its program failed: the program may need the result of a set-up task.
+# Returns the exit status after a failure of the activation program, which may need the result of a set-up task.
 sub after_failed_program {
     my ($before_tasks) = @_;
     return 2 if !$before_tasks;
@@ -123,8 +123,8 @@ sub after_failed_program {
     return 6;
 }
 
-# Writes the result for the operator's side: run, closure and exit status. The operator's side may read the result after
-# our unit is gone.
+# Writes the result for the operator's side: run, closure and exit status. The operator's side may read the result
+# after the activation's unit is gone.
 sub conclude {
     my ($code, @units) = @_;
     print join(' ', 'result', $code, @units), "\n";
@@ -176,7 +176,7 @@ sub keep_alive {
     Files::link_to("$gc_roots/$name", $path);
 }
 
-# Moves the profile when all files are on the disk. The profile must never name content that a power cut can still
+# Moves the profile after all files are on the disk. The profile must never name content that a power cut can still
 # remove.
 sub move_profile {
     Files::make_parents($profile);
@@ -223,8 +223,8 @@ sub place {
     return @left;
 }
 
-# Places files, and runs twice when there is an activation program, which may make owners of some files. Returns the
-# files left out.
+# Places files, and returns the files whose owner does not exist yet. A second run follows an activation program,
+# which may create owners.
 sub place_files {
     my ($want, $owners_exist) = @_;
     my @left;
@@ -242,7 +242,7 @@ sub place_files {
     return @left;
 }
 
-# Replaces only the block between the marks, which is ours.
+# Replaces only the block between hydra-ops's own marks.
 sub place_hosts {
     my (@hosts) = @{ $_[0] };
     my $path = readlink_all('/etc/hosts');
@@ -272,7 +272,7 @@ sub run_activation_program {
     return $status;
 }
 
-# Starts all units but the waiting ones. Returns name -> why, for the failed units.
+# Writes all units, and starts the units that need not wait. Returns name -> reason for the failed units.
 sub bring_up {
     my ($plan, $is_new, $wait) = @_;
     my @units = @{ $plan->{units} };
@@ -283,14 +283,15 @@ sub bring_up {
         $unit->{changed} ||= $wrote;
     }
     my @changed = grep { $_->{changed} || $_->{turned_on} || $_->{turned_off} } @units;
-    # An interrupted activation has not moved the profile: it may have ended at this very point.
+    # An interrupted activation may have ended at this point. It has not moved the profile, so the closure is still
+    # new.
     return () unless $plan->{needs_systemd} && ($is_new || @changed);
     Units::enable(grep { $_->{enable} } @changed) or die "systemctl could not enable units\n";
     Units::reload();
     return Units::settle(Units::begin(grep { !$wait->{ $_->{name} } } @units));
 }
 
-# Removes packages that we installed and no closure wants any more. Returns the packages that had to stay.
+# Removes packages that hydra-ops installed and the closure no longer wants. Returns the packages that had to stay.
 sub remove_packages {
     my ($want) = @_;
     my @installed = grep { /\S/ } split /\n/, Files::read_bytes($apt_installed) // '';

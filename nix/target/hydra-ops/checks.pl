@@ -3,7 +3,7 @@ package Checks;
 use strict;
 use warnings;
 
-# Dies with every reason at once why the machine cannot reach the wanted state.
+# Dies with all reasons why the machine cannot reach the wanted state.
 sub refuse_what_cannot_be {
     my ($want, $have, $closure, $before_tasks) = @_;
     my @problems = (
@@ -40,7 +40,7 @@ sub file_problems {
     my ($unit) = $path =~ m{^/etc/systemd/system/([^/]+)\z};
     push @problems, "$path is both in deployment.files and in deployment.units" if defined $unit && $want->{units}{$unit};
     push @problems, "$path is both in deployment.files and a program of deployment.packages" if $want->{links}{$path};
-    # The activation program or a later set-up task may make the user.
+    # The activation program or a later set-up task may create the user.
     push @problems, unknown_owner($path, $file) if !$want->{activate} && !$before_tasks && !owner($file);
     return @problems;
 }
@@ -73,7 +73,7 @@ sub lacks_user {
     return scalar grep { !$is_known->($_) && !owner({ user => 0, group => $_ }) } @groups;
 }
 
-# Returns a unit's values of a setting, since the last line that empties it (systemd.syntax(7)).
+# Returns a unit's values of a setting after the last empty assignment (systemd.syntax(7)).
 sub values_of {
     my ($text, $name) = @_;
     my @values;
@@ -91,7 +91,7 @@ sub last_value {
 sub link_problems {
     my ($path, $have) = @_;
     return () if $have->{paths}{$path} || !Files::exists_at($path);
-    # Such a link is ours even when our record was lost.
+    # A link to a closure of hydra-ops belongs to hydra-ops, even if the record was lost.
     return () if (readlink Files::real($path) // '') =~ m{^/nix/store/[^/]+-hydra-ops-[^/]+/s?bin/};
     return "$path is there already and not ours: remove it, or leave its package out of deployment.packages";
 }
@@ -107,7 +107,7 @@ sub unit_problems {
 # removal.
 my %stays = map { ($_ => 1) } qw(nix-bin nix-setup-systemd openssh-server sudo systemd systemd-sysv dbus);
 
-# Splits names of packages: the installed ones that may be removed, and the reasons why the others must stay.
+# Selects the installed packages that may be removed.
 sub removable {
     my (@packages) = @_;
     return grep { !$stays{$_} && is_installed($_) } @packages;
@@ -118,7 +118,7 @@ sub is_installed {
     return defined $status && $status eq 'installed';
 }
 
-# Asks apt for further removals: packages that the user installed by hand and that need one of ours.
+# Simulates the removal of packages with apt. Returns why the packages must stay: apt would also remove others.
 sub why_packages_stay {
     my (@packages) = @_;
     my $plan = capture('apt-get', '-s', '-q', 'remove', '--', @packages) // return 'apt-get -s remove failed';

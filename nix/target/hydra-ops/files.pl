@@ -6,19 +6,19 @@ use Errno;
 use Fcntl qw(:DEFAULT :mode);
 use IO::Handle;
 
-# Prefix of every path of the machine; only tests set one.
+# Prefix of every path of the machine; only tests set a prefix.
 our $root = '';
 # Number of changes before tests kill the program.
 our $steps_left;
 
-# Name of a folder's staged file: a fixed name lets the next run find the rest of a killed run. No program reads a dot
-# file of `*.d`.
+# Name of the staged file in a folder. The fixed name lets the next run find the file that a killed run left. Programs
+# that read `*.d` folders ignore dot files.
 my $staged = '.hydra-ops-staged';
 my $chunk  = 1 << 20;
 
 sub real { $root . $_[0] }
 
-# Marks the point before each change of the machine.
+# Marks the point before each change of the machine, where tests can kill the program.
 sub step {
     return unless defined $steps_left;
     kill 'KILL', $$ if $steps_left-- <= 0;
@@ -69,7 +69,7 @@ sub is_as_wanted {
     }
 }
 
-# Writes a file that differs; returns true after a write.
+# Writes a file if it differs from the wanted file; returns true after a write.
 sub put {
     my ($path, $want) = @_;
     return 0 if is_as_wanted($path, $want);
@@ -83,7 +83,7 @@ sub replace {
     my $new = stage($path, $want);
     step();
     if (!rename $new, real($path)) {
-        # A container's /etc/hosts is a mount of its own, which a rename cannot replace.
+        # A container's /etc/hosts is a separate mount, which a rename cannot replace.
         $!{EBUSY} or die "cannot rename to $path: $!\n";
         overwrite($path, $want);
         unlink $new;
@@ -123,7 +123,7 @@ sub stage {
     return $new;
 }
 
-# Makes a link; returns true when the link was missing or had another target.
+# Creates a link; returns true if the link was missing or had another target.
 sub link_to {
     my ($path, $target) = @_;
     my $present = readlink real($path);
@@ -149,10 +149,10 @@ sub remove {
 
 sub staged_in { my $folder = real($_[0]); $folder =~ s{/\z}{}; "$folder/$staged" }
 
-# Removes staged files that a kill left before their rename.
+# Removes staged files that a killed run left before their rename.
 sub sweep { unlink staged_in($_) for @_ }
 
-# Syncs a folder. Not every file system can; the rename is then as durable as possible.
+# Syncs a folder, as far as the file system supports this.
 sub sync_folder {
     open my $folder, '<', real($_[0]) or return;
     $folder->sync;
@@ -179,12 +179,12 @@ sub make_parents {
     }
 }
 
-# Removes a folder only when it is empty.
+# Removes a folder only if it is empty.
 sub remove_folder { step(); rmdir real($_[0]) }
 
 # --- saved originals ---------------------------------------------------------------------------------------------
 
-# Copies a file or link of another owner, with its owner, mode and times.
+# Copies a file or link that hydra-ops did not write, with its owner, mode and times.
 sub save {
     my ($path, $copy) = @_;
     my @s = lstat real($path);
@@ -213,7 +213,7 @@ sub put_back {
     utime @s[8, 9], real($path);
 }
 
-# Changes the owner of a link itself, which perl cannot do.
+# Changes the owner of a link itself with `chown`, because perl has no function for this.
 sub lchown_link {
     my ($path, $uid, $gid) = @_;
     return if $> != 0 || ($uid == 0 && $gid == 0);

@@ -1,10 +1,10 @@
-# Reads records: one on each line, a JSON array of byte strings. The parser uses perl alone: perl-base has no JSON
-# module.
+# Reads records. Each line is one record: a JSON array of byte strings. The parser is plain perl, because perl-base
+# has no JSON module.
 package Records;
 use strict;
 use warnings;
 
-# Parses the bytes of one line without its line feed. Returns a reference to the strings; dies of any other text.
+# Parses the bytes of one line without its line feed. Returns a reference to the strings; dies on any other text.
 sub parse_line {
     my ($line) = @_;
     my @strings;
@@ -19,7 +19,7 @@ sub parse_line {
 
 my %plain = (b => "\b", f => "\f", n => "\n", r => "\r", t => "\t", '"' => '"', '\\' => '\\', '/' => '/');
 
-# Parses a string in steps instead of by one expression, because perl limits the repetitions of a group.
+# Parses a string in steps instead of with one regular expression, because perl limits the repetitions of a group.
 sub parse_string {
     my ($line) = @_;
     my $text = '';
@@ -56,7 +56,7 @@ sub format_line {
     return '[' . join(',', @quoted) . ']';
 }
 
-# Parses the text of a whole file to a list of records. The last record gives the size of all others.
+# Parses the text of a whole file into a list of records. The last record gives the size of all others.
 sub parse_file {
     my ($text, $where) = @_;
     my $end = rindex $text, "\n", length($text) - 2;

@@ -1,14 +1,14 @@
-# Reads the state that a closure wants. Keeps the record of our changes to the machine, in /var/lib/hydra-ops.
+# Reads the state that a closure wants. Keeps the record of hydra-ops's changes to the machine, in /var/lib/hydra-ops.
 #
-# `managed` names every change of ours that was not taken back, in the format of the manifest:
-#   ["path", path]  ["dir", folder we made]  ["saved", path, number of its original in saved/]
-#   ["unit", name, "enable" or "", text, hash of restartTriggers]   as it last started with success
+# `managed` lists every change by hydra-ops that was not undone, in the format of the manifest:
+#   ["path", path]  ["dir", created folder]  ["saved", path, number of its original in saved/]
+#   ["unit", name, "enable" or "", text, hash of restartTriggers]   as it last started successfully
 # `managed` is written before any change, as a promise of what may exist, and again at the end.
 #
 # `owner` is the UUID of the deployment that `managed` belongs to. The UUID is an argument, because a closure is the
 # same for every deployment of one definition. `owner` is written under the lock, before the first promise. The entries
-# of `managed` therefore belong to the owner at every point of a kill. An administrator who removes the file lets the
-# next deployment take over.
+# of `managed` therefore belong to the owner, even after a kill at any point. If an administrator removes the file, the
+# next deployment takes over.
 package State;
 use strict;
 use warnings;
@@ -34,7 +34,8 @@ sub read_manifest {
     my %want = (files => {}, units => {}, hosts => [], apt => {}, links => {});
     for my $record (manifest_records($closure)) {
         my ($kind, @rest) = @$record;
-        # A newer closure may have records that this program does not know; a guess leaves the machine half made.
+        # A newer closure may have records that this program does not support. A guess could leave the machine half
+        # configured.
         die "the manifest has a record of kind '$kind' with ${\ scalar @$record} strings, which is not known here\n"
             unless ($size{$kind} // 0) == @$record;
         if ($kind eq 'file' || $kind eq 'source') {
@@ -48,13 +49,14 @@ sub read_manifest {
         elsif ($kind eq 'apt')  { $rest[0] =~ /^([^=]+)/ and $want{apt}{$1} = 1 }
         elsif ($kind eq 'host') { push @{ $want{hosts} }, \@rest }
         elsif ($kind eq 'activate') { $want{activate} = $rest[0] }
-        # `keep` needs no action: its text in the manifest holds a path in the closure.
+        # `keep` needs no action: its text only keeps a path in the closure.
     }
     $want{links} = programs($closure);
     return \%want;
 }
 
-# Returns links in /usr/local to the packages' programs. Shells, ssh, sudo and units all have it on their PATH.
+# Returns links in /usr/local to the packages' programs. Shells, ssh, sudo and units all have /usr/local on their
+# PATH.
 sub programs {
     my ($closure) = @_;
     my %links;
@@ -81,7 +83,7 @@ sub refuse_other_owner {
         if defined $deployment && $owner ne $deployment;
 }
 
-# Takes ownership. A manual start without a deployment continues for the present owner.
+# Takes ownership. A manual start without a deployment continues for the current owner.
 sub own {
     my ($deployment) = @_;
     write_own('owner', "$deployment\n") if defined $deployment;
@@ -111,7 +113,7 @@ sub write_managed {
     ));
 }
 
-# Writes a file of ours, which is on the disk at the return.
+# Writes a file of hydra-ops, and returns when the file is on the disk.
 sub write_own {
     my ($name, $text) = @_;
     Files::make_parents("$own/$name");
@@ -129,7 +131,7 @@ sub folders {
 
 # --- the difference ----------------------------------------------------------------------------------------------
 
-# Saves existing files in the way, promises every coming write, and returns the plan.
+# Saves existing files that are in the way, records every planned write, and returns the plan.
 sub claim {
     my ($want, $have) = @_;
     my %wanted  = map { ($_ => 1) } wanted_paths($want);
@@ -189,13 +191,14 @@ sub record_of {
     return { map { ($_ => $unit->{$_}) } qw(enable text trigger) };
 }
 
-# Makes a record that differs from every unit, so that the next run starts the unit again; enabled if possible.
+# Returns a record that differs from every unit, so that the next run starts the unit again. The record says "enable"
+# if the unit may be enabled now.
 sub pending {
     my ($unit) = @_;
     return { enable => $unit->{enable} || $unit->{was_on} ? 'enable' : '', text => '', trigger => '' };
 }
 
-# Makes the final record. The next run starts failed units again; items that resisted removal stay known.
+# Returns the final record. The next run starts failed units again, and tries again to remove leftover units.
 sub settled {
     my ($plan, $failed, $leftovers) = @_;
     my %stuck = map { ($_ => $plan->{dropped_units}{$_}) } grep { $plan->{dropped_units}{$_} } @$leftovers;
@@ -208,7 +211,7 @@ sub settled {
     };
 }
 
-# Removes originals that no record names any more.
+# Removes originals that no record names any longer.
 sub forget_saved {
     my ($managed) = @_;
     my %kept = map { ($_ => 1) } values %{ $managed->{saved} };

@@ -1,15 +1,15 @@
-# Writes, enables, starts, restarts and drops units of systemd, and watches them until they have settled.
+# Enables, starts, restarts and drops systemd units, and watches the units until they have settled.
 package Units;
 use strict;
 use warnings;
 
-# Seconds until a unit that is still starting counts as failed; a service waits 90 s by default (systemd-system.conf(5)).
+# Seconds until a unit that is still starting counts as failed; systemd's default is 90 s (systemd-system.conf(5)).
 our $settle_seconds = 600;
-# Seconds a service must stay up after it started: one with a wrong ExecStart is "active" for a moment.
+# Seconds a service must stay up after it started: a service with a wrong ExecStart is "active" for a moment.
 my $steady_seconds = 1;
-# Seconds a service may take to come up by restarts (Restart=), for one that waits for another in this way.
+# Seconds a service may need to come up by restarts (Restart=), for example while it waits for another service.
 my $restart_seconds = 30;
-# Seconds of waiting for units that only lack a key, which may come after the activation.
+# Seconds to wait for units that only lack a key; the key may arrive after the activation.
 my $key_seconds = 5;
 
 sub file_of     { "/etc/systemd/system/$_[0]" }
@@ -23,7 +23,7 @@ sub systemctl {
     return system('systemctl', '--no-ask-password', @_) == 0;
 }
 
-# Reads properties of units, by name, in one call for all.
+# Reads the properties of all units in one call. Returns name -> properties.
 sub show {
     my (@units) = @_;
     return () unless @units;
@@ -36,7 +36,7 @@ sub show {
     my %found;
     for my $n (0 .. $#units) {
         my %state = map { /^([^=]+)=(.*)$/ ? ($1, $2) : () } split /\n/, $blocks[$n] // '';
-        # The answers have the order of the names; an alias answers with the Id of another unit.
+        # The answers have the order of the names; the Id does not help, because an alias has the Id of another unit.
         $found{ $units[$n] } = \%state;
     }
     return %found;
@@ -55,12 +55,12 @@ my %wanted_by = (
 # for all calls.
 my @later = qw(--no-reload --quiet);
 
-# Enables units { name, text, is_first }: they start at boot by their [Install], or by the target of their kind.
+# Enables units { name, text, is_first } at boot, by their [Install] section or by the target for their type.
 sub enable {
     my (@units) = @_;
     my @told  = grep { says_when($_->{text}) } @units;
     my @mute  = grep { !says_when($_->{text}) && !is_template($_->{name}) } @units;
-    # An earlier text may have enabled the unit in another way.
+    # An earlier version of the unit may have been enabled in another way.
     disable(map { $_->{name} } grep { !$_->{is_first} } @mute);
     my %by_target;
     push @{ $by_target{ $_->{name} =~ /\.(\w+)\z/ && $wanted_by{$1} || 'multi-user.target' } }, $_->{name} for @mute;
@@ -71,7 +71,7 @@ sub enable {
 
 sub says_when { $_[0] =~ /^\s*(?:WantedBy|RequiredBy|UpheldBy|Also|Alias)\s*=\s*\S/m }
 
-# Disables quietly: systemctl explains at length that a unit has no [Install].
+# Disables units without output, because systemctl explains at length that a unit has no [Install].
 sub disable {
     my (@units) = @_;
     return unless @units;
@@ -109,7 +109,8 @@ sub retire {
 
 # --- starting ----------------------------------------------------------------------------------------------------
 
-# Begins the wanted units { name, text, enable, changed }. Returns name -> { verb for the log, state before }.
+# Starts or restarts the wanted units { name, text, enable, changed }. Returns name -> { verb for the log, state
+# before }.
 sub begin {
     my (@units) = @_;
     my %before = show(map { $_->{name} } grep { !is_template($_->{name}) } @units);
@@ -145,7 +146,7 @@ sub begin {
     return %begun;
 }
 
-# Tells whether an enabled unit was stopped by hand. A oneshot that has finished looks the same.
+# Tells whether an inactive unit should be up because it was stopped by hand. A finished oneshot stays inactive.
 sub is_meant_to_be_up {
     my ($now) = @_;
     return 0 if $now->{ActiveState} ne 'inactive';
@@ -166,7 +167,7 @@ sub make_way_for_sockets {
 
 # --- settling ----------------------------------------------------------------------------------------------------
 
-# Waits until every begun unit is up, done or failed. Returns name -> why, for the failed units.
+# Waits until every started unit is up, done or failed. Returns name -> reason for the failed units.
 sub settle {
     my (%begun) = @_;
     my (%failed, %since);
@@ -202,7 +203,7 @@ sub now {
     return $seconds;
 }
 
-# Returns ('up', remark), ('failed', why) or ('wait').
+# Judges the state of a unit. Returns ('up', remark), ('failed', reason) or ('wait').
 sub judge {
     my ($state, $before, $memory, $elapsed) = @_;
     my $active = $state->{ActiveState} // 'unknown';
@@ -221,7 +222,7 @@ sub judge {
     }
     return ('failed', $state->{Result}) if ($state->{Result} // 'success') ne 'success';
     return ('up', ' and done') if differs('InvocationID', $state, $before);
-    # systemd says "no" also for a condition that it never checked.
+    # ConditionResult is "no" also for a condition that systemd never checked.
     return ('up', ', but a condition of it is not met')
         if $state->{ConditionResult} eq 'no' && differs('ConditionTimestampMonotonic', $state, $before);
     return ('failed', 'it was not started: a unit that it requires failed or is missing');
@@ -229,7 +230,7 @@ sub judge {
 
 sub differs { my ($name, $a, $b) = @_; ($a->{$name} // '') ne ($b->{$name} // '') }
 
-# Finds units that cannot start before a key arrives (its unit is starting): name -> unit of the key.
+# Finds units that wait for a key whose unit is still starting. Returns name -> unit of the key.
 sub waiting_for_keys {
     my (%state) = @_;
     open my $out, '-|', 'systemctl', 'list-jobs', '--no-legend', '--plain' or return ();

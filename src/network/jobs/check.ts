@@ -19,7 +19,7 @@ const Data = z.object({
   machines: z.record(z.string(), z.record(z.string(), z.json())),
 })
 
-/** Describes causes for which a Hydra builds derivations other than those of a deploy. */
+/** Describes reasons why a Hydra builds derivations other than those of a deploy. */
 export async function jobsNotices(
   ops: Ops,
   record: DeploymentRecord,
@@ -94,7 +94,7 @@ function staleFiles(ops: Ops, record: DeploymentRecord, network: NetworkDefiniti
   ]
 }
 
-/** Describes the fault of default.nix or of a machine's file. */
+/** Describes what is wrong with default.nix or with a machine's file. */
 function staleFile(folder: string, path: string): string {
   const file = join(folder, path)
   if (textOf(folder, path) === undefined)

@@ -2,7 +2,7 @@ import { relative } from 'node:path'
 import { nixString } from '../../core/nix-string.js'
 import { writtenBy } from './written-by.js'
 
-/** The facts of a state that the systems of the machines depend on; nothing of them is secret. */
+/** The facts of a state that the systems of the machines depend on; none of them is secret. */
 export interface JobsData {
   readonly deployment: { readonly name: string; readonly uuid: string }
   readonly system: string
@@ -12,7 +12,7 @@ export interface JobsData {
   readonly machines: Readonly<Record<string, object>>
 }
 
-/** Renders machines.json. The order of names never changes, so that a change of the file is a change of a fact. */
+/** Renders machines.json. Names have a fixed order, so the file changes only when a fact changes. */
 export function renderData({ deployment, system, arguments: args, machines }: JobsData): string {
   const { name, uuid } = deployment
   const data = {
@@ -34,7 +34,7 @@ function sorted(value: unknown): unknown {
   )
 }
 
-/** Renders hydra/default.nix for network files, which are absolute paths like the folder `hydra`. */
+/** Renders hydra/default.nix; the paths of `folder` and of the network files are absolute. */
 export function renderJobs(folder: string, files: readonly string[]): string {
   return [
     `# ${writtenBy}`,
@@ -59,7 +59,10 @@ export function renderMachine(name: string): string {
   ].join('\n')
 }
 
-/** Returns a relative path as Nix text. A literal allows few characters. Nix itself resolves `..` in a sum. */
+/**
+ * Returns a relative path as Nix text. A path literal allows few characters; another path is appended to `./.`, where
+ * Nix resolves `..`.
+ */
 function nixPath(path: string): string {
   const dotted = path.startsWith('..') ? path : `./${path}`
   return /^[A-Za-z0-9._+/-]+$/.test(dotted) ? dotted : `(./. + ${nixString(`/${path}`)})`

@@ -4,26 +4,29 @@ import { failure, usageError } from '../../core/errors.js'
 
 const askMs = 60_000
 
-/** Git's words where a branch has no upstream, or where no branch is checked out. */
+/** Git's messages for a branch without an upstream, or for a checkout without a branch. */
 const noUpstream = /no upstream|no such branch|upstream branch|does not point to a branch|unknown revision/
 
-/** Git's answers about one checkout. */
+/** Queries to git about one checkout. */
 export interface Checkout {
   /** Returns the given files that git tracks, with paths below the checkout. */
   tracked(files: readonly string[]): Promise<string[]>
   /** Returns the number of tracked files whose content is not committed. */
   uncommitted(): Promise<number>
-  /** Returns the number of files below a folder that git neither has nor ignores. */
+  /** Returns the number of files below a folder that git neither tracks nor ignores. */
   untracked(folder: string): Promise<number>
-  /** Returns the number of commits that the upstream branch lacks; 0 if there is no such branch. */
+  /** Returns the number of commits that the upstream branch lacks; 0 if there is no upstream branch. */
   unpushed(): Promise<number>
-  /** Returns the URL of the remote `origin` and the branch, as an input of Hydra names both. */
+  /** Returns the URL of the remote `origin` and the current branch, in the form of a Hydra input. */
   origin(): Promise<string | undefined>
 }
 
 export function checkoutAt(local: Pick<LocalCommands, 'run'>, root: string, signal: AbortSignal): Checkout {
   const what = `ask git about ${root}`
-  /** Asks without rewriting the index. Returns undefined where git has no answer (exit status 1 or 2, or 128 with that text). */
+  /**
+   * Queries git without rewriting the index. Returns undefined if git finds nothing: an error without text, or a text
+   * that matches `absent`.
+   */
   const ask = async (words: readonly string[], absent?: RegExp): Promise<string | undefined> => {
     const argv = ['git', '-C', root, ...words]
     const result = await local.run(argv, {
@@ -66,7 +69,9 @@ function lines(text = ''): string[] {
   return text.split('\0').filter((line) => line !== '')
 }
 
-/** Refuses an address with a secret, because everybody can read an input of Hydra. The user of ssh is not a secret. */
+/**
+ * Refuses an address with a secret, because everybody can read an input of Hydra. An ssh user name is not a secret.
+ */
 export function refuseSecret(input: string, value: string): void {
   const [, scheme = '', authority = '', rest = ''] =
     /^\s*([a-z0-9+.-]+):\/\/([^/?#\s]*)(\S*)/i.exec(value) ?? []

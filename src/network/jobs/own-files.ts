@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { packageRoot } from '../../core/package-root.js'
 import { writtenBy } from './written-by.js'
 
-/** A provider, as far as the evaluation of a network depends on it. */
+/** The part of a provider that the evaluation of a network needs. */
 export interface ProviderOptions {
   readonly name: string
   readonly optionKey: string | undefined
@@ -11,15 +11,15 @@ export interface ProviderOptions {
   readonly optionsNix: string
 }
 
-/** Scripts that are a part of the system of a NixOS machine that updates itself (nix/modules/auto-update.nix). */
+/** Scripts in the system of a NixOS machine that updates itself (nix/modules/auto-update.nix). */
 const ofSystems = /^(?:auto-update|machine-lock|nixos)\/[^/]+\.(?:pl|sh)$|^lib\.sh$/
 
-/** Files that the jobs of a Hydra never read. */
+/** Files that Hydra's jobs never read. */
 const needless = new Set(['nixos-image.nix', 'show-option.nix', 'modules/image.nix', 'modules/traps.nix'])
 
 /**
- * Returns the part of hydra-ops that evaluates a network, by the path below `hydra/hydra-ops`. A Hydra evaluates the
- * copy in the network's repository, because it reads nothing but its inputs.
+ * Returns the files of hydra-ops that evaluate a network, by their paths below `hydra/hydra-ops`. A Hydra evaluates
+ * this copy in the network's repository, because a Hydra reads only its inputs.
  */
 export function ownFiles(providers: readonly ProviderOptions[]): Map<string, string> {
   const folder = join(packageRoot(), 'nix')

@@ -11,14 +11,14 @@ const ownFolder = 'hydra-ops'
 /** The file that is written first, because it shows that the folder belongs to hydra-ops. */
 export const settingsFile = `${ownFolder}/settings.json`
 
-/** Returns the root of the checkout of a git repository in which the path lies. */
+/** Returns the root of the git checkout that contains the path; undefined if there is none. */
 export function checkoutOf(path: string): string | undefined {
   if (existsSync(join(path, '.git'))) return path
   const parent = dirname(path)
   return parent === path ? undefined : checkoutOf(parent)
 }
 
-/** Returns the root of the one checkout in which all files of a network lie. */
+/** Returns the root of the git checkout that contains all files of a network; refuses several checkouts. */
 export function checkoutOfAll(files: readonly string[]): string {
   const roots = files.map((file) => {
     const root = checkoutOf(file)
@@ -42,7 +42,10 @@ export function isWithin(folder: string, path: string): boolean {
   return way === '' || (way !== '..' && !way.startsWith(`..${sep}`))
 }
 
-/** Finds the folder that `hydra jobs init` wrote for a network. Searches from its file up to the checkout's root. */
+/**
+ * Finds the folder that `hydra jobs init` wrote for a network. Searches from the network's file up to the checkout's
+ * root.
+ */
 export function findJobs(file: string): string | undefined {
   const root = checkoutOf(file)
   for (let at = dirname(file); root !== undefined && isWithin(root, at); at = dirname(at)) {
@@ -53,15 +56,15 @@ export function findJobs(file: string): string | undefined {
   return undefined
 }
 
-/** Difference between the files that a folder has and those that it should have; paths are below the folder. */
+/** Changes that bring a folder to its wanted files; paths are relative to the folder. */
 export interface Difference {
   readonly write: ReadonlyMap<string, string>
   readonly remove: readonly string[]
-  /** Files of somebody else, which stand in the way. */
+  /** Existing files that hydra-ops did not write and must not replace. */
   readonly foreign: readonly string[]
 }
 
-/** Compares a folder with the files that it should have. A file without our sentence belongs to somebody else. */
+/** Compares a folder with its wanted files. A file without the sentence `writtenBy` does not belong to hydra-ops. */
 export function compareJobs(folder: string, wanted: ReadonlyMap<string, string>): Difference {
   const differing = [...wanted].flatMap(([path, text]) => {
     const present = textOf(folder, path)
@@ -82,7 +85,7 @@ export function compareJobs(folder: string, wanted: ReadonlyMap<string, string>)
   return { write: new Map(differing.map(({ path, text }) => [path, text])), remove, foreign }
 }
 
-/** Returns a file's text; undefined for a file that is absent. */
+/** Returns a file's text; undefined if the file does not exist. */
 export function textOf(folder: string, path: string): string | undefined {
   const file = join(folder, path)
   try {
@@ -98,7 +101,10 @@ function isOurs(text: string): boolean {
   return text.split('\n', 3).some((line) => line.includes(writtenBy))
 }
 
-/** Tells whether hydra-ops made its own folder. A folder without a complete file is the rest of a killed command. */
+/**
+ * Tells whether hydra-ops created its own folder. A folder without a complete file is left over from a killed
+ * command.
+ */
 function ownsFolder(folder: string): boolean {
   const settings = textOf(folder, settingsFile)
   if (settings !== undefined) return isOurs(settings)
@@ -106,14 +112,14 @@ function ownsFolder(folder: string): boolean {
   return isFolder(own) && readdirSync(own).every((name) => temporaryName.test(name))
 }
 
-/** Returns the unfinished files that a killed command left beside the wanted ones. */
+/** Returns the unfinished files that a killed command left beside the wanted files. */
 function drafts(folder: string, wanted: ReadonlyMap<string, string>): string[] {
   return namesIn(folder).filter(
     (name) => temporaryName.test(name) && wanted.has(name.replace(temporaryName, '')),
   )
 }
 
-/** Returns the files of machines that we wrote. */
+/** Returns the files of machines that hydra-ops wrote. */
 function oldMachines(folder: string): string[] {
   return namesIn(folder).filter(
     (name) => name.endsWith('.nix') && isFile(folder, name) && isOurs(textOf(folder, name) ?? ''),

@@ -11,7 +11,10 @@ interface SecretFile {
   readonly file: string
 }
 
-/** Names the secret files that git has. An evaluation from git copies these files into the world-readable Nix store. */
+/**
+ * Names the secret files that git tracks. An evaluation from git copies these files into the world-readable Nix
+ * store.
+ */
 export async function secretsInGit(ops: Ops, root: string, network: NetworkDefinition): Promise<string[]> {
   const files = [...network.machines.values()]
     .flatMap(secretFiles)

@@ -3,23 +3,23 @@ import * as z from 'zod'
 import { usageError } from '../../core/errors.js'
 import { type Json, jsonSchema, sameJson } from '../../core/json.js'
 
-/** An input of a jobset, in Hydra's words. */
+/** An input of a jobset, in Hydra's terms. */
 export interface SpecInput {
   readonly type: string
   readonly value: string
 }
 
 export interface SpecOptions {
-  /** `one`: one jobset of all machines; `each`: one jobset of each machine, as Morph's users have them. */
+  /** `one`: one jobset for all machines; `each`: one jobset for each machine, as users of Morph have them. */
   readonly jobsets: 'one' | 'each'
   readonly machines: readonly string[]
-  /** The machines that left the network since the last time. */
+  /** The machines that left the network since the files were last written. */
   readonly gone: readonly string[]
-  /** The name of the one jobset. */
+  /** The name of the only jobset, if `jobsets` is `one`. */
   readonly jobset: string
-  /** The path of the folder with the files inside the repository. */
+  /** Path of the folder with the files, relative to the repository's root. */
   readonly folder: string
-  /** The inputs of new jobsets, for which no other jobset of the network has a value. */
+  /** The inputs of new jobsets, used where no existing jobset of the network has a value. */
   readonly inputs: Readonly<Record<string, SpecInput>>
   /** The inputs that all jobsets of the network get, in place of current values. */
   readonly replaced: Readonly<Record<string, SpecInput>>
@@ -30,7 +30,7 @@ type Spec = z.infer<typeof Spec>
 type Inputs = Readonly<Record<string, Json>>
 
 /**
- * Makes hydra/spec.json, which lists the jobsets of a declarative project. Keeps the user's values. Adds missing
+ * Renders hydra/spec.json, which lists the jobsets of a declarative project. Keeps the user's values. Adds missing
  * jobsets, and removes jobsets of absent machines.
  */
 export function renderSpec(options: SpecOptions, existing: string | undefined, shown: string): string {
@@ -52,7 +52,7 @@ export function renderSpec(options: SpecOptions, existing: string | undefined, s
     : `${JSON.stringify(sorted, undefined, 2)}\n`
 }
 
-/** Returns the inputs that a new jobset of a network would copy from a present one; undefined if there is none. */
+/** Returns the inputs that a new jobset would copy from an existing jobset; undefined if no jobset has any. */
 export function presentInputs(
   existing: string | undefined,
   folder: string,
@@ -85,7 +85,7 @@ function isSet(value: Json | undefined): value is { [key: string]: Json } {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Replaces inputs of a jobset of the network; equal values keep the user's other words. */
+/** Replaces inputs of a jobset of the network; an input with equal type and value keeps the user's other keys. */
 function withInputs(jobset: Spec[string], replaced: Inputs, folder: string): Spec[string] {
   const present = inputsOf(jobset)
   const changed = Object.entries(replaced).filter(([name, input]) => {
@@ -96,14 +96,14 @@ function withInputs(jobset: Spec[string], replaced: Inputs, folder: string): Spe
   return { ...jobset, inputs: { ...present, ...Object.fromEntries(changed) } }
 }
 
-/** Adds the key that Hydra demands of each input. */
+/** Adds the key that Hydra requires in each input. */
 function completed(inputs: Readonly<Record<string, SpecInput>>): Inputs {
   return Object.fromEntries(
     Object.entries(inputs).map(([name, { type, value }]) => [name, { type, value, emailresponsible: false }]),
   )
 }
 
-/** Returns the inputs that jobsets of an existing file give to a network. */
+/** Returns the names of all inputs that the jobsets of an existing file have. */
 export function inputsIn(existing: string | undefined, shown: string): ReadonlySet<string> {
   const known = Object.values(existing === undefined ? {} : readSpec(existing, shown))
   return new Set(known.flatMap((jobset) => Object.keys(inputsOf(jobset))))
@@ -128,7 +128,7 @@ function jobsetsOf({ jobsets, machines, jobset, folder }: SpecOptions, inputs: I
   )
 }
 
-/** Returns the name of a machine's jobset, in which Hydra allows no dot. */
+/** Returns the name of a machine's jobset. Hydra allows no dots in that name. */
 function jobsetName(machine: string): string {
   return machine.replaceAll('.', '-')
 }

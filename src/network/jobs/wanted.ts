@@ -10,12 +10,12 @@ import { ownFiles } from './own-files.js'
 /** Names of jobs and files that no machine may have. */
 const taken = new Set(['default', 'release'])
 
-/** Returns the names of all machines of a network, in one order. */
+/** Returns the names of all machines of a network, in sorted order. */
 export function machinesOf({ machines, failed }: NetworkDefinition): string[] {
   return [...machines.keys(), ...(failed?.keys() ?? [])].map(String).sort()
 }
 
-/** Refuses machines whose names cannot be names of jobs beside each other. */
+/** Refuses machine names that cannot be names of jobs in one jobset. */
 export function refuseNames(names: readonly string[]): void {
   const wrong = names.find((name) => taken.has(name))
   if (wrong !== undefined)
@@ -57,7 +57,7 @@ export function jobsData(ops: Ops, record: DeploymentRecord, network: NetworkDef
   }
 }
 
-/** Returns every file but spec.json, by the path below the folder. */
+/** Returns every file except spec.json, by the path below the folder. */
 export function wantedFiles(
   ops: Pick<Ops, 'providers'>,
   folder: string,

@@ -31,7 +31,7 @@ const fieldNames = [
 ]
 type Field = (typeof fieldNames)[number]
 
-/** Name of each flag, and the check of its value by deploy's own schemas. */
+/** Name of each flag, and the check of its value by the schemas of a deploy. */
 const fields: Readonly<
   Record<Field, { readonly flag: string; readonly question: string; wrong(text: string): string | undefined }>
 > = {
@@ -87,8 +87,8 @@ const fields: Readonly<
 }
 
 /**
- * Collects the answers from the flags. A person is asked for all open answers if a flag without a default is missing.
- * The error names the flags if there is no person to ask.
+ * Collects the answers from the flags. The user is asked for all open answers if a flag without a default is missing.
+ * The error names the missing flags if there is no terminal.
  */
 export async function hydraAnswers(ops: Ops, flags: HydraFlags, folder: string): Promise<HydraAnswers> {
   refuseWrong(flags)
@@ -142,7 +142,7 @@ async function guestPlace(ask: Asker): Promise<HydraAnswers['place']> {
   return { provider: 'libvirtd', httpPort: Number(await ask('httpPort', '8080')) }
 }
 
-/** Suggests a host name: `.localhost` is this host by RFC 6761, and browsers open such names without a name server. */
+/** Suggests a host name. `.localhost` is this host (RFC 6761), and browsers open such names without a name server. */
 function suggestedHostName(place: HydraAnswers['place']): string {
   if (place.provider === 'libvirtd') return 'hydra.localhost'
   return fields.hostName.wrong(place.targetHost) === undefined ? place.targetHost : ''

@@ -146,8 +146,8 @@ function packageText({ package: chosen }: HydraAnswers): string {
       '# package = pkgs.hydra;',
     ])
   if (!/[\n#]/.test(chosen)) return indent(10, [what, `package = ${chosen};`])
-  // The text has its own lines, so that a comment in it ends there. The text keeps its indentation, because a string
-  // may span several lines.
+  // A newline follows the text, because its last line may be a comment. The text keeps its indentation, because a
+  // string may span several lines.
   return `${indent(10, [what, 'package = ('])}\n${chosen}\n${indent(10, [');'])}`
 }
 

@@ -16,7 +16,7 @@ export interface InitHydra {
 }
 
 export interface Initialised {
-  /** Absolute path. */
+  /** Absolute path of the written file. */
   readonly file: string
   /** Name that no deployment has yet. */
   readonly deployment: string

@@ -20,7 +20,7 @@ export function refuseExisting(file: string, shown: string): void {
     })
 }
 
-/** Creates a new file atomically, and never replaces a file that somebody else created in the meantime. */
+/** Creates a new file atomically, and never replaces a file that another program created in the meantime. */
 export async function writeNewFile(file: string, shown: string, text: string): Promise<void> {
   refuseExisting(file, shown)
   try {

@@ -6,7 +6,7 @@ const lookMs = 60_000
 /** Environment that keeps Nix from reading or writing the host's store. */
 const env = { NIX_REMOTE: 'dummy://' }
 
-/** Says whether the search path of this host has a nixpkgs; the search path has none without Nix. */
+/** Says whether the search path of this host has a nixpkgs; a host without Nix has none. */
 export async function findNixpkgs({ local, signal }: Pick<Ops, 'local' | 'signal'>): Promise<boolean> {
   try {
     const argv = ['nix-instantiate', '--find-file', 'nixpkgs']
@@ -19,8 +19,8 @@ export async function findNixpkgs({ local, signal }: Pick<Ops, 'local' | 'signal
 }
 
 /**
- * Refuses text that is not an expression by itself, with only `pkgs` in scope. Such text ends the surrounding code in
- * the file, or fails there.
+ * Refuses text that is not a complete expression, with only `pkgs` in scope. Such text would break the generated
+ * file.
  */
 export async function refuseBrokenExpression(
   { local, signal }: Pick<Ops, 'local' | 'signal'>,

@@ -9,22 +9,22 @@ import { placeFiles } from '../../remote/place-files.js'
 import { askMachine, type Facts, fact, runScript } from '../../remote/run-script.js'
 import { nixSocketGroup } from '../hydra/settings.js'
 
-/** An account of a builder for logins of other machines. */
+/** An account on a builder, for logins from other machines. */
 export interface Account {
   readonly user: string
   readonly home: string
-  /** Whether the task makes the user; the configuration of a NixOS machine does. */
+  /** Whether the task creates the user; a NixOS machine creates the user from its configuration. */
   readonly makesUser: boolean
 }
 
-/** Public keys that may log in, and machines that have none yet. */
+/** Public keys that may log in, and machines without a key so far. */
 export interface Logins {
   readonly keys: readonly { readonly machine: MachineName; readonly publicKey: string }[]
-  /** Machines that may build here, and whose public key is not known yet. */
+  /** Machines that may build here, but whose public key is not known yet. */
   readonly awaited: readonly MachineName[]
-  /** Machines that may build here, and that the deployment does not have. */
+  /** Names that may build here, but that are not machines of the deployment. */
   readonly unknown: readonly MachineName[]
-  /** Whether the machine names itself, and so forgot another name; absent for usual machines. */
+  /** Whether the option names the machine itself, which is a mistake; absent if it does not. */
   readonly itself?: true
 }
 
@@ -39,7 +39,7 @@ export function keysFile({ home }: Pick<Account, 'home'>): string {
   return `${home}/.ssh/authorized_keys`
 }
 
-/** Finds the public keys of the machines that may build on a machine, and that of the operator host. */
+/** Finds the public keys of the machines that may build on a machine, and the key of the operator host. */
 export function loginsOf({ definition, peers, operatorKey }: TaskMachine): Logins {
   const named = buildersUsers(definition.options.builder)
   const users = named.filter((name) => name === operatorName || name !== definition.name)
@@ -54,7 +54,7 @@ export function loginsOf({ definition, peers, operatorKey }: TaskMachine): Login
   return { keys, awaited, unknown, ...(users.length < named.length ? { itself: true } : {}) }
 }
 
-/** Writes the keys that may log in. The command replaces whatever the other side asks for. */
+/** Writes the keys that may log in. The forced command replaces any command that the client requests. */
 export function authorizedKeys(
   keys: Logins['keys'],
   { task, command }: { readonly task: string; readonly command: string },
@@ -75,19 +75,19 @@ export async function lookAtAccount(host: Host, { user, home }: Account, run: Ru
   )
 }
 
-/** Says whether anything of an account is there. */
+/** Says whether any part of an account exists. */
 export function hasAccount(facts: Facts, { makesUser }: Account): boolean {
   return (fact(facts, 'user') === 'there' && makesUser) || fact(facts, 'hash') !== '-'
 }
 
-/** Lists the faults of an account; `undefined` means that it was never made. */
+/** Lists the faults of an account; `undefined` means that the account was never created. */
 export function accountFaults(facts: Facts, account: Account, wanted: string): string[] | undefined {
   if (fact(facts, 'user') !== 'there' || fact(facts, 'hash') === '-') return undefined
   const same = fact(facts, 'hash') === createHash('sha256').update(wanted).digest('hex')
   return [...(facts.get('wrong') ?? []), ...(same ? [] : [`${keysFile(account)} differs`])]
 }
 
-/** Makes an account with the keys that may log in. */
+/** Creates an account with the keys that may log in. */
 export async function makeAccount(host: Host, account: Account, content: string, run: Run): Promise<void> {
   const { user, home, makesUser } = account
   const values = { user, home, group: nixSocketGroup, makes_user: makesUser }

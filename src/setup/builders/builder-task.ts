@@ -42,7 +42,7 @@ interface OfferOptions extends Account, Logins {
 
 interface WithdrawOptions extends Account {
   readonly kind: 'withdraw'
-  /** Whether the Nix is that of an existing user, who stays. */
+  /** Whether the Nix belongs to an existing user, who stays after the removal. */
   readonly inHome?: true
 }
 
@@ -54,7 +54,7 @@ export const builderTask: SetupTask<BuilderTaskOptions> = {
   title: 'builds for other machines',
   after: ['nix'],
   stage: 'offer',
-  // The users of a builder forget the builder first.
+  // The machines that use a builder remove it from their lists first.
   stageFor: ({ kind }) => (kind === 'offer' ? 'offer' : 'withdraw'),
   debianPackages: () => ['openssh-server'],
   wanted: wantedBuilder,
@@ -97,8 +97,8 @@ function hasOtherNamed({ definition, peers }: TaskMachine, name: string): boolea
 }
 
 /**
- * Writes the keys that may log in. Their command is the very command of Nix and Hydra (measured), which only serves the
- * store.
+ * Writes the keys that may log in. Their forced command is the command that Nix and Hydra send (measured), which only
+ * serves the store.
  */
 function keysOf({ keys }: OfferOptions): string {
   return authorizedKeys(keys, { task: offerTask, command: 'nix-store --serve --write' })
@@ -177,7 +177,7 @@ function refuseUnknown({ machine }: Host, { unknown, ambiguous, itself }: OfferO
 
 async function withdraw(host: Host, options: WithdrawOptions, run: Run): Promise<Record<string, string>> {
   await (options.inHome === true ? removeHome : removeAccount)(host, options, run)
-  // The task is forgotten by this empty output.
+  // hydra-ops forgets the task because of this empty output.
   return { user: '', for: '', entry: '' }
 }
 

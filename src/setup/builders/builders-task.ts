@@ -28,10 +28,10 @@ const probeMs = 120_000
 /** Deadline for one login; ssh itself waits 60 s for an answer, and a login on an emulated guest takes seconds. */
 const loginMs = 180_000
 
-/** Settings of ssh for builders, which the system's ssh_config(5) includes on Debian. */
+/** File with ssh settings for builders; the system's ssh_config(5) includes the file on Debian. */
 export const sshSettingsFile = '/etc/ssh/ssh_config.d/hydra-ops-builders.conf'
 
-/** The list of builders of a machine, and the proof that each builder lets the machine in. */
+/** The list of builders of a machine, and the proof that each builder accepts the machine's login. */
 export const buildersTask: SetupTask<UseOptions> = {
   id: useTask,
   title: 'builders of the machine',
@@ -55,7 +55,7 @@ function wantedBuilders(machine: TaskMachine): UseOptions | undefined {
   return { ...use, listed: hydra.enable ? hydra.buildMachines.map(({ hostName }) => hostName) : [] }
 }
 
-/** Writes the files of the machine's builders, with drained ones as they are. */
+/** Writes the files of the machine's builders; drained builders stay drained. */
 export function builderFiles(options: UseOptions, drained: ReadonlySet<string>): PlacedFile[] {
   const { reader, key, builders } = options
   const lines = builders.map((builder) =>
@@ -163,7 +163,7 @@ function refuseListed({ machine }: Host, { builders, listed }: UseOptions): void
   )
 }
 
-/** Speaks the protocol of the store with each builder over the very login of builds, and then builds there. */
+/** Speaks the store protocol with each builder over the same login as real builds, and then builds there. */
 async function verifyBuilders(host: Host, options: UseOptions, run: Run): Promise<void> {
   if (options.builders.length === 0) return
   const facts = await look(host, options, run)
@@ -195,7 +195,7 @@ function unread({ machine }: Host): Error {
   })
 }
 
-/** Makes the values of a script that logs in to a builder. */
+/** Returns the values of a script that logs in to a builder. */
 export function loginValues(
   { key }: { readonly key: Pick<BuilderKey, 'file' | 'user'> },
   { user, host, hostKey }: Pick<UsedBuilder, 'user' | 'host' | 'hostKey'>,

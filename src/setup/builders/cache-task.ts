@@ -47,22 +47,25 @@ const directory = '/etc/nix/hydra-ops-cache-key'
 const secretFile = `${directory}/secret`
 const publicFile = `${directory}/public`
 
-/** Mark of the key by which the paths were signed that were there before it. */
+/** File with the public key of the last signing of the whole store. */
 const mark = `${directory}/signed`
-/** Root of the garbage collector for the path by which others prove that they can fetch. */
+/** Garbage collector root of the path with which other machines prove that they can fetch. */
 const root = '/nix/var/nix/gcroots/hydra-ops-builder-cache'
 
 /** Deadline for the signatures of a whole store; 100,000 paths take minutes. */
 const signMs = 3_600_000
 
-/** The store of a builder as a cache of the machines that build there: a signing key, and an account that reads. */
+/**
+ * The store of a builder as a cache for the machines that build there. The task sets up a signing key and a read-only
+ * account.
+ */
 export const builderCacheTask: SetupTask<CacheTaskOptions> = {
   id: cacheTask,
   title: 'cache of the builder',
   after: ['nix', 'builder'],
   irreplaceable: 'the secret key of the cache of the builder',
   stage: 'offer',
-  // The users of the cache forget it first.
+  // The machines that use the cache forget the cache first.
   stageFor: ({ kind }) => (kind === 'offer' ? 'offer' : 'withdraw'),
   debianPackages: () => ['openssh-server'],
   wanted: wantedCache,
@@ -100,14 +103,14 @@ function wantedCache(machine: TaskMachine): CacheTaskOptions | undefined {
     group: 'root',
   }
   const { keys, ...logins } = loginsOf(machine)
-  // The operator host builds here, and has no settings that fetch from here.
+  // The operator host builds here, but has no settings to fetch from here.
   const readers = keys.filter((each) => each.machine !== operatorName)
   return { kind: 'offer', ...account, key, keys: readers, ...logins }
 }
 
 /**
- * Writes the keys that may log in. The command gives the daemon's own protocol, in which the daemon distrusts the user.
- * A trusted user could change settings that run programs as root.
+ * Writes the keys that may log in. The forced command serves the daemon's own protocol, in which the daemon distrusts
+ * the user. A trusted user could change settings that run programs as root.
  */
 function keysOf({ keys }: OfferOptions): string {
   return authorizedKeys(keys, { task: cacheTask, command: 'NIX_REMOTE=daemon exec nix-daemon --stdio' })
@@ -115,7 +118,7 @@ function keysOf({ keys }: OfferOptions): string {
 
 const settings = { file: signingFile, content: signingSettings() }
 
-/** Writes the settings that let Nix sign. A missing key ends every build, so the key comes first. */
+/** Writes the settings that let Nix sign. A missing key would make every build fail, so the key is created first. */
 function signingSettings(): string {
   return `# Written by hydra-ops (set-up task "${cacheTask}"); changes made here are overwritten.
 extra-secret-key-files = ${secretFile}
@@ -164,7 +167,7 @@ async function offer(host: Host, options: OfferOptions, run: Run): Promise<Recor
   return { publicKey, sample }
 }
 
-/** Builds the path for proofs if it is not there, and returns it. A path without a signature is an error. */
+/** Builds the path for proofs if it does not exist, and returns the path. A path without a signature is an error. */
 async function lookAtSample(host: Host, publicKey: string, run: Run): Promise<string> {
   const question = {
     what: 'build and sign a path',
@@ -185,7 +188,7 @@ async function probeWithdrawal(host: Host, options: WithdrawOptions, run: Run): 
     : 'done'
 }
 
-/** Takes everything away except the key, by which paths elsewhere are signed. */
+/** Removes everything except the key, because copies of paths elsewhere have its signatures. */
 async function withdraw(host: Host, options: WithdrawOptions, run: Run): Promise<Record<string, string>> {
   await removeAccount(host, options, run)
   await removeSettings(host, settings, run)
@@ -195,6 +198,6 @@ async function withdraw(host: Host, options: WithdrawOptions, run: Run): Promise
     { what: 'remove the path for proofs', script: 'tasks/builder-cache/remove', values },
     run,
   )
-  // The task is forgotten by this empty output.
+  // hydra-ops forgets the task because of this empty output.
   return { publicKey: '', sample: '' }
 }

@@ -18,13 +18,13 @@ import { loginValues } from './builders-task.js'
 import { loginFailure } from './login-failure.js'
 import { type CacheUse, cacheUse, type UsedCache } from './relations.js'
 
-/** Settings of ssh for the logins of the daemon, which the system's ssh_config(5) includes on Debian. */
+/** File with ssh settings for logins of the daemon; the system's ssh_config(5) includes the file on Debian. */
 export const cachesSshFile = '/etc/ssh/ssh_config.d/hydra-ops-builder-caches.conf'
 
 /** Deadline for one login; a login on an emulated guest takes seconds. */
 const loginMs = 180_000
 
-/** The builders from which a machine fetches, and the proof that each one serves signed paths. */
+/** The builders from which a machine fetches, and the proof that each builder serves signed paths. */
 export const builderCachesTask: SetupTask<CacheUse> = {
   id: cachesTask,
   title: 'caches of the builders',
@@ -42,8 +42,8 @@ export const builderCachesTask: SetupTask<CacheUse> = {
 }
 
 /**
- * Returns the address of a cache, as the settings of Nix have it. Public caches have priority 40, and are asked before
- * the builder.
+ * Returns the address of a cache, in the form of Nix's settings. Nix queries public caches (priority 40) before the
+ * builder.
  */
 export function substituter({ key }: Pick<CacheUse, 'key'>, { host, hostKey }: UsedCache): string {
   const coded = (text: string) => encodeURIComponent(text).replaceAll('%2F', '/')
@@ -52,7 +52,8 @@ export function substituter({ key }: Pick<CacheUse, 'key'>, { host, hostKey }: U
 }
 
 /**
- * Returns the settings of Nix. They have `fallback`; a builder that is down would otherwise end every build (measured).
+ * Returns the Nix settings, including `fallback`; a builder that is down would otherwise make every build fail
+ * (measured).
  */
 export function cachesSettings(use: CacheUse): string {
   const keys = [...new Set(use.caches.map(({ publicKey }) => publicKey))]

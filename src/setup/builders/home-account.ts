@@ -5,7 +5,7 @@ import { askMachine, type Facts, fact, type RemoteScript, runScript } from '../.
 import { placedScript } from '../../remote/target-scripts.js'
 import type { Logins } from './account.js'
 
-/** A Nix that somebody without root has in a home, and the command that enters it. */
+/** A Nix in the home of a user without root, and the command that enters it. */
 export interface HomeAccount {
   readonly user: string
   readonly wrapper: readonly string[]
@@ -13,12 +13,12 @@ export interface HomeAccount {
 
 const probeMs = 120_000
 
-/** Names the login that the scripts need, because nobody else may write into the home. */
+/** Names the login that the scripts need, because no other user may write into the home. */
 function hintFor(user: string): string {
   return `set deployment.targetUser = "${user}", and check that this user's deployment.builder.wrapper enters Nix`
 }
 
-/** Runs a script as its user, without root. */
+/** Prepares a script that runs as the user of the home, without root. */
 function question(account: Pick<HomeAccount, 'user'>, script: Omit<RemoteScript, 'hint'>): RemoteScript {
   return { timeoutMs: probeMs, ...script, asLoginUser: true, hint: hintFor(account.user) }
 }
@@ -37,12 +37,12 @@ export function lookAtHome(host: Host, account: Pick<HomeAccount, 'user'>, run: 
   return askMachine(host, question(account, { what, script: 'tasks/builder-home/look' }), run)
 }
 
-/** Says whether anything of ours is in the home. */
+/** Says whether the home contains anything that hydra-ops wrote. */
 export function hasHome(facts: Facts): boolean {
   return fact(facts, 'hash') !== '-' || facts.has('key')
 }
 
-/** Lists the faults of the forced command and of its keys; `undefined` means that it was never there. */
+/** Lists the faults of the forced command and of its keys; `undefined` means that neither exists. */
 export function homeFaults(facts: Facts, account: HomeAccount, keys: Logins['keys']): string[] | undefined {
   if (!hasHome(facts)) return undefined
   const wanted = createHash('sha256').update(scriptOf(account)).digest('hex')
@@ -79,7 +79,7 @@ export async function removeHome(host: Host, account: Pick<HomeAccount, 'user'>,
   )
 }
 
-/** Serves the store once as the forced command does. */
+/** Serves the store once, as the forced command would. */
 export async function verifyHome(host: Host, account: HomeAccount, run: Run): Promise<void> {
   const { user } = account
   const what = `serve the store of user '${user}'`

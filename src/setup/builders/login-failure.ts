@@ -7,7 +7,7 @@ import type { BuilderKey } from './relations.js'
 export interface LoginCause {
   readonly why: string
   readonly hint: string
-  /** Other remedy, for a builder that hydra-ops did not set up. */
+  /** Alternative remedy, for a builder that hydra-ops did not set up. */
   readonly byHand?: string | undefined
 }
 
@@ -16,7 +16,7 @@ interface Login {
   readonly key: Pick<BuilderKey, 'file' | 'user'>
 }
 
-/** Reads what Nix and ssh say about a failed login; returns `undefined` for an unknown text. */
+/** Finds the cause in the output of Nix and ssh about a failed login; returns `undefined` for an unknown text. */
 export function loginCause(text: string, { builder, key }: Login): LoginCause | undefined {
   const { machine, user, host, port } = builder
   const printed = printedBefore(text)
@@ -90,14 +90,17 @@ export function loginCause(text: string, { builder, key }: Login): LoginCause | 
   return found === undefined ? undefined : { why: found[1], hint: found[2], byHand: found[3] }
 }
 
-/** Returns the output of a login shell from Nix's error. Hydra quotes a number, the ssh store the text. */
+/**
+ * Extracts the output of a login shell from Nix's error. Hydra's error has the output as a number, the ssh store's
+ * error as text.
+ */
 function printedBefore(text: string): string | undefined {
   const number = /serialised integer (\d+) is too large/.exec(text)?.[1]
   if (number !== undefined) return firstCharacters(number)
   return /protocol mismatch(?: from [‘'][^’']*[’'])?, got [‘']([^\n]*?)[’']?$/m.exec(text)?.[1]
 }
 
-/** Returns the text that Nix took for a number: its first eight bytes, the lowest one first. */
+/** Decodes the text that Nix read as a number: eight bytes, the least significant byte first. */
 export function firstCharacters(number: string): string {
   const bytes = Buffer.alloc(8)
   bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(number)))

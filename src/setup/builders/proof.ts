@@ -18,7 +18,7 @@ interface Trial {
 
 /**
  * Lists the builds that prove a builder, at most two for each system. One build requires only the mandatory features,
- * the other build every feature. A builder refuses a build that does not require all its mandatory features.
+ * the other build requires every feature. A builder refuses a build that does not require all its mandatory features.
  */
 export function trialsOf(builder: UsedBuilder): Trial[] {
   const { systems, supportedFeatures, mandatoryFeatures } = builder
@@ -48,7 +48,10 @@ export function proveBuilder(
   return proveFrom(place, builder, run)
 }
 
-/** Builds on a builder from any place. Nix itself names the machine that built, which must be this builder. */
+/**
+ * Builds on a builder from a machine or from this host. Nix itself names the machine that built, which must be this
+ * builder.
+ */
 export async function proveFrom(place: ProofPlace, builder: UsedBuilder, run: Run): Promise<void> {
   const { shell, through, runAs, list, name, sshConfig } = place
   for (const { system, features } of trialsOf(builder)) {
@@ -81,7 +84,7 @@ export async function proveFrom(place: ProofPlace, builder: UsedBuilder, run: Ru
   }
 }
 
-/** Removes the scheme, with which Nix but not a queue runner names a builder. */
+/** Removes the scheme from a builder's name: Nix prints the scheme, a queue runner does not. */
 function withoutScheme(name: string): string {
   return name.replace(/^ssh:\/\//, '')
 }
@@ -119,7 +122,9 @@ function buildFailure(
   })
 }
 
-/** Reads what Nix says about a build that a builder did not do; returns `undefined` for an unknown text. */
+/**
+ * Finds the cause in Nix's output about a build that a builder did not finish; returns `undefined` for unknown text.
+ */
 export function buildCause(
   text: string,
   { machine, user }: Pick<UsedBuilder, 'user'> & { readonly machine: string },

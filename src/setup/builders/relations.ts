@@ -22,7 +22,7 @@ export interface BuilderKey {
   readonly directory: string
 }
 
-/** Builders that a machine uses, and builders that have not offered themselves yet. */
+/** Builders that a machine uses, and builders that are not set up yet. */
 export interface BuilderUse {
   readonly reader: BuilderReader
   readonly key: BuilderKey
@@ -32,13 +32,13 @@ export interface BuilderUse {
 
 /** A builder from which a machine fetches. */
 export interface UsedCache extends Pick<UsedBuilder, 'machine' | 'host' | 'port' | 'hostKey'> {
-  /** The public key of the signatures. */
+  /** The public key that verifies the signatures. */
   readonly publicKey: string
-  /** Path of the store that only the builder has, for proofs. */
+  /** Store path that only the builder has, for proofs. */
   readonly sample: string
 }
 
-/** Caches that a machine uses, and builders that have not made their caches yet. */
+/** Caches that a machine uses, and builders whose caches are not set up yet. */
 export interface CacheUse {
   readonly key: BuilderKey
   readonly caches: readonly UsedCache[]
@@ -81,20 +81,23 @@ export function cacheUse(machine: TaskMachine): CacheUse | undefined {
   return { key: keyOf(readerOf(machine)), caches, awaited }
 }
 
-/** Says whether the settings of the machine's Nix include those of its caches. */
+/** Says whether the settings of the machine's Nix include the settings for caches. */
 export function usesCaches(machine: TaskMachine): boolean {
   const use = cacheUse(machine)
   return use !== undefined && use.caches.length + use.awaited.length > 0
 }
 
-/** Says whether a machine lets another one fetch: by its definition, or else by what it last made. */
+/** Says whether a machine lets another machine fetch: by its definition, or else by its last outputs. */
 function offersCacheTo(peer: PeerMachine, user: MachineName): boolean {
   if (!offersTo(peer, user)) return false
   const { definition, outputs } = peer
   return definition?.options.builder.cache.enable ?? (outputs[cacheTask]?.publicKey ?? '') !== ''
 }
 
-/** Lists the other machines that offer something, by name. Choosing comes before sorting: few of a fleet's machines do. */
+/**
+ * Lists the other machines that offer something, sorted by name. Filtering comes before sorting, because few machines
+ * of a fleet offer anything.
+ */
 function peersOf(
   { peers, definition }: TaskMachine,
   offers: (peer: PeerMachine) => boolean,
@@ -108,13 +111,13 @@ function readerOf({ definition }: TaskMachine): BuilderReader {
   return definition.options.hydra.enable ? 'queue runner' : 'daemon'
 }
 
-/** Says whether the machine's Nix daemon builds on machines of our list. */
+/** Says whether the machine's Nix daemon builds on machines of hydra-ops's list. */
 export function usesDaemonBuilders(machine: TaskMachine): boolean {
   const use = builderUse(machine)
   return use?.reader === 'daemon' && use.builders.length + use.awaited.length > 0
 }
 
-/** Says whether a machine lets another one build there: by its definition, or else by its last offer. */
+/** Says whether a machine lets another machine build there: by its definition, or else by its last offer. */
 function offersTo({ definition, outputs, obsolete }: PeerMachine, user: MachineName): boolean {
   if (obsolete) return false
   if (definition === undefined) return machinesIn(outputs[offerTask]?.for).includes(user)
@@ -122,7 +125,7 @@ function offersTo({ definition, outputs, obsolete }: PeerMachine, user: MachineN
   return builder.enable && buildersUsers(builder).includes(user)
 }
 
-/** Places the key in a folder of root, so that no service can make root write elsewhere by a link. */
+/** Places the key in a folder of root, so that no service can redirect root's writes with a symbolic link. */
 function keyOf(reader: BuilderReader): BuilderKey {
   const directory = reader === 'daemon' ? '/etc/nix/hydra-ops-builders' : '/etc/hydra/builders-key'
   const file = `${directory}/key`

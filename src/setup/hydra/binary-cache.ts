@@ -14,7 +14,7 @@ export interface BinaryCacheOptions {
 
 /**
  * The folder of the static cache. Hydra itself fills the folder: its queue runner copies every finished build to its
- * `store_uri`, and signs the copy there. No hook is involved, so a hook that is down cannot miss a build.
+ * `store_uri`, and signs the copy there. No hook is involved that could miss a build.
  */
 export const binaryCacheTask: SetupTask<BinaryCacheOptions> = {
   id: 'binary-cache',
@@ -55,7 +55,7 @@ const owner = hydraUsers.queueRunner
 /** Exit statuses of the scripts. */
 const foreign = 3
 const full = 4
-/** Least free space; a disk with less has no room for any real build. */
+/** Minimum free space; a disk with less has no room for any real build. */
 const leastKiB = 16 * 1024
 
 async function onCache(

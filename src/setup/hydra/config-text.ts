@@ -32,7 +32,10 @@ function escaped(value: string): string {
 /** Facts of a package that hydra.conf depends on. */
 type ConfigFacts = Pick<HydraFacts, 'runner'> & Partial<Pick<HydraFacts, 'programs'>>
 
-/** Writes hydra.conf(5), in the form of nixpkgs 20.03 and later. An option in `extraConfig` replaces ours. */
+/**
+ * Writes hydra.conf(5), in the form of nixpkgs 20.03 and later. An option in `extraConfig` replaces the value from
+ * hydra-ops.
+ */
 export function hydraConfig(settings: DaemonSettings, facts: ConfigFacts): string {
   const { extraConfig } = settings.options
   const theirs = optionsSetBy(extraConfig)
@@ -46,7 +49,7 @@ export function hydraConfig(settings: DaemonSettings, facts: ConfigFacts): strin
   return `${lines.join('\n')}\n`
 }
 
-/** Lists every option of hydra.conf that we set, with its text; options without a value are left out. */
+/** Lists every option of hydra.conf that hydra-ops sets, with its text; options without a value are left out. */
 function ownOptions(
   settings: DaemonSettings,
   { runner, programs }: ConfigFacts,
@@ -59,8 +62,8 @@ function ownOptions(
     ['max_servers', '25'],
     ['compress_num_threads', '0'],
     ['gc_roots_dir', gcRoots],
-    // hydra-server and hydra-send-stats ask this endpoint; otherwise hydra-send-stats would warn every 30 s (read in
-    // its source).
+    // hydra-server and hydra-send-stats query this endpoint; hydra-send-stats would otherwise warn every 30 s (read
+    // in its source).
     [
       'queue_runner_endpoint',
       runner === 'takes-builders' ? `http://127.0.0.1:${options.queueRunnerPort}` : undefined,
@@ -81,16 +84,16 @@ function ownOptions(
 }
 
 /**
- * Both lists of builders, as Hydra takes several: that of `buildMachines`, and that of the set-up task "builders", which
- * may be missing.
+ * Paths of the builder lists, since Hydra takes several. The first list has `buildMachines`. The set-up task
+ * "builders" writes the second list, which may be missing.
  */
 const machinesFiles = `${hydraMachinesFile}:${listFiles['queue runner']}`
 
 const noFeatures = '-'
 
 /**
- * Writes Hydra's own list of builders. The list is never /etc/nix/machines, because the daemon then sends its own
- * builds to localhost. Such a build waits for the daemon's own lock forever (measured). The name is exactly
+ * Writes Hydra's own list of builders. The list is never /etc/nix/machines, because the daemon would then send its
+ * own builds to localhost. Such a build waits for the daemon's own lock forever (measured). The name is exactly
  * `localhost`, because every other name locks the store twice.
  */
 export function machinesFile(machines: readonly BuildMachine[], facts: HydraFacts): string {
@@ -106,8 +109,8 @@ function ownLine({ systems, cores, kvm }: HydraFacts): string {
 }
 
 /**
- * Lists the features of this machine: kernels need big-parallel, NixOS tests need the others. Otherwise their
- * builds would stay queued forever.
+ * Lists the features of this machine: kernels need big-parallel, NixOS tests need the others. Their builds would
+ * otherwise stay queued forever.
  */
 export function ownFeatures(kvm: boolean): string[] {
   return [...(kvm ? ['kvm'] : []), 'nixos-test', 'benchmark', 'big-parallel']
@@ -129,7 +132,7 @@ function builderLine(machine: BuildMachine, facts: HydraFacts): string {
   ].join(' ')
 }
 
-/** Makes the environment that tells a program of Hydra where everything is. */
+/** Returns the environment that tells a program of Hydra its data folder, configuration, database and builders. */
 export function hydraEnvironment(
   database: Database,
   facts: Pick<HydraFacts, 'database' | 'runner'>,

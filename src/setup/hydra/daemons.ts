@@ -28,7 +28,7 @@ export interface HydraUnitsInput {
   readonly postgresql: string
 }
 
-/** A program of Hydra that runs all the time. */
+/** A long-running program of Hydra. */
 export interface Daemon {
   readonly name: string
   readonly description: string
@@ -51,7 +51,7 @@ export interface Daemon {
 
 const { hydra, queueRunner, www } = hydraUsers
 
-/** Lists daemons that this generation of Hydra has, the package contains and the options request. */
+/** Lists the daemons that this generation of Hydra has, the package contains and the options request. */
 export function daemonsOf(input: HydraUnitsInput): Daemon[] {
   const { runner, programs } = input.facts
   const building = runner === 'goes-to-builders' ? [classicRunner(input)] : [gateway(input), builder(input)]
@@ -63,7 +63,7 @@ export function daemonsOf(input: HydraUnitsInput): Daemon[] {
   return all.filter(({ exec: [program = ''] }) => programs.has(program))
 }
 
-/** Names of all daemons of any generation. */
+/** Names of the daemons of all generations. */
 export const daemonNames: readonly string[] = [
   'hydra-server',
   'hydra-evaluator',
@@ -138,11 +138,11 @@ function runnerWrites({ settings: { options } }: HydraUnitsInput): string[] {
 }
 
 /**
- * Describes the queue runner in Rust, to which builders connect over a socket that only its own user can reach. Hydra's
- * own module has a port instead, which is open to every process on the machine. Even builds with a fixed output could
- * connect, because they have the machine's network. A process that poses as a builder could hand in results, which
- * Hydra then signs. (Read in Hydra's source at 14332fbf, not tried.) hydra-server asks for the runner's status at a
- * port.
+ * Describes the queue runner in Rust, to which builders connect over a socket that only its own user can reach.
+ * Hydra's own module has a port instead, which is open to every process on the machine. Even builds with a fixed
+ * output could connect, because they have the machine's network. A process that poses as a builder could hand in
+ * results, which Hydra then signs. (Read in Hydra's source at 14332fbf, not tried.) hydra-server queries the runner's
+ * status over a port.
  */
 function gateway(input: HydraUnitsInput): Daemon {
   return {
@@ -154,7 +154,7 @@ function gateway(input: HydraUnitsInput): Daemon {
       ...['--grpc-bind', builderSocket, '--config-path', queueRunnerFile],
     ],
     notifies: true,
-    // The runner gets its builder back after a stop for want of disk space.
+    // The runner starts its builder again after a stop for lack of disk space.
     ties: ['Wants=hydra-builder.service'],
     lines: [
       // systemd removes the folder at each stop, because the runner does not start on a leftover socket.
@@ -171,7 +171,7 @@ function gateway(input: HydraUnitsInput): Daemon {
 
 /**
  * Describes the machine's own builder, without which nothing would be built. The builder runs as the queue runner's
- * user: the daemon must trust both, and only that user reaches the socket. The builder ends when it loses the queue
+ * user: the daemon must trust both, and only that user reaches the socket. The builder exits when it loses the queue
  * runner, and restarts until the runner is back.
  */
 function builder(input: HydraUnitsInput): Daemon {
@@ -186,7 +186,7 @@ function builder(input: HydraUnitsInput): Daemon {
       ...(fromFile ? ['--config-path', builderFile] : builderOptions(ownBuilder(settings.options, facts))),
     ],
     notifies: true,
-    // The tie is not Wants=, because a builder that keeps restarting then starts a stopped queue runner.
+    // Wants= is not used here, because a builder that keeps restarting would then start a stopped queue runner.
     ties: ['After=hydra-queue-runner.service', 'PartOf=hydra-queue-runner.service'],
     lines: ['RuntimeDirectory=hydra-builder'],
     environment: { PATH: programPath(input), HOME: '/run/hydra-builder' },
@@ -206,8 +206,8 @@ const notify: Daemon = {
 }
 
 /**
- * The sender of statistics, for users with a statsd. Each of its requests to the queue runner may leave a warning in
- * the journal, every 35 s (measured). A sender without the queue runner's address warns as often.
+ * The daemon that sends statistics to statsd. Each of its requests to the queue runner may leave a warning in the
+ * journal, every 35 s (measured). A daemon without the queue runner's address warns as often.
  */
 const sendStats: Daemon = {
   name: 'hydra-send-stats',
@@ -220,8 +220,9 @@ const sendStats: Daemon = {
 }
 
 /**
- * The sender of logs of running builds. It runs as the web server's user, who may read the logs and enter the database;
- * nixpkgs' module has another user with the same rights. (Read in Hydra's source at 0d7df7bf, tried with a stand-in.)
+ * The daemon that sends the logs of running builds. The daemon runs as the web server's user, who may read the logs
+ * and log in to the database. The nixpkgs module has another user with the same rights. (Read in Hydra's source at
+ * 0d7df7bf, tried with a stand-in.)
  */
 const liveLogs: Daemon = {
   name: 'hydra-ws',

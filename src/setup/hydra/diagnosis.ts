@@ -2,17 +2,17 @@ import * as z from 'zod'
 
 /** Observations about a build that does not finish. */
 export interface Evidence {
-  /** Lines of Hydra's services about this build or about none, newest last. */
+  /** Lines of Hydra's services about this build or about no build, newest last. */
   readonly journal: string
   /** Answer to GET /queue-runner-status. */
   readonly queue: unknown
   /** Output of the jobset's evaluation. */
   readonly evaluation: string
-  /** `buildstatus`, when the build has ended. */
+  /** `buildstatus`, if the build has ended. */
   readonly status: number | undefined
 }
 
-/** Status from a queue runner in C++; hydra-server reports one in Rust as `unknown` or `unreachable`. */
+/** Status from a queue runner in C++; hydra-server reports a queue runner in Rust as `unknown` or `unreachable`. */
 const Flat = z.looseObject({
   status: z.string(),
   nrRunnableSteps: z.number().default(0),
@@ -80,8 +80,8 @@ const notTrusted =
   'the Nix daemon does not trust the queue runner: trusted-users of nix.conf does not name hydra-queue-runner'
 
 /**
- * Signs of each fault, from a Hydra that was broken on purpose; the first match is named. Signs since March 2026 were
- * read in the sources of Hydra and of harmonia, its client of the Nix daemon.
+ * Signs of each fault, from a Hydra that was broken on purpose; the first match counts. Signs since March 2026 were
+ * read in the sources of Hydra and of harmonia, Hydra's client for the Nix daemon.
  */
 const signs: readonly (readonly [RegExp, string])[] = [
   [
@@ -136,7 +136,7 @@ const signs: readonly (readonly [RegExp, string])[] = [
 ]
 
 /**
- * Names the cause in the lines of the services. `ofBuild` limits the causes to those that keep a build from turning
+ * Finds the cause in the lines of the services. `ofBuild` limits the causes to those that keep a build from turning
  * green.
  */
 export function causeIn(text: string, { ofBuild }: { readonly ofBuild: boolean }): string | undefined {

@@ -58,8 +58,8 @@ export async function unitsWithoutNixAccess(
 }
 
 /**
- * Asks each service as the user that runs the service. An active unit proves nothing. A queue runner without the daemon
- * is active, and so is a server whose every page is an error (measured).
+ * Checks each service as the user that runs the service. An active unit proves nothing. A queue runner without the
+ * daemon is active, and so is a server whose every page is an error (measured).
  */
 export async function healthProblems(
   host: Host,

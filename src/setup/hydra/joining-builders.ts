@@ -4,9 +4,9 @@ import type { HydraFacts } from './package-facts.js'
 import { type DaemonSettings, gcRoots, hydraHome } from './settings.js'
 
 /**
- * Settings for the queue runner of Hydra since March 2026 and its builders. The programs exit at an unknown
- * setting, so the files contain only settings that every version knows. (Source of the keys, defaults and
- * options: Hydra's code from d92a6b69, 2026-03-17, to 14332fbf, 2026-08-21. Neither program could be run.)
+ * Settings for Hydra's queue runner and its builders since March 2026. The programs exit on an unknown setting, so
+ * the files contain only settings that every version supports. (Source of the keys, defaults and options: Hydra's
+ * code from d92a6b69, 2026-03-17, to 14332fbf, 2026-08-21. Neither program could be run.)
  */
 
 type TomlValue = string | number | boolean | readonly string[]
@@ -23,8 +23,8 @@ export function toml(values: Readonly<Record<string, TomlValue>>): string {
 const mostConnections = 32
 
 /**
- * Writes the settings of the queue runner. `nix copy` copies each build to the cache, signed, after the build is called
- * finished. A failed copy appears in the journal alone, and is not repeated.
+ * Writes the settings of the queue runner. `nix copy` copies each build to the cache, signed, after the build is
+ * reported as finished. A failed copy appears only in the journal, and is not repeated.
  */
 export function queueRunnerSettings(settings: DaemonSettings, database: Database): string {
   const { options } = settings
@@ -48,7 +48,7 @@ export interface OwnBuilder {
   readonly useSubstitutes: boolean
 }
 
-/** Describes this machine as a builder: by the options for localhost, or else by all its capabilities. */
+/** Describes this machine as a builder: with the options for localhost, or else with all its capabilities. */
 export function ownBuilder(
   { buildMachines, useSubstitutes }: Pick<HydraOptions, 'buildMachines' | 'useSubstitutes'>,
   { systems, cores, kvm }: Pick<HydraFacts, 'systems' | 'cores' | 'kvm'>,
@@ -58,7 +58,7 @@ export function ownBuilder(
   return {
     maxJobs: wanted?.maxJobs ?? cores,
     speedFactor: wanted?.speedFactor ?? 1,
-    // Every builder has `builtin`.
+    // Every builder supports `builtin` anyway.
     systems: wanted?.systems ?? systems.filter((system) => system !== 'builtin'),
     supportedFeatures: features.length === 0 ? ownFeatures(kvm) : [...new Set(features)],
     mandatoryFeatures: wanted?.mandatoryFeatures ?? [],
@@ -84,7 +84,7 @@ export function builderOptions(builder: OwnBuilder): string[] {
   ]
 }
 
-/** Explains why a queue runner in Rust cannot use these builders; returns `undefined` if it can. */
+/** Explains why a queue runner in Rust cannot use the given builders; returns `undefined` if it can. */
 export function unusableBuilders(machines: readonly BuildMachine[]): string | undefined {
   const others = machines.filter((machine) => !isLocal(machine)).map(({ hostName }) => hostName)
   if (others.length > 0)
@@ -99,7 +99,7 @@ function isLocal({ hostName }: BuildMachine): boolean {
 }
 
 /**
- * The file of an evaluator that has its own. The file sets nothing, because the settings changed from week to week in
- * September 2026 (read in the modules).
+ * Content of the settings file of an evaluator in Rust. The file sets nothing, because the settings changed from week
+ * to week in September 2026 (read in the modules).
  */
 export const evaluatorSettings = toml({})

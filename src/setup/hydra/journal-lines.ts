@@ -10,7 +10,7 @@ function namesIn(line: string): string[] {
   return [...derivations, ...[...line.matchAll(jobset)].map(([, of, within]) => of ?? within ?? '')]
 }
 
-/** The build that a journal is read for. */
+/** The build for which a journal is read. */
 export interface ReadFor {
   /** End of the derivation's name: `hydra-ops-probe-20261128T140000000Z`. */
   readonly derivation: string

@@ -7,7 +7,7 @@ import { linesFor, type ReadFor, runsAfter } from './journal-lines.js'
 /** Services whose journals explain why a build does not turn green. */
 export const witnesses = ['hydra-evaluator', 'hydra-queue-runner', 'hydra-builder', 'hydra-server']
 
-/** Interval of the looks at the journal, and the least distance of two looks that count as two failures. */
+/** Interval between looks at the journal, and the minimum time between two looks that count as two failures. */
 export interface WatchPace {
   readonly everyMs: number
   readonly apartMs: number
@@ -19,7 +19,7 @@ export interface Watched {
   readonly build?: ReadFor
 }
 
-/** Sign of a database that comes up by itself, however long it takes. */
+/** Sign of a database that will come up by itself, however long it takes. */
 const passing = /the database system is (?:starting up|shutting down|in recovery mode)/
 
 /**
@@ -47,7 +47,7 @@ export class JournalWatch {
     this.nextLook = performance.now() + pace.everyMs
   }
 
-  /** Returns the last cause, lasting or not. */
+  /** Returns the last cause, even if it did not last. */
   get lastCause(): string | undefined {
     return this.seen
   }

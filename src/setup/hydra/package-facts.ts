@@ -9,7 +9,10 @@ import { nixRecordFile } from '../nix-start.js'
 
 /** Facts about Hydra's package and its machine that only the machine can tell. */
 export interface HydraFacts {
-  /** Way to name the database: HYDRA_DBI in older versions, a URL since August 2026, which then ignores HYDRA_DBI. */
+  /**
+   * Way to name the database: HYDRA_DBI in older versions, or a URL since August 2026, when Hydra began to ignore
+   * HYDRA_DBI.
+   */
   readonly database: 'dbi' | 'url'
   /**
    * Direction of the connections. Older queue runners connect to the machines of a list, over ssh or on localhost.
@@ -18,7 +21,7 @@ export interface HydraFacts {
   readonly runner: 'goes-to-builders' | 'takes-builders'
   /** Way to configure hydra-builder: a file since the end of July 2026. */
   readonly builderSettings: 'file' | 'options'
-  /** Whether the queue runner listens for requests for its metrics: one in C++ does since April 2022. */
+  /** Whether the queue runner listens for requests for its metrics; a runner in C++ does so since April 2022. */
   readonly metrics: boolean
   /** Place of the evaluator's settings: a separate file since September 2026 (in Rust). */
   readonly evaluatorSettings: 'file' | 'hydra.conf'
@@ -29,22 +32,22 @@ export interface HydraFacts {
   readonly kvm: boolean
 }
 
-/** Facts of one look. */
+/** Facts from one look at the package. */
 export interface ExaminedHydra extends HydraFacts {
-  /** Whether each program ended by itself; a program that took too long may take more options. */
+  /** Whether each program ended by itself; a program that was stopped may support more options. */
   readonly sure: boolean
 }
 
 /** Programs that every Hydra needs. */
 const essential = ['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user']
 
-/** Programs with packages of their own since March and September 2026. */
+/** Programs that moved to separate packages in March and September 2026. */
 const apart = ['hydra-queue-runner', 'hydra-builder', 'hydra-evaluator']
 
 /** File on the machine with the result of the last examination of a package. */
 export const packageRecordFile = '/var/lib/hydra-ops/hydra-package'
 
-/** Reads the facts; `anew` disregards the record of an earlier examination. */
+/** Reads the facts; `anew` ignores the record of an earlier examination. */
 export async function hydraFacts(
   host: Host,
   packagePath: string,
@@ -76,8 +79,8 @@ export async function hydraFacts(
 }
 
 /**
- * Describes the record of an examination, in the words of the script that reads the record. A folder outside of the Nix
- * store may change, and an unsure answer may be wrong. Neither has a record.
+ * Describes the record of an examination, in the format of the script that reads the record. A folder outside the Nix
+ * store may change, and an unsure answer may be wrong. Neither gets a record.
  */
 export function packageRecord(packagePath: string, facts: ExaminedHydra): PlacedFile | undefined {
   if (!isImmutable(packagePath) || !facts.sure) return undefined

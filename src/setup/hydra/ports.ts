@@ -39,9 +39,9 @@ export function hydraPorts(
 const metricsOption = 'queue_runner_metrics_address'
 
 /**
- * Finds the metrics ports of a queue runner in C++, which reads hydra.conf itself. The runner reads every line with an
- * equal sign, also within blocks, and the last line of a name counts. The value is one or more addresses of civetweb,
- * such as `[::]:9198` or `9198`.
+ * Finds the metrics ports of a queue runner in C++, which reads hydra.conf itself. The runner reads every line with
+ * an equal sign, also within blocks, and uses the last line of a name. The value is one or more addresses in
+ * civetweb's format, such as `[::]:9198` or `9198`.
  */
 function metricsPorts(extraConfig: string): number[] {
   const values = extraConfig.split('\n').flatMap((line) => {
@@ -52,6 +52,6 @@ function metricsPorts(extraConfig: string): number[] {
   const ports = addresses.map((address) =>
     Number(/(?:^|:|\+)(\d{1,5})[rso]*$/.exec(address.trim())?.[1] ?? 0),
   )
-  // The kernel chooses a free port for 0.
+  // The kernel chooses a free port for port 0.
   return ports.filter((port) => port > 0 && port < 65536)
 }

@@ -7,22 +7,22 @@ import { SeenJobset, SeenProject, targetProject } from './project-state.js'
 import { databaseValues } from './settings.js'
 import { type HydraTable, type Unread, unread, unreadable } from './unread-table.js'
 
-/** File that lists the projects and jobsets that the task made; the task removes no others. */
+/** File that lists the projects and jobsets that the task created; the task removes no other projects and jobsets. */
 export const madeFile = '/var/lib/hydra-ops/hydra-projects'
 
-/** Content of that file. */
+/** Content of the file `madeFile`. */
 export interface Made {
   readonly projects: ReadonlySet<string>
   /** `PROJECT:JOBSET`, as Hydra writes the name. */
   readonly jobsets: ReadonlySet<string>
-  /** One-shot jobsets that the task switched on, likewise. */
+  /** One-shot jobsets that the task switched on, also as `PROJECT:JOBSET`. */
   readonly shots: ReadonlySet<string>
 }
 
-/** Content of Hydra, as far as it concerns the task. */
+/** Content of Hydra that concerns the task. */
 export interface ProjectsSeen {
   readonly made: Made
-  /** Whether this Hydra knows private projects. */
+  /** Whether this Hydra supports private projects. */
   readonly knowsPrivate: boolean
   readonly projects: ReadonlyMap<string, SeenProject>
   /** Jobsets by `PROJECT:JOBSET`. */
@@ -60,7 +60,7 @@ export async function lookAtProjects(
   }
 }
 
-/** Reads projects and jobsets. Fails if the database does not tell them: a Hydra that cannot be read is not empty. */
+/** Reads projects and jobsets. Fails if the database cannot be read: an unreadable Hydra is not an empty Hydra. */
 export async function requireProjects(
   host: Host,
   table: HydraTable,
@@ -76,7 +76,7 @@ export function fullName(project: string, jobset: string): string {
   return `${project}:${jobset}`
 }
 
-/** Returns the project of a jobset's full name. */
+/** Returns the project in a jobset's full name. */
 export function projectOf(jobset: string): string {
   return jobset.slice(0, jobset.indexOf(':'))
 }
@@ -88,7 +88,7 @@ function parseMade(lines: readonly string[]): Made {
   return { projects: names('project'), jobsets: names('jobset'), shots: names('shot') }
 }
 
-/** Writes the list in the form of its file. */
+/** Writes the list in the format of the file `madeFile`. */
 export function madeText({ projects, jobsets, shots }: Made): string {
   const lines = (kind: string, names: ReadonlySet<string>) =>
     [...names].sort().map((name) => `${kind} ${name.replace(':', ' ')}\n`)
@@ -103,8 +103,8 @@ export interface Gone {
 }
 
 /**
- * Finds the names of the list that neither Hydra nor the options have. A removal leaves them behind if the connection
- * ends before the list is written. Somebody else may use such a name later.
+ * Finds the names of the list that neither Hydra nor the options have. A removal leaves such names behind if the
+ * connection ends before the list is written. Another user may create a project or jobset of such a name later.
  */
 export function forgotten({ made, projects, jobsets }: ProjectsSeen, options: ProjectsOptions): Gone {
   const isWanted = (jobset: string) => {
@@ -118,7 +118,7 @@ export function forgotten({ made, projects, jobsets }: ProjectsSeen, options: Pr
   }
 }
 
-/** Describes each name of the list that no longer exists. */
+/** Describes each name in the list that no longer exists in Hydra. */
 export function listFaults(seen: ProjectsSeen, options: ProjectsOptions): string[] {
   const { projects, jobsets } = forgotten(seen, options)
   return [...projects.map((name) => `project '${name}'`), ...jobsets.map((name) => `jobset '${name}'`)].map(
@@ -126,9 +126,9 @@ export function listFaults(seen: ProjectsSeen, options: ProjectsOptions): string
   )
 }
 
-/** Things of Hydra that the task made, and that the options no longer name. */
+/** Projects and jobsets that the task created, and that the options no longer name. */
 export interface LeftOver extends Gone {
-  /** Projects that stay, because they hold jobsets of others. */
+  /** Projects that stay, because they contain jobsets that the task did not create. */
   readonly shared: readonly string[]
 }
 
@@ -139,7 +139,7 @@ export function leftOver({ made, projects, jobsets }: ProjectsSeen, options: Pro
     projects.get(project)?.declarative === undefined &&
     [...jobsets.keys()].some((jobset) => projectOf(jobset) === project && !made.jobsets.has(jobset))
   const gone = dropped.filter((name) => !holdsOthers(name))
-  // A removal follows the changes, which may make a project declarative, or end that.
+  // A removal follows the changes, which may make a project declarative or stop it from being declarative.
   const isDeclarative = (project: string) => {
     const before = projects.get(project)
     const wanted = Object.hasOwn(options, project) ? options[project] : undefined
@@ -151,7 +151,7 @@ export function leftOver({ made, projects, jobsets }: ProjectsSeen, options: Pro
     shared: dropped.filter(holdsOthers),
     jobsets: [...made.jobsets].filter((jobset) => {
       const project = projectOf(jobset)
-      // Hydra itself keeps the jobsets of a declarative project, and refuses every change to them.
+      // Hydra itself manages the jobsets of a declarative project, and refuses every change to them.
       if (!jobsets.has(jobset) || gone.includes(project) || isDeclarative(project)) return false
       return !Object.hasOwn(options[project]?.jobsets ?? {}, jobset.slice(project.length + 1))
     }),

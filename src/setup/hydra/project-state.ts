@@ -2,12 +2,12 @@ import { isDeepStrictEqual } from 'node:util'
 import * as z from 'zod'
 import type { JobsetInput, JobsetOptions, ProjectOptions } from '../../core/hydra-project-options.js'
 
-/** Numbers of Hydra for the states of a jobset. */
+/** Hydra's numbers for the states of a jobset. */
 const states = { false: 0, true: 1, 'one-shot': 2, 'one-at-a-time': 3 } as const
 const off = states.false
 const oneShot = states['one-shot']
 
-/** Yes or no, which the API gives as a truth value and the database as a number. */
+/** A yes or no, which the API gives as a boolean and the database as a number. */
 const flag = z
   .union([z.boolean(), z.number()])
   .nullish()
@@ -51,7 +51,7 @@ export const SeenProject = z
   }))
 export type SeenProject = z.infer<typeof SeenProject>
 
-/** A jobset, likewise. */
+/** A jobset as the API shows it, and as the look reads it from the database. */
 export const SeenJobset = z
   .object({
     project: z.string(),
@@ -94,7 +94,7 @@ export const SeenJobset = z
   }))
 export type SeenJobset = z.infer<typeof SeenJobset>
 
-/** Returns the project after the task: the options, and Hydra's current values for all that they leave open. */
+/** Returns the project after the task: the values of the options, and Hydra's current values for all others. */
 export function targetProject(
   name: string,
   options: ProjectOptions,
@@ -105,7 +105,7 @@ export function targetProject(
     ...{ name, displayName: name, description: '', homepage: '', owner, enabled: true, hidden: false },
     ...{ private: false, dynamicRunCommand: false, declarative: undefined },
   }
-  // Hydra refuses jobsets in a declarative project, so the jobsets of the options end that.
+  // Hydra refuses jobsets in a declarative project, so a project with jobsets in the options stops being declarative.
   const kept = Object.keys(options.jobsets).length > 0 ? undefined : before.declarative
   return {
     ...before,
@@ -121,8 +121,8 @@ export function targetProject(
 }
 
 /**
- * Returns the jobset after the task. Hydra itself switches a one-shot jobset off after its evaluation; `fired` says that
- * the task has switched this one on before, so that it stays off.
+ * Returns the jobset after the task. Hydra itself switches a one-shot jobset off after its evaluation. `fired` says
+ * that the task switched on this jobset before, so the jobset stays off.
  */
 export function targetJobset(
   { project, name }: { readonly project: string; readonly name: string },
@@ -157,7 +157,7 @@ function plainInputs(inputs: Readonly<Record<string, JobsetInput>>): SeenJobset[
   return Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, { ...input }]))
 }
 
-/** Tells whether the options want one evaluation alone. */
+/** Tells whether the options want only one evaluation. */
 export function isOneShot(options: JobsetOptions): boolean {
   return options.enabled === 'one-shot'
 }
@@ -175,12 +175,12 @@ export function differences<T extends SeenProject | SeenJobset>(target: T, seen:
   )
 }
 
-/** Returns a value that counts by its presence in a request (measured), so `false` must be absent. */
+/** Returns a request value whose presence alone means true (measured), so `false` must be absent. */
 function present(name: string, value: boolean): Record<string, true> {
   return value ? { [name]: true } : {}
 }
 
-/** Returns the body of the request that makes the project so. */
+/** Returns the body of the request that gives the project these values. */
 export function projectBody(project: SeenProject): Record<string, unknown> {
   const { name, displayName, description, homepage, owner, declarative } = project
   return {
@@ -193,7 +193,7 @@ export function projectBody(project: SeenProject): Record<string, unknown> {
   }
 }
 
-/** Returns the body of the request that makes the jobset so. */
+/** Returns the body of the request that gives the jobset these values. */
 export function jobsetBody(jobset: SeenJobset): Record<string, unknown> {
   const { name, description, enabled, flake, nixExpression, inputs } = jobset
   return {

@@ -4,7 +4,7 @@ import { type HttpAnswer, json, refusal } from '../../core/http-request.js'
 import { jobsetBody, projectBody, SeenJobset, SeenProject } from './project-state.js'
 import type { WebSession } from './web-session.js'
 
-/** Projects and jobsets in Hydra's API. */
+/** Access to projects and jobsets in Hydra's API. */
 export class ProjectsApi {
   private readonly machine: string
   private readonly session: WebSession
@@ -43,7 +43,7 @@ export class ProjectsApi {
 
   private async read<T>(what: string, path: string, schema: z.ZodType<T>): Promise<T | undefined> {
     const answer = await this.session.request('GET', path)
-    // A renamed jobset leads to its new name; the old name is free then.
+    // Hydra redirects from a renamed jobset to its new name; the old name is free then.
     if (answer.status === 404 || answer.status === 301) return undefined
     const parsed = answer.status === 200 ? schema.safeParse(json(answer)) : undefined
     if (parsed?.success === true) return parsed.data
@@ -58,7 +58,7 @@ export class ProjectsApi {
   private async change(method: 'PUT' | 'DELETE', what: string, path: string, body?: unknown): Promise<void> {
     const answer = await this.session.request(method, path, body)
     if (answer.status === 200 || answer.status === 201) return
-    // A second removal succeeds, because its object is already gone.
+    // A second removal succeeds, because the project or jobset is already gone.
     if (method === 'DELETE' && answer.status === 404) return
     throw this.refused(method === 'PUT' ? 'change' : 'remove', what, answer)
   }

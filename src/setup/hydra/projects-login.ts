@@ -8,22 +8,22 @@ import type { HydraTable } from './unread-table.js'
 import { WebSession } from './web-session.js'
 import { userProgram } from './web-users.js'
 
-/** Ways to sign in as somebody who may change every project. */
+/** Ways to sign in as a user who may change every project. */
 export interface ProjectsLogin {
   readonly entrance: WebEntrance
   readonly package: string | undefined
   /** Address and port of hydra-server on the machine itself. */
   readonly server: { readonly address: string; readonly port: number }
-  /** The administrator, if the password is at hand: no person must type it. */
+  /** The administrator, if the password is known and no person must type it. */
   readonly admin: { readonly name: string; readonly password: SecretNeed } | undefined
 }
 
-/** Deadline for a login on the machine: two argon2 hashes, each ten seconds under emulation, and a start of Perl. */
+/** Deadline for a login on the machine: two argon2 hashes, each of ten seconds under emulation, and Perl's start. */
 const loginMs = 300_000
 
 /**
- * Signs in as the administrator. If the password is not at hand, or Hydra has another one by now, the service user signs
- * in instead.
+ * Signs in as the administrator. The service user signs in instead if the password is not known or has changed in
+ * Hydra.
  */
 export async function signIn(
   host: Host,
@@ -45,8 +45,8 @@ export async function signIn(
 }
 
 /**
- * Returns the cookie of a session of the service user. The machine makes a new password for each session, and nobody
- * keeps the password.
+ * Returns the cookie of a session of the service user. The machine generates a new password for each session, and
+ * nobody keeps the password.
  */
 async function serviceSession(
   host: Host,

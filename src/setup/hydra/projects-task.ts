@@ -36,7 +36,7 @@ export interface ProjectsTaskOptions extends ProjectsLogin {
   readonly owner: string | undefined
 }
 
-/** Hydra's projects with their jobsets. The task leaves everything alone that the options do not name. */
+/** Hydra's projects with their jobsets. The task does not touch projects and jobsets that the options do not name. */
 export const hydraProjectsTask: SetupTask<ProjectsTaskOptions> = {
   id: 'hydra-projects',
   title: 'projects and jobsets of Hydra',
@@ -66,9 +66,9 @@ export const hydraProjectsTask: SetupTask<ProjectsTaskOptions> = {
   verify: verifyProjects,
 }
 
-/** Finds an administrator of the options whose password nobody must type. */
+/** Finds an administrator in the options whose password no person must type. */
 function adminAtHand(machine: TaskMachine, settings: HydraSettings): ProjectsLogin['admin'] {
-  // A service of the machine makes the users then, and the options do not know their passwords.
+  // A service of the machine creates the users in that case, and the options do not contain their passwords.
   if (oneShotSettings(machine, 'admin-user') === undefined) return undefined
   const admin = usersOf(settings).find(({ roles, password }) => roles.includes('admin') && !password.prompt)
   return admin === undefined ? undefined : { name: admin.name, password: passwordOf(admin) }
@@ -91,7 +91,7 @@ async function probeProjects(host: Host, options: ProjectsTaskOptions, run: Run)
     : 'needed'
 }
 
-/** A project or a jobset (which then has a name) that differs from the options, with a description. */
+/** A project or a jobset that differs from the options, with a description; `jobset` is undefined for a project. */
 interface Change {
   readonly project: string
   readonly jobset: string | undefined
@@ -158,7 +158,8 @@ async function applyProjects(
     ({ project, jobset = '' }) => !isOff(seen.jobsets.get(fullName(project, jobset))),
   )
   const made = withShots(known, options, early)
-  // The list comes before the changes: a crash leaves nothing behind that nobody knows, and fires no new jobset twice.
+  // The list is written before the changes. A crash then leaves nothing in Hydra without a record, and no new jobset
+  // fires twice.
   await placeMade(host, seen.made, made, run)
   const after = without(withShots(made, options, fired), gone)
   if (changes.length > 0 || gone.projects.length + gone.jobsets.length > 0) {
@@ -175,7 +176,7 @@ async function applyProjects(
   return outputs
 }
 
-/** Reads what a request would replace, and sends all of it with the changes. */
+/** Writes one project or jobset. The request replaces every value, so the current values are read first. */
 async function makeChange(
   api: ProjectsApi,
   options: ProjectsTaskOptions,
@@ -188,7 +189,7 @@ async function makeChange(
   run.log(`changing Hydra: ${say}`)
   if (jobset === undefined) {
     const read = await api.readProject(project)
-    // The API does not tell whether a project is private.
+    // The API does not show whether a project is private.
     const before = read && { ...read, private: seen.projects.get(project)?.private ?? read.private }
     const owner = options.owner ?? before?.owner ?? serviceUser
     await api.writeProject(targetProject(project, wanted, before, owner))
@@ -213,7 +214,7 @@ async function remove(api: ProjectsApi, gone: Gone, run: TaskRun): Promise<void>
   }
 }
 
-/** Refuses a private project of a Hydra that would show the project to everybody. */
+/** Refuses a private project if this Hydra would show the project to everybody. */
 function refusePrivate(host: Host, { projects }: ProjectsTaskOptions, seen: ProjectsSeen): void {
   const [name] = Object.keys(projects).filter((each) => projects[each]?.private === true)
   if (name === undefined || seen.knowsPrivate) return
@@ -252,13 +253,13 @@ function without(made: Made, gone: Gone): Made {
   }
 }
 
-/** Tells whether the change is about a jobset that is evaluated only once. */
+/** Tells whether the change concerns a jobset that is evaluated only once. */
 function isShot({ projects }: ProjectsTaskOptions, { project, jobset }: Change): boolean {
   const wanted = jobset === undefined ? undefined : projects[project]?.jobsets[jobset]
   return wanted !== undefined && isOneShot(wanted)
 }
 
-/** Adds jobsets that are switched on; a jobset of another kind may be switched on again. */
+/** Adds switched-on one-shot jobsets. Drops other kinds of jobsets, which may be switched on again later. */
 function withShots(made: Made, { projects }: ProjectsTaskOptions, fired: readonly Change[]): Made {
   const names = new Set(fired.map(({ project, jobset = '' }) => fullName(project, jobset)))
   const wanted = Object.entries(projects).flatMap(([project, { jobsets }]) =>
@@ -275,7 +276,7 @@ async function placeMade(host: Host, before: Made, after: Made, run: Run): Promi
   })
 }
 
-/** Compares what Hydra shows at the users' URL with the options. */
+/** Compares the options with what Hydra shows at the users' URL. */
 async function verifyProjects(host: Host, options: ProjectsTaskOptions, run: TaskRun): Promise<void> {
   await untilServed(host, options.entrance, run)
   const { port } = await requireCluster(host, options.database, run)

@@ -8,17 +8,17 @@ import type { ReadFor } from './journal-lines.js'
 import { hydraHome } from './settings.js'
 import type { WebSession } from './web-session.js'
 
-/** Project of the proof in Hydra's API. */
+/** Name of the proof's project in Hydra. */
 
 export const project = 'hydra-ops-probe'
 const jobset = 'probe'
 
-/** Names the proof as the journal does. */
+/** Returns the names under which the proof appears in the journal. */
 export function proofNames(stamp: string): ReadFor {
   return { derivation: `${project}-${stamp}`, jobset: `${project}:${jobset}` }
 }
 
-/** Folder of the proof's expressions on the machine. */
+/** Folder on the machine with the proof's expressions. */
 export const folder = `${hydraHome}/hydra-ops-probe`
 
 /**
@@ -99,9 +99,9 @@ export async function errorTime(session: WebSession): Promise<number> {
 }
 
 /**
- * Returns the error of an evaluation that ended after `before`. Older versions report the error with the jobset, newer
- * versions on a separate page (measured). All versions keep the error of an earlier evaluation until the next
- * evaluation.
+ * Returns the error of an evaluation that ended after `before`. Older versions report the error with the jobset,
+ * newer versions report it on a separate page (measured). All versions keep the error of an earlier evaluation until
+ * the next evaluation.
  */
 export async function evaluationError(session: WebSession, before: number): Promise<string> {
   if ((await errorTime(session)) === before) return ''

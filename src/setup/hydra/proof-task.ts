@@ -37,18 +37,18 @@ import { passwordOf, usersOf } from './web-users-task.js'
 export interface ProofOptions {
   readonly entrance: WebEntrance
   readonly database: string
-  /** User who requests the build; needs the role admin. */
+  /** User who requests the build; the user needs the role admin. */
   readonly user: string
   readonly password: ReturnType<typeof passwordOf>
   /** Key that must sign the build's narinfo at the URL; `undefined` if no key signs. */
   readonly publicKeyFile: string | undefined
-  /** Path before HASH.narinfo. */
+  /** Path of the cache, before HASH.narinfo. */
   readonly cachePath: string
   /** Systems of the builders in the options; empty if the machine is the only builder. */
   readonly systems: readonly string[]
 }
 
-/** Patience of the waits for the green build and for its path in the cache. */
+/** Time limits for the green build and for its path in the cache, with the pause between checks. */
 export interface ProofPace extends WatchPace {
   readonly greenMs: number
   readonly signedMs: number
@@ -56,7 +56,7 @@ export interface ProofPace extends WatchPace {
 }
 
 /**
- * Default patience; the measured build took a quarter of a minute, and a busy emulated guest needs many times as long.
+ * Default limits. The measured build took a quarter of a minute, and a busy emulated guest needs many times as long.
  */
 const usualPace: ProofPace = {
   greenMs: 900_000,
@@ -66,7 +66,7 @@ const usualPace: ProofPace = {
   apartMs: 30_000,
 }
 
-/** The proof of the whole Hydra: a separate build, from the click to the signed path in the cache. */
+/** The proof of the whole Hydra: a separate build, from the request to the signed path in the cache. */
 export const hydraProofTask: SetupTask<ProofOptions> = {
   id: 'hydra-proof',
   formerly: ['hydra-probe'],
@@ -81,7 +81,7 @@ export const hydraProofTask: SetupTask<ProofOptions> = {
       settings === undefined ? undefined : usersOf(settings).find(({ roles }) => roles.includes('admin'))
     if (settings === undefined || !settings.options.probe || admin === undefined) return undefined
     const { options, publicKeyFile } = settings
-    // The path is the static cache if nginx serves one, else Hydra's own view of the store.
+    // The path leads to the static cache if nginx serves it, or else to Hydra's own view of the store.
     const cachePath = options.cache.enable && options.nginx.enable ? staticCachePath : '/'
     return {
       entrance: webEntrance(settings),
@@ -97,7 +97,7 @@ export const hydraProofTask: SetupTask<ProofOptions> = {
   owns: () => [{ path: `${folder}/**`, instead: 'another folder' }],
   secrets: ({ password }) => [password],
   probe: lookForProof,
-  // The task leaves only results of the proof itself behind.
+  // The task itself changes nothing; only the proof leaves results behind.
   apply: async (_host, { entrance }) => ({ url: entrance.url }),
   verify: (host, options, run) => proveByBuild(host, options, run, usualPace),
 }
@@ -147,7 +147,7 @@ export async function proveByBuild(
   }
 }
 
-/** Keeps Hydra from repeating the proof's evaluation, and from showing its project to users. */
+/** Keeps Hydra from evaluating the proof's jobset again, and from showing its project to users. */
 async function putAway(
   host: Host,
   session: WebSession,
@@ -164,7 +164,7 @@ async function putAway(
   }
 }
 
-/** Chooses the machine's own system, unless the options build only for others. */
+/** Chooses the machine's own system, unless the builders in the options build only for other systems. */
 export function provenSystem(own: string, systems: readonly string[]): string {
   const [first = own] = systems
   return systems.includes(own) ? own : first
@@ -266,7 +266,7 @@ async function notGreen(
   )
 }
 
-/** Reads the witnesses' journal; an unreadable journal causes no second error. */
+/** Reads the journal of Hydra's services; an unreadable journal does not cause a second error. */
 async function saidSince(host: Host, since: string, run: TaskRun): Promise<string> {
   return journalSince(host, witnesses, since, run).catch((error: unknown) => unreadable(error, run))
 }

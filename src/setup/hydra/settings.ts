@@ -4,7 +4,7 @@ import type { TaskId } from '../../core/names.js'
 import type { TaskMachine } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
 
-/** Paths of Hydra, the same as in nixpkgs' module. */
+/** Paths of Hydra, as in the nixpkgs module. */
 export const hydraHome = '/var/lib/hydra'
 export const hydraConfigFile = '/etc/hydra/hydra.conf'
 export const hydraMachinesFile = '/etc/hydra/machines'
@@ -12,30 +12,30 @@ export const queueRunnerFile = '/etc/hydra/queue-runner.toml'
 export const builderFile = '/etc/hydra/builder.toml'
 export const evaluatorFile = '/etc/hydra/evaluator.toml'
 export const liveLogsFile = '/etc/hydra/ws.toml'
-/** Port on 127.0.0.1 at which hydra-ws sends the logs of running builds; nginx has a path for it. */
+/** Port on 127.0.0.1 at which hydra-ws sends the logs of running builds; nginx forwards requests to this port. */
 export const liveLogsPort = 9283
 export const liveLogsPath = '/hydra-ws'
-/** A script that a timer runs. */
+/** The script for the check of free disk space, which a timer runs. */
 export const spaceFile = '/etc/hydra/check-space.sh'
-/** Name of a folder in /run that only its own user may enter. */
+/** Name of a folder in /run that only the queue runner's user may enter. */
 export const runnerFolder = 'hydra-queue-runner'
 /** Socket at which builders reach the queue runner. */
 export const builderSocket = `/run/${runnerFolder}/builders.sock`
 export const gcRoots = '/nix/var/nix/gcroots/hydra'
 
-/** Hydra's users; the first one owns the database, the second one builds and signs, the third one serves pages. */
+/** Hydra's users: the first user owns the database, the second builds and signs, the third serves pages. */
 export const hydraUsers = {
   hydra: 'hydra',
   queueRunner: 'hydra-queue-runner',
   www: 'hydra-www',
 } as const
 export const hydraGroup = 'hydra'
-/** The only group that Debian's nix-setup-systemd lets into the folder of the daemon's socket. */
+/** The only group that Debian's nix-setup-systemd admits to the folder of the daemon's socket. */
 export const nixSocketGroup = 'nix-users'
-/** Role that owns the database. */
+/** PostgreSQL role that owns the database. */
 export const hydraRole = 'hydra'
 
-/** Makes the values with which a script queries Hydra's database. */
+/** Returns the values with which a script queries Hydra's database. */
 export function databaseValues(database: string, port: number) {
   return { database, database_port: port, hydra_user: hydraUsers.hydra, role: hydraRole }
 }
@@ -44,26 +44,30 @@ export function databaseValues(database: string, port: number) {
 export interface HydraSettings {
   readonly options: HydraOptions
   readonly hostName: string
-  /** URL that users open, without a slash at its end. */
+  /** URL that users open, without a trailing slash. */
   readonly url: string
   /** TCP port of the machine that answers for the URL. */
   readonly port: number
-  /** Place that decrypts requests: nginx on the machine, the user's own proxy in front, or none. */
+  /** Place where TLS ends: nginx on the machine, the user's own proxy in front, or nowhere. */
   readonly tlsEnds: 'nginx' | 'before' | 'nowhere'
   readonly secretKeyFile: string
   readonly publicKeyFile: string
-  /** The system that starts Hydra's services, where no set-up task does. */
+  /** The system that starts Hydra's services, if no set-up task starts them. */
   readonly startedBy?: 'nixos'
 }
 
-/** Returns the settings of a Hydra that tasks set up; `undefined` if the machine has none. NixOS sets up its own. */
+/**
+ * Returns the settings of a Hydra that tasks set up; `undefined` if the machine has none. NixOS sets up Hydra without
+ * these tasks.
+ */
 export function hydraSettings(machine: TaskMachine): HydraSettings | undefined {
   return machine.definition.os === 'debian' ? settingsOf(machine) : undefined
 }
 
 /**
- * Returns the settings for a task that NixOS machines need too, because its result is not part of a configuration:
- * keys, users, a proof. `undefined` if the machine has no Hydra, or if a service of the machine does the work.
+ * Returns the settings for a task that NixOS machines need too. The result of such a task is not part of a
+ * configuration: keys, users, a proof. The function returns `undefined` if the machine has no Hydra, or if a service
+ * of the machine does the work.
  */
 export function oneShotSettings(machine: TaskMachine, task: TaskId): HydraSettings | undefined {
   const { definition } = machine
@@ -96,7 +100,9 @@ function settingsOf(machine: TaskMachine): HydraSettings | undefined {
   }
 }
 
-/** Options that do not concern Hydra's daemons, except that nix-serve and nginx are enabled. */
+/**
+ * Options that do not concern Hydra's daemons; the daemons only need to know whether nix-serve and nginx are enabled.
+ */
 const notOfDaemons = [
   'admin',
   'users',
@@ -110,7 +116,7 @@ const notOfDaemons = [
   'nixServe',
 ] as const
 
-/** Options that Hydra's daemons use. A change of any other option does not run the daemons' task again. */
+/** Settings that Hydra's daemons use. A change of any other option does not run the daemons' task again. */
 export type DaemonSettings = Omit<HydraSettings, 'options' | 'port' | 'tlsEnds'> & {
   readonly options: Omit<HydraOptions, (typeof notOfDaemons)[number]> & {
     readonly nixServe: Pick<HydraOptions['nixServe'], 'enable'>
@@ -118,7 +124,7 @@ export type DaemonSettings = Omit<HydraSettings, 'options' | 'port' | 'tlsEnds'>
   }
 }
 
-/** Reduces the settings to those of the daemons; returns `undefined` if the machine has no Hydra. */
+/** Reduces the settings to the part for the daemons; returns `undefined` if the machine has no Hydra. */
 export function daemonSettings(machine: TaskMachine): DaemonSettings | undefined {
   const settings = hydraSettings(machine)
   if (settings === undefined) return undefined
@@ -129,7 +135,7 @@ export function daemonSettings(machine: TaskMachine): DaemonSettings | undefined
   return { ...omit(settings, ['options', 'port', 'tlsEnds']), options: ofDaemons }
 }
 
-/** Tells whether the package shows logs of running builds, and a browser can reach the program through nginx. */
+/** Tells whether the package has hydra-ws, and a browser can reach hydra-ws through nginx. */
 export function hasLiveLogs(
   { options }: { readonly options: Pick<DaemonSettings['options'], 'nginx'> },
   programs: ReadonlySet<string> | undefined,
@@ -142,21 +148,21 @@ function omit(from: object, names: readonly string[]): object {
   return Object.fromEntries(Object.entries(from).filter(([name]) => !names.includes(name)))
 }
 
-/** Way to ask for the web interface on the machine itself, in place of its users. */
+/** Way to query the web interface on the machine itself, as its users do. */
 export interface WebEntrance {
   /** URL that users open. */
   readonly url: string
-  /** TCP port of the machine that answers. */
+  /** TCP port at which the machine answers. */
   readonly port: number
-  /** Whether TLS ends on the machine; otherwise the port would speak plain HTTP, even for an https URL. */
+  /** Whether TLS ends on the machine. The port speaks plain HTTP if not, even for an https URL. */
   readonly encrypted: boolean
-  /** Headers that the user's own proxy must add if our nginx does not. */
+  /** Headers that the user's own proxy would add, and that hydra-ops must add without nginx. */
   readonly headers: Readonly<Record<string, string>>
-  /** The system that starts Hydra, so that no task has waited for its first answer. */
+  /** The system that starts Hydra; no task has waited for Hydra's first answer then. */
   readonly startedBy?: 'nixos'
 }
 
-/** Describes how to ask for the web interface on the machine. */
+/** Describes how to query the web interface on the machine. */
 export function webEntrance({
   url,
   port,
@@ -189,14 +195,14 @@ export function reachedAt(listens: string): string {
 export const mailHost = '127.0.0.1'
 
 /**
- * Returns Hydra's mail server for SMTP; `undefined` makes Hydra look for sendmail(1). sendmail needs a set-group-ID
- * program, which Hydra's units forbid (NoNewPrivileges), so postfix gets mail by SMTP too.
+ * Returns Hydra's SMTP server; `undefined` makes Hydra look for sendmail(1). sendmail needs a set-group-ID program,
+ * which Hydra's units forbid (NoNewPrivileges), so postfix gets mail over SMTP too.
  */
 export function mailServer({ options }: DaemonSettings): string | undefined {
   return options.smtpHost ?? (options.postfix.enable ? mailHost : undefined)
 }
 
-/** Says whether anything on this machine signs. */
+/** Says whether any cache on this machine needs a signing key. */
 export function signs({
   options,
 }: {
@@ -208,7 +214,7 @@ export function signs({
   return options.cache.enable || options.nixServe.enable
 }
 
-/** Makes the error for a missing package, with the option that sets it. */
+/** Builds the error for a missing package, with the option that sets the package. */
 export function noPackage(host: Host, name: 'Hydra' | 'nix-serve', option: string): Error {
   return failure('NO_PACKAGE', `machine '${host.machine}': there is no package of ${name}`, {
     machine: host.machine,

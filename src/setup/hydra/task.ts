@@ -57,7 +57,9 @@ import { firstAnswerHint, firstAnswerMs } from './web-start.js'
 
 const workMs = 300_000
 const requestMs = 60_000
-/** Default pace; an ended service restarts after 5 s, and Perl needs half a minute on an emulated guest (measured). */
+/**
+ * Default pace. A service restarts 5 s after its end, and Perl needs half a minute on an emulated guest (measured).
+ */
 const usualPace: VerifyPace = { pauseMs: 2_000, everyMs: 15_000, apartMs: 60_000 }
 const shellFile = '/etc/profile.d/hydra.sh'
 
@@ -93,7 +95,7 @@ async function probeHydra(host: Host, settings: DaemonSettings, run: Run): Promi
   const { package: path } = settings.options
   // The apply step, not the probe, reports a missing package.
   if (path == null) return 'needed'
-  // The questions run together, because each separate answer costs a round trip.
+  // The queries run together, because each separate query costs a round trip.
   const [there, wanted] = await Promise.allSettled([isThere(host, path, run), wantedSet(host, settings, run)])
   if (!answerOf(there)) return 'needed'
   const [services, more] = await Promise.allSettled([
@@ -106,7 +108,7 @@ async function probeHydra(host: Host, settings: DaemonSettings, run: Run): Promi
   return all.length === 0 ? 'done' : { drifted: all.join('; ') }
 }
 
-/** Returns a question's result, or throws its error now that the answer matters. */
+/** Returns a query's result, or throws its error now that the result matters. */
 function answerOf<T>(settled: PromiseSettledResult<T>): T {
   if (settled.status === 'rejected') throw settled.reason
   return settled.value
@@ -123,7 +125,7 @@ interface Wanted extends Installed {
   readonly set: ServiceSet
 }
 
-/** Assembles the whole Hydra that this machine and this package need. `anew` examines the package again. */
+/** Assembles all files and units of Hydra for this machine and this package. `anew` examines the package again. */
 async function wantedSet(host: Host, settings: DaemonSettings, run: Run, anew = false): Promise<Wanted> {
   const { options } = settings
   if (options.package == null) throw noPackage(host, 'Hydra', 'package')
@@ -158,13 +160,13 @@ async function wantedSet(host: Host, settings: DaemonSettings, run: Run, anew = 
       .filter(({ runs }) => runs)
       .map(({ name, reads }) => ({ name, reads: [unitPath(name), ...reads] })),
     obsolete: allHydraUnits.filter((name) => !names.has(name)),
-    // The database may be newer than the unit's last run, or restored from an older Hydra.
+    // The unit must run again: the database may be new, or restored from an older Hydra.
     again: [initUnit],
   }
   return { set, facts, environment: hydraEnvironment(database, facts), databasePort: cluster.port }
 }
 
-/** Finds problems besides those of files and units. */
+/** Finds problems other than wrong files and units. */
 async function whatIsWrong(
   host: Host,
   settings: DaemonSettings,
@@ -190,7 +192,7 @@ function noSuchBuilders(host: Host, why: string): Error {
   })
 }
 
-/** Lists files that one generation reads and another does not have. */
+/** Lists the files that only some generations of Hydra read. */
 function generationFiles(settings: DaemonSettings, facts: HydraFacts, database: Database): PlacedFile[] {
   const { options } = settings
   const builders =

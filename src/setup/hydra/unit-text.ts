@@ -5,7 +5,7 @@ import { type DaemonSettings, mailServer } from './settings.js'
 /** First line of each file. */
 export const owner = '# Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.'
 
-/** Hardening settings with which Hydra ran under systemd on Debian. */
+/** Hardening settings with which Hydra runs under systemd on Debian. */
 export const hardening: readonly string[] = [
   'NoNewPrivileges=true',
   'PrivateTmp=true',
@@ -48,12 +48,15 @@ export function environmentLines(environment: Readonly<Record<string, string>>):
   return Object.entries(environment).map(([name, value]) => `Environment=${quoted(`${name}=${value}`)}`)
 }
 
-/** Quotes a word as in systemd.syntax(7): quotes and backslashes are escaped, and `%` begins a specifier. */
+/**
+ * Quotes a word as systemd.syntax(7) requires: escapes quotes and backslashes, and doubles `%`, which begins a
+ * specifier.
+ */
 export function quoted(text: string): string {
   return `"${text.replaceAll(/["\\]/g, '\\$&').replaceAll('%', '%%')}"`
 }
 
-/** Makes the environment that the options give every service of Hydra. */
+/** Returns the environment that the options give to every service of Hydra. */
 export function environmentOfOptions(settings: DaemonSettings): Record<string, string> {
   const server = mailServer(settings)
   // Perl's Email::Sender reads these variables.

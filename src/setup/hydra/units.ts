@@ -16,7 +16,7 @@ export interface HydraUnit {
 /** Unit that creates the database, and migrates it to the version of the package. */
 export const initUnit = 'hydra-init.service'
 
-/** Lists the units of a Hydra, beginning with the one that creates the database. */
+/** Lists the units of a Hydra, beginning with the unit that creates the database. */
 export function hydraUnits(input: HydraUnitsInput): HydraUnit[] {
   return [
     { name: initUnit, text: initText(input), runs: true, reads: [] },
@@ -34,7 +34,7 @@ export function hydraUnits(input: HydraUnitsInput): HydraUnit[] {
 const gcRootsName = 'hydra-update-gc-roots'
 const spaceName = 'hydra-check-space'
 
-/** Units of every kind of Hydra; the task removes those that this Hydra does not have. */
+/** Units of all generations of Hydra; the task removes units that this Hydra does not have. */
 export const allHydraUnits: readonly string[] = [
   initUnit,
   ...daemonNames.map((name) => `${name}.service`),
@@ -42,8 +42,8 @@ export const allHydraUnits: readonly string[] = [
 ]
 
 /**
- * Writes the unit of the database schema. Wants= ties the unit to the database. Requires= would leave all
- * units down after a stop and a start of PostgreSQL (measured). Restart= restarts units that die meanwhile.
+ * Writes the unit of the database schema. Wants= ties the unit to the database. Requires= would leave all units down
+ * after a stop and a start of PostgreSQL (measured). Restart= restarts units that fail in the meantime.
  */
 function initText(input: HydraUnitsInput): string {
   return unitText({
@@ -110,7 +110,7 @@ function gcRootsUnits(input: HydraUnitsInput): HydraUnit[] {
   return timed(gcRootsName, service, timerText(description, '2,14:15'))
 }
 
-/** Makes units that check the free space every few minutes; none if the options set no limit. */
+/** Returns the units that check the free space every few minutes; none if the options set no limit. */
 function spaceUnits(settings: DaemonSettings): HydraUnit[] {
   if (spaceScript(settings) === undefined) return []
   const description = 'Hydra: check of the free disk space'
@@ -122,9 +122,9 @@ function spaceUnits(settings: DaemonSettings): HydraUnit[] {
 }
 
 /**
- * Writes the script that stops the services that fill the disk. The script restarts the services when a tenth more
- * space is free than the options require. (nixpkgs waits for 10 GiB more, which a small disk never has.) Returns
- * `undefined` if the options set no limit.
+ * Writes the script that stops the services that fill the disk. The script restarts the services when free space
+ * exceeds the limit by a tenth. (nixpkgs waits for 10 GiB more, which a small disk never has.) Returns `undefined` if
+ * the options set no limit.
  */
 export function spaceScript({ options }: DaemonSettings): string | undefined {
   const wanted = [

@@ -28,8 +28,8 @@ const accounts: readonly Account[] = [
 ]
 
 /**
- * Directories that must exist before the units start, because ReadWritePaths names them. The modes are those of
- * nixpkgs' module except the first: 0750 would keep nginx from serving the cache below (measured).
+ * Directories that must exist before the units start, because ReadWritePaths names them. The modes are those of the
+ * nixpkgs module, except the first. Mode 0750 would keep nginx from serving the cache below (measured).
  */
 const directories: readonly Directory[] = [
   { path: hydraHome, mode: '751', user: hydra },
@@ -49,7 +49,7 @@ export const hydraAccountsTask: SetupTask<AccountOptions> = {
   stage: 'configure',
   debianPackages: () => [],
   wanted: (machine) => (hydraSettings(machine) === undefined ? undefined : { users: accounts, directories }),
-  // The users are in files that hydra-ops reserves on every machine.
+  // The task reserves nothing: the users are in files that hydra-ops reserves on every machine.
   owns: () => [],
   async probe(host, options, run) {
     const question = {
@@ -82,7 +82,7 @@ export const hydraAccountsTask: SetupTask<AccountOptions> = {
   },
 }
 
-/** Makes the values of the scripts that check and create users and folders. */
+/** Returns the values of the scripts that check and create users and folders. */
 function valuesOf({ users, directories }: AccountOptions) {
   return {
     group: hydraGroup,

@@ -2,7 +2,7 @@ import { failure, type OpsError } from '../../core/errors.js'
 import type { Host } from '../../core/ssh.js'
 import { type Facts, fact } from '../../remote/run-script.js'
 
-/** Place of Hydra's tables. */
+/** Location of Hydra's tables. */
 export interface HydraTable {
   readonly database: string
   readonly port: number
@@ -14,7 +14,7 @@ export interface Unread {
   readonly hint: string
 }
 
-/** Describes the answer of a database without rows; an empty reason means that Hydra's tables are missing. */
+/** Describes why a database returned no rows; an empty reason means that Hydra's tables are missing. */
 export function unread({ database }: HydraTable, facts: Facts): Unread {
   const reason = fact(facts, 'unread')
   return reason === ''
@@ -28,7 +28,7 @@ export function unread({ database }: HydraTable, facts: Facts): Unread {
       }
 }
 
-/** Makes the error of a table that cannot be read: an unreadable table is not empty. */
+/** Builds the error for a table that cannot be read: an unreadable table is not an empty table. */
 export function unreadable(
   { machine }: Pick<Host, 'machine'>,
   table: 'projects' | 'users',

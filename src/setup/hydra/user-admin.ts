@@ -7,8 +7,8 @@ import { changeUser, requireUsers, userProgram } from './web-users.js'
 import { usersOf } from './web-users-task.js'
 
 /**
- * Returns the users of a machine's Hydra; `undefined` if the machine has none. `deployed` is the package that runs
- * there, because the expression may name one that the machine does not have yet.
+ * Returns access to the users of a machine's Hydra; `undefined` if the machine has no Hydra. `deployed` is the
+ * package that runs there. The expression may name a package that the machine does not have yet.
  */
 export function hydraUserAdmin(
   machine: TaskMachine,

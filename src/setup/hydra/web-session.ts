@@ -6,7 +6,7 @@ import { HydraSession } from '../../hydra/session.js'
 import { quietMs, waitingFor } from '../../hydra/way.js'
 import type { WebEntrance } from './settings.js'
 
-/** Bounds of one answer. */
+/** Time limits for one answer. */
 export interface AnswerPace {
   readonly timeoutMs: number
   /** Time after which the wait is reported. */
@@ -15,7 +15,7 @@ export interface AnswerPace {
 
 const usualPace: AnswerPace = { timeoutMs: 120_000, quietMs }
 
-/** A session through the machine's entrance for users. The error of a lost or late answer names the request. */
+/** A session at the URL that users open. The error of a lost or late answer names the request. */
 export class WebSession extends HydraSession {
   constructor(entrance: WebEntrance, run: TaskRun, pace = usualPace) {
     const { url } = entrance
@@ -27,7 +27,7 @@ export class WebSession extends HydraSession {
       try {
         return await sayingWhenSlow(answer, pace.quietMs, say)
       } catch (error) {
-        // The check of a cache judges a body that ends early.
+        // A caller that checks a cache judges an incomplete body itself.
         throw error instanceof EndedEarly ? error : noAnswer(url, what, error)
       }
     })
@@ -43,8 +43,8 @@ interface EntranceRequest {
 }
 
 /**
- * Asks the machine for a page that users open. A foreign proxy in front of the machine may decrypt. The request then
- * looks like a request from that proxy: plain, with the host of the URL.
+ * Requests a page from the machine, as users do. A user's own proxy in front of the machine may decrypt. The request
+ * then looks like a request from that proxy: plain HTTP, with the host of the URL.
  */
 export function askEntrance(
   { url, port, encrypted, headers }: WebEntrance,
@@ -57,8 +57,8 @@ export function askEntrance(
     ...rest,
     url: `${encrypted ? 'https' : 'http'}://${host}${path}`,
     headers: { host, ...headers, ...request.headers },
-    // The check is about Hydra, and the options allow a self-signed certificate. The connection goes through ssh, or to
-    // a port of this host.
+    // The check concerns Hydra, and the options allow a self-signed certificate. The connection goes through ssh, or
+    // to a port of this host.
     checkCertificate: false,
     connect: (bounds) => run.connect(port, bounds),
     signal: run.signal,

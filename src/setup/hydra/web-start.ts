@@ -13,7 +13,7 @@ import { askEntrance } from './web-session.js'
  * (measured).
  */
 export const firstAnswerMs = 900_000
-/** Hint about a web server that does not answer. */
+/** Hint for a web server that does not answer. */
 export const firstAnswerHint = 'journalctl -u hydra-server -u hydra-init on the machine shows more'
 const requestMs = 60_000
 
@@ -24,8 +24,8 @@ export interface StartPace extends WatchPace {
 const usualPace: StartPace = { pauseMs: 2_000, everyMs: 15_000, apartMs: 60_000 }
 
 /**
- * Waits until a Hydra that NixOS starts gives its first answer. A switch of NixOS ends minutes before, and a boot even
- * before the database runs. A Debian machine has a task for the wait.
+ * Waits until a Hydra that NixOS starts gives its first answer. A NixOS switch ends minutes before that, and a boot
+ * even before the database runs. A task waits on a Debian machine.
  */
 export async function untilServed(
   host: Host,
@@ -48,7 +48,7 @@ export async function untilServed(
   })
 }
 
-/** Describes why nothing answers yet; `undefined` means that Hydra answers, also with a refusal. */
+/** Describes why nothing answers yet; `undefined` means that Hydra answers, even with a refusal. */
 async function startProblem(entrance: WebEntrance, run: TaskRun): Promise<string | undefined> {
   try {
     const answer = await askEntrance(entrance, run, { path: '/', timeoutMs: requestMs })

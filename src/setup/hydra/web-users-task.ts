@@ -22,7 +22,7 @@ export interface UsersOptions {
   readonly users: readonly HydraUser[]
 }
 
-/** Hydra's users: the first one and all others. The task leaves users alone that the options do not name. */
+/** Hydra's users: the administrator and all others. The task does not touch users that the options do not name. */
 export const adminUserTask: SetupTask<UsersOptions> = {
   id: 'admin-user',
   title: 'users who log in to Hydra',
@@ -49,7 +49,7 @@ export const adminUserTask: SetupTask<UsersOptions> = {
   verify: verifyUsers,
 }
 
-/** Lists all users of the options, the admin first. */
+/** Lists all users in the options, the admin first. */
 export function usersOf({ options }: HydraSettings): HydraUser[] {
   const { admin, users } = options
   const others = Object.entries(users).map(([name, user]) => ({ name, ...user }))
@@ -116,7 +116,7 @@ async function applyUsers(host: Host, options: UsersOptions, run: TaskRun): Prom
 async function verifyUsers(host: Host, options: UsersOptions, run: TaskRun): Promise<void> {
   await untilServed(host, options.entrance, run)
   for (const user of options.users) {
-    // A person typed this password earlier, and must not type it again only for a check.
+    // A person typed this password earlier, and should not have to type it again for a check.
     if (user.password.prompt && !run.secretChanged(userSecretName(user.name))) continue
     const session = new WebSession(options.entrance, run)
     await session.login(host.machine, user.name, await run.secret(userSecretName(user.name)))

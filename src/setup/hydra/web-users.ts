@@ -18,7 +18,7 @@ const Rows = z.array(
   }),
 )
 
-/** Lists the users of Hydra by name, and tells who may log in. */
+/** Lists the users of Hydra by name, and whether each user may log in. */
 export async function lookAtUsers(
   host: Host,
   table: HydraTable,
@@ -40,7 +40,7 @@ export async function lookAtUsers(
   }))
 }
 
-/** Lists the users. Fails if the database does not tell them: their passwords would be set again. */
+/** Lists the users. Fails if the database cannot be read: the passwords would otherwise be set again. */
 export async function requireUsers(
   host: Host,
   table: HydraTable,
@@ -72,8 +72,8 @@ export async function userProgram(
 const changeMs = 300_000
 
 /**
- * Creates or changes a user with hydra-create-user, which keeps every property that it is not told. The password goes
- * to the standard input, twice, as a person would type it.
+ * Creates or changes a user with hydra-create-user, which keeps every property that its flags do not name. The
+ * password goes to the standard input, twice, as a person would type it.
  */
 export async function changeUser(
   host: Host,

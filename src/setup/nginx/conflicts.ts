@@ -4,13 +4,14 @@ import { type Facts, fact } from '../../remote/run-script.js'
 import { cacheNames, type SiteSettings, sitePorts } from './site-text.js'
 
 /**
- * Lists the names that users ask for. `localhost` counts only if the URL has it, because other sites may have it too.
+ * Lists the names under which users open the site. `localhost` counts only if the URL has it, because other sites may
+ * have it too.
  */
 export function contestedNames(settings: SiteSettings): string[] {
   return [...askedNames(settings), ...cacheNames(settings)]
 }
 
-/** Lists the names under which users ask for Hydra itself, in lower case as nginx compares them. */
+/** Lists the names under which users open Hydra itself, in lower case as nginx compares them. */
 export function askedNames({ options, hostName, url }: SiteSettings): string[] {
   const { nginx } = options
   const opened = new URL(url).hostname
@@ -18,7 +19,7 @@ export function askedNames({ options, hostName, url }: SiteSettings): string[] {
   return [...new Set(names)].filter((name) => name !== 'localhost' || opened === 'localhost')
 }
 
-/** Makes the values of the shell function `conflicts` (target/tasks/nginx/lib.sh). */
+/** Returns the values for the shell function `conflicts` (target/tasks/nginx/lib.sh). */
 export function conflictValues(settings: SiteSettings) {
   return {
     ports: sitePorts(settings).map(String),
@@ -27,13 +28,13 @@ export function conflictValues(settings: SiteSettings) {
   }
 }
 
-/** Conflicts with other sites of nginx, from the shell function `conflicts`. */
+/** Conflicts with other nginx sites, from the shell function `conflicts`. */
 export interface OtherSites {
-  /** Message with which nginx refuses its configuration; '' if nginx accepts it. */
+  /** Message with which nginx rejects its configuration; '' if nginx accepts its configuration. */
   readonly refused: string
   readonly names: readonly string[]
   readonly addresses: readonly string[]
-  /** Addresses at which the machine is not reached by default. */
+  /** Conflicts at addresses other than the machine's main address. */
   readonly elsewhere: readonly string[]
 }
 
@@ -47,12 +48,12 @@ export function otherSites(facts: Facts): OtherSites {
   }
 }
 
-/** Explains that nginx runs on with its old configuration, and quotes its refusal of the new one. */
+/** Reports that nginx rejects its configuration, with nginx's own message. */
 export function refusedText(words: string): string {
   return `nginx rejects its configuration, and cannot restart: ${words}`
 }
 
-/** Makes the error for a configuration that nginx refuses. */
+/** Builds the error for a configuration that nginx rejects. */
 export function refusedFailure(machine: string, words: string): Error {
   return failure('NGINX', `machine '${machine}': ${refusedText(words)}`, {
     machine,
@@ -60,13 +61,13 @@ export function refusedFailure(machine: string, words: string): Error {
   })
 }
 
-/** Names the other sites with our name, from lines `NAME FILE`. */
+/** Names the other sites that share a name with Hydra's site, from lines `NAME FILE`. */
 export function conflictText(lines: readonly string[]): string {
   const found = pairs(lines).map(([name, file]) => `${file} (${name})`)
   return `another site of nginx has the same server_name: ${found.join(', ')}`
 }
 
-/** Names the addresses whose requests never reach our site, from lines `ADDRESS:PORT FILE`. */
+/** Names the addresses whose requests never reach Hydra's site, from lines `ADDRESS:PORT FILE`. */
 export function addressText(lines: readonly string[]): string {
   return pairs(lines)
     .map(([address, file]) => `requests to ${address} reach only another site of nginx: ${file}`)
@@ -80,7 +81,7 @@ function pairs(lines: readonly string[]): (readonly [string, string])[] {
   })
 }
 
-/** Makes the error that leaves the choice between both sites to the user. */
+/** Builds the error that leaves the choice between both sites to the user. */
 export function conflictFailure(machine: string, lines: readonly string[]): Error {
   return failure('NGINX', `machine '${machine}': ${conflictText(lines)}`, {
     machine,
@@ -88,7 +89,7 @@ export function conflictFailure(machine: string, lines: readonly string[]): Erro
   })
 }
 
-/** Makes the error for a site that has the machine's address for itself. */
+/** Builds the error for another site that takes all requests to an address of the machine. */
 export function addressFailure(machine: string, lines: readonly string[]): Error {
   return failure('NGINX', `machine '${machine}': ${addressText(lines)}`, {
     machine,

@@ -9,13 +9,13 @@ import { cacheNames, markPath, type SitePart, type SiteSettings, staticCachePath
 const answerMs = 60_000
 const requestMs = 30_000
 
-/** An entrance, and the part of the site that must answer there. */
+/** A URL, and the part of the site that must answer there. */
 interface WayIn {
   readonly at: WebEntrance
   readonly part: SitePart
 }
 
-/** Lists all names at all ports of the site; the URL that users open is the first one. */
+/** Lists all names at all ports of the site; the URL that users open comes first. */
 function waysIn(settings: SiteSettings): WayIn[] {
   const opened = webEntrance(settings)
   const { hostname } = new URL(opened.url)
@@ -36,7 +36,7 @@ function waysIn(settings: SiteSettings): WayIn[] {
   ]
 }
 
-/** Proves that each name leads to the right part of our site (by mark), to Hydra and to the cache. */
+/** Proves by the marks that each name leads to the right part of the site. Checks Hydra and the cache, too. */
 export async function proveSite(
   host: Host,
   settings: SiteSettings,
@@ -58,7 +58,7 @@ export async function proveSite(
         if (body !== marks[part]) return `another site of nginx answers as ${at.url}`
       }
       const { status } = await get('/')
-      // Hydra may still be starting or have no package; Hydra's own task reports both.
+      // Hydra may still be starting, or may lack its package; Hydra's own task reports both.
       if (status >= 400 && !isStarting(status)) return `nginx answers with status ${status}`
       if (options.cache.enable) {
         const info = await get(`${staticCachePath}nix-cache-info`)
@@ -74,14 +74,14 @@ export async function proveSite(
 
   async function cacheProblem(at: WebEntrance): Promise<string | undefined> {
     const { status, body } = await get('/nix-cache-info', at)
-    // nix-serve may still be starting too, and has its own task.
+    // nix-serve may still be starting too; its own task reports that.
     if (options.nixServe.enable && isStarting(status)) return undefined
     if (status !== 200) return `answers with status ${status}`
     return /^StoreDir: /m.test(body) ? undefined : 'has no line StoreDir'
   }
 }
 
-/** Says whether nginx has no service behind it, or none that answers in time. */
+/** Says whether the status means that the service behind nginx is down, or does not answer in time. */
 function isStarting(status: number): boolean {
   return status === 502 || status === 504
 }

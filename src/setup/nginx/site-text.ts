@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import type { HydraOptions } from '../../core/hydra-options.js'
 import { type HydraSettings, liveLogsPath, liveLogsPort, reachedAt } from '../hydra/settings.js'
 
-/** Path of the static cache beside Hydra. */
+/** Path of the static cache on Hydra's site. */
 export const staticCachePath = '/static-cache/'
 
-/** Folder in which certbot puts its answers to Let's Encrypt. */
+/** Folder in which certbot places its answers to Let's Encrypt. */
 export const acmeFolder = '/var/www/hydra-ops-acme'
 
 /** Path at which the site identifies itself. */
@@ -26,15 +26,15 @@ interface HiddenProject {
 
 /** Facts that the text depends on, besides the options. */
 export interface SiteFacts {
-  /** Whether the kernel has IPv6; nginx ends at `listen [::]` without it. */
+  /** Whether the kernel has IPv6; nginx exits at `listen [::]` without IPv6. */
   readonly ipv6: boolean
   readonly certificate: string
   readonly key: string
 }
 
 /**
- * Lists the names of Hydra, including the name of the published port, which is an address. The names are in lower case,
- * as nginx compares them, because nginx refuses a name that its map has twice.
+ * Lists the names of Hydra, including the address of a published port. The names are in lower case, as nginx compares
+ * them, because nginx refuses a map with a repeated name.
  */
 export function serverNames({ options, hostName, url }: SiteSettings): string[] {
   const published = new URL(url).hostname.replace(/^\[|\]$/g, '')
@@ -59,7 +59,7 @@ export function sitePorts({ tlsEnds }: SiteSettings): number[] {
  */
 export type SitePart = 'hydra' | 'plain' | 'cache'
 
-/** Writes nginx's configuration of Hydra and its caches, as a separate file among Debian's sites. */
+/** Writes nginx's configuration for Hydra and its caches, as a separate file among Debian's sites. */
 export function siteText(settings: SiteSettings, facts: SiteFacts): string {
   const marks = siteMarks(settings, facts)
   const parts = ['hydra', 'plain', 'cache'] as const
@@ -70,8 +70,8 @@ export function siteText(settings: SiteSettings, facts: SiteFacts): string {
 }
 
 /**
- * Computes a mark for each part, which differs from other parts, other sites and earlier versions. The mark is a hash
- * of the text.
+ * Computes a mark for each part, as a hash of the text. The mark differs from the marks of other parts, other sites
+ * and earlier versions.
  */
 export function siteMarks(settings: SiteSettings, facts: SiteFacts): Readonly<Record<SitePart, string>> {
   const text = unmarkedText(settings, facts)
@@ -110,7 +110,8 @@ function unmarkedText(settings: SiteSettings, facts: SiteFacts): string {
         ),
       ]
     : [...aliasMap(settings), server('hydra', names, [...listen(80, facts)], hydra)]
-  // A cache needs no encryption, because its contents are signed; so the cache has port 80 with and without TLS.
+  // A cache needs no encryption, because its contents are signed. The cache is therefore on port 80 with and without
+  // TLS.
   const caches = cacheNames(settings).flatMap((name) =>
     cache === undefined
       ? []
@@ -140,14 +141,14 @@ function hydraLocation(settings: SiteSettings): string[] {
   return block('location /', [...toHydra(settings), 'proxy_read_timeout 120s;'])
 }
 
-/** Writes the lines that lead to Hydra, without a path. */
+/** Writes the directives that forward requests to Hydra. */
 function toHydra(settings: SiteSettings, path = ''): string[] {
   const { listenHost, port } = settings.options
   // Hydra takes this header unchanged as its base URL, and ignores the port of its own connection (recorded).
   const base = { nginx: 'https://$http_host', before: decryptedBase(settings), nowhere: undefined }[
     settings.tlsEnds
   ]
-  // The user's own proxy decrypts, and its requests arrive here in plain HTTP.
+  // The user's own proxy decrypts, and forwards its requests here over plain HTTP.
   const scheme = settings.tlsEnds === 'before' ? 'https' : '$scheme'
   return [
     ...proxyTo(reachedAt(listenHost), `${port}${path}`, scheme),
@@ -159,9 +160,10 @@ function toHydra(settings: SiteSettings, path = ''): string[] {
 const visitorPath = '/.hydra-ops-visitor'
 
 /**
- * Writes the path of hydra-ws, which newer Hydras have. hydra-ws asks nobody for a login, and serves pages of every
- * site (read in its source). So nginx refuses pages of other sites, and asks Hydra about the visitor: for the start page,
- * which a Hydra with `private = 1` hides, or for the visitor's own account, where a project is private.
+ * Writes the path of hydra-ws, which newer Hydras have. hydra-ws requires no login, and serves pages of every site
+ * (read in its source). nginx therefore refuses pages of other sites, and queries Hydra about the visitor. The query
+ * is for the start page, which a Hydra with `private = 1` hides. If a project is private, the query is for the
+ * visitor's own account.
  */
 function liveLogs(settings: SiteSettings): string[] {
   const isPrivate = Object.values(settings.options.projects ?? {}).some((project) => project.private === true)
@@ -175,7 +177,7 @@ function liveLogs(settings: SiteSettings): string[] {
       'proxy_http_version 1.1;',
       'proxy_set_header Upgrade $http_upgrade;',
       'proxy_set_header Connection upgrade;',
-      // A log may say nothing for an hour.
+      // A log may have no new lines for an hour.
       'proxy_read_timeout 1h;',
     ]),
     ...block(`location = ${visitorPath}`, [
@@ -188,7 +190,7 @@ function liveLogs(settings: SiteSettings): string[] {
   ]
 }
 
-/** Writes the expression for pages of this site, on any port, and for programs, which send no origin. */
+/** Writes the regular expression for pages of this site, on any port, and for programs, which send no origin. */
 function ownOrigins(settings: SiteSettings): string {
   const names = serverNames(settings).map((name) =>
     name.includes(':') ? `\\[${name}\\]` : name.replaceAll('.', '\\.'),
@@ -196,7 +198,7 @@ function ownOrigins(settings: SiteSettings): string {
   return `^(https?://(${names.join('|')})(:[0-9]+)?)?$`
 }
 
-/** Writes out the URL, because the proxy may not pass the original host; aliases use their host. */
+/** Returns the full URL, because the proxy may not pass the original host; aliases use their own host. */
 function decryptedBase({ url, options }: SiteSettings): string {
   return options.nginx.serverAliases.length === 0 ? url : '$hydra_ops_base'
 }
@@ -239,7 +241,9 @@ function staticCache({ options }: SiteSettings): string[] {
   return block(`location ${staticCachePath}`, [`alias ${options.cache.directory}/;`, ...cacheTypes])
 }
 
-/** Writes the server of the cache; nix-serve comes first, since it has the whole store. `undefined` means no cache. */
+/**
+ * Writes the server of the cache. nix-serve has priority, because it has the whole store. `undefined` means no cache.
+ */
 function cacheServer({ options }: SiteSettings): string[] | undefined {
   const { nixServe, cache } = options
   if (nixServe.enable) return block('location /', proxyTo(reachedAt(nixServe.bindAddress), nixServe.port))

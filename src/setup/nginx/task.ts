@@ -106,7 +106,7 @@ function ownedByNginx(tls: SiteSettings['options']['nginx']['tls']): OwnedPlace[
   ]
 }
 
-/** Returns the name of the certificate, which is the site's. */
+/** Returns the name of the certificate, which is also the name of the site. */
 function mainName(settings: SiteSettings): string {
   return settings.options.nginx.hostName ?? settings.hostName
 }
@@ -196,7 +196,7 @@ async function applyNginx(host: Host, settings: NginxOptions, run: TaskRun): Pro
   return { url: settings.url, ...cacheUrl(settings) }
 }
 
-/** Refuses a name of the cache that Hydra has too, also by its machine or by its published port. */
+/** Refuses a name of the cache that Hydra's site already uses, such as an alias or its URL's host. */
 function refuseSharedName(host: Host, settings: SiteSettings): void {
   const [shared] = cacheNames(settings).filter((name) => serverNames(settings).includes(name))
   if (shared === undefined) return
@@ -217,7 +217,7 @@ function acmeHint(name: string): string {
   return `for tls = "acme", the public internet must reach port 80 of the machine as ${name}; if it cannot, set "self-signed" or "files"`
 }
 
-/** Enables the site only if nginx accepts its whole configuration with the site. */
+/** Enables the site only if nginx accepts its whole configuration including the site. */
 async function enableSite(host: Host, settings: NginxOptions, run: Run): Promise<void> {
   const text = siteText(settings, siteFacts(settings, await look(host, settings, run)))
   const hint = 'stop that program, because nginx needs this port'

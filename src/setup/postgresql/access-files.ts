@@ -1,13 +1,13 @@
-/** Text of pg_hba.conf and pg_ident.conf with Hydra's needs; everything else in the files stays. */
+/** Changes to pg_hba.conf and pg_ident.conf that Hydra needs; everything else in the files stays. */
 
-/** End of our rule, which identifies the rule even after the options change. */
+/** Comment at the end of our rule, which identifies the rule even after the options change. */
 const ruleMark = "# hydra-ops: Hydra's users"
 const mapBegin = '# begin hydra-ops'
 const mapEnd = '# end hydra-ops'
 
 /**
- * Puts the rule first, because the first match counts, and Debian's own `local all all peer` matches everybody. Removes
- * the same rule further down, and rules of earlier options.
+ * Puts the rule first, because the first match counts, and Debian's own `local all all peer` matches every user.
+ * Removes copies of the rule further down, and rules from earlier options.
  */
 export function withRule(text: string, rule: string): string {
   const others = text.split('\n').filter((line) => !isOurRule(line) && words(line) !== words(rule))
@@ -18,7 +18,7 @@ function isOurRule(line: string): boolean {
   return line.trimEnd().endsWith(ruleMark)
 }
 
-/** Puts the rows of the map in our block at the end, because the order of rows does not matter. */
+/** Puts the rows of the map into our block at the end, because the order of rows does not matter. */
 export function withMap(text: string, rows: readonly string[]): string {
   const kept = withoutBlock(text.split('\n'))
   const there = new Set(kept.map(words))
@@ -31,7 +31,7 @@ export function withMap(text: string, rows: readonly string[]): string {
 function withoutBlock(lines: readonly string[]): string[] {
   const begin = lines.indexOf(mapBegin)
   const end = lines.indexOf(mapEnd)
-  // A block without its end is left alone, because its rows do no harm.
+  // The rows of a block without its end mark stay, because they do no harm.
   if (begin < 0 || end < begin) return lines.filter((line) => line !== mapBegin && line !== mapEnd)
   return [...lines.slice(0, begin), ...lines.slice(end + 1)]
 }
@@ -44,12 +44,12 @@ export function isOurs(text: string, line: number): boolean {
   return inBlock || isOurRule(lines[line - 1] ?? '')
 }
 
-/** Normalizes a line as PostgreSQL reads it, without comments and extra blanks. */
+/** Normalizes a line as PostgreSQL reads it, without comments and extra spaces. */
 function words(line: string): string {
   return line.replace(/#.*$/, '').trim().split(/\s+/).join(' ')
 }
 
-/** Says whether the rule is the first one of the file. */
+/** Says whether the rule is the first rule of the file. */
 export function hasRuleFirst(text: string, rule: string): boolean {
   const first = text.split('\n').find((line) => words(line) !== '')
   return first !== undefined && words(first) === words(rule)

@@ -9,7 +9,7 @@ export interface Cluster {
   readonly name: string
   readonly port: number
   readonly online: boolean
-  /** User who runs the cluster, and its superuser. */
+  /** User who runs the cluster and is its superuser. */
   readonly owner: string
 }
 
@@ -18,7 +18,7 @@ export function clusterUnit(cluster: Pick<Cluster, 'version' | 'name'>): string 
   return `postgresql@${cluster.version}-${cluster.name}.service`
 }
 
-/** Lists the clusters, Hydra's first; empty without PostgreSQL. */
+/** Lists the clusters: first those with Hydra's database, then the cluster on port 5432, then clusters named `main`. */
 export async function findClusters(host: Host, database: string, run: Run): Promise<Cluster[]> {
   const question = { what: 'look for PostgreSQL', script: 'tasks/postgresql/clusters', values: { database } }
   const facts = await askMachine(host, question, run)
@@ -35,7 +35,7 @@ export async function findClusters(host: Host, database: string, run: Run): Prom
   return clusters.sort((a, b) => rank(a) - rank(b) || Number(b.version) - Number(a.version))
 }
 
-/** Returns the cluster for Hydra: the one with its database, else the one on the usual port. */
+/** Returns the first cluster of `findClusters`, or throws an error if PostgreSQL has no cluster. */
 export async function requireCluster(host: Host, database: string, run: Run): Promise<Cluster> {
   const [cluster] = await findClusters(host, database, run)
   if (cluster !== undefined) return cluster

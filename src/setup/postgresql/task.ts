@@ -15,9 +15,9 @@ import { type Cluster, clusterUnit, findClusters, requireCluster } from './clust
 
 export interface PostgresqlOptions {
   readonly database: string
-  /** Line of pg_hba.conf. */
+  /** Hydra's line in pg_hba.conf. */
   readonly rule: string
-  /** Rows of pg_ident.conf. */
+  /** Hydra's rows in pg_ident.conf. */
   readonly map: readonly string[]
   /** Users of the machine who need access. */
   readonly users: readonly string[]
@@ -79,7 +79,7 @@ async function probePostgresql(host: Host, options: PostgresqlOptions, run: Run)
     look(host, cluster, options, run),
     accessFiles(host, cluster, run).catch((error: unknown) => ({ error })),
   ])
-  // The look tells why the server also cannot name its files.
+  // A server that does not answer cannot name its files either, and the look has reported the reason.
   if (fact(facts, 'database') === 'unanswered') return { drifted: (facts.get('wrong') ?? []).join('; ') }
   if ('error' in files) throw files.error
   const ruled = hasRuleFirst(files.hba.text, bytes(options.rule))
@@ -112,7 +112,7 @@ async function look(host: Host, cluster: Cluster, options: PostgresqlOptions, ru
   return askMachine(host, { what: 'look at PostgreSQL', script: 'tasks/postgresql/look', values }, run)
 }
 
-/** Makes the values with which a script reaches a cluster. */
+/** Returns the values with which a script reaches a cluster. */
 function placeOf({ port, owner }: Cluster) {
   return { port, owner }
 }
@@ -147,9 +147,9 @@ async function applyPostgresql(
 interface AccessFile {
   /** Path as the server reports it. */
   readonly path: string
-  /** Text with one character per byte, because other people's text need not be UTF-8. */
+  /** Text with one character per byte, because existing text need not be UTF-8. */
   readonly text: string
-  /** Returns the same file with another text, and with the old owner and mode. */
+  /** Returns the file with new text, and with its old owner and mode. */
   with(text: string): PlacedFile
 }
 
@@ -182,14 +182,14 @@ async function accessFiles(
   return { hba: read('hba'), ident: read('ident') }
 }
 
-/** Encodes our text for use among a file's bytes. */
+/** Encodes text as `AccessFile.text` has it, with one character per byte. */
 function bytes(text: string): string {
   return Buffer.from(text, 'utf8').toString('latin1')
 }
 
 /**
- * Changes the two files only if PostgreSQL finds no fault in them, before and after. A bad line silently keeps the old
- * rules, until the next restart ends the cluster (measured). A faulty change is reverted.
+ * Changes the two files only if PostgreSQL finds no fault in them, and reverts a faulty change. PostgreSQL silently
+ * keeps the old rules after a bad line, and fails to start at the next restart (measured).
  */
 async function allowHydra(host: Host, cluster: Cluster, options: PostgresqlOptions, run: Run): Promise<void> {
   const { hba, ident } = await accessFiles(host, cluster, run)
@@ -202,7 +202,7 @@ async function allowHydra(host: Host, cluster: Cluster, options: PostgresqlOptio
   )
   if (faults.length > 0) throw untouched(host, describeFaults(faults))
   const rule = bytes(options.rule)
-  // The rule applies to everybody who opens Hydra's database, including the superuser of any name.
+  // The rule applies to every user who opens Hydra's database, including the superuser, whose name may vary.
   const rows = [...options.map.map(bytes), `${map} ${cluster.owner} ${cluster.owner}`]
   const changes = [
     { file: hba, text: hasRuleFirst(hba.text, rule) ? hba.text : withRule(hba.text, rule) },
@@ -265,7 +265,7 @@ function untouched(host: Host, why: string, mend?: string): Error {
   })
 }
 
-/** Checks that each of Hydra's users gets in as the role, and that a stranger does not. */
+/** Checks that each of Hydra's users can connect as the role, and that a stranger cannot. */
 async function verifyPostgresql(host: Host, options: PostgresqlOptions, run: Run): Promise<void> {
   const cluster = await requireCluster(host, options.database, run)
   const facts = await look(host, cluster, options, run)

@@ -10,12 +10,12 @@ import { tellsOfUndone } from './undone.js'
 /** Exit status of the activation program for `unjudged` (nix/target/hydra-ops/activate.pl). */
 const unjudged = 6
 
-/** First words of the program's lines that name what waits and what failed. */
+/** Beginning of the lines in which the program names the waiting and the failed parts. */
 const leftLine = /^(?:waiting for their owner|failed before the set-up tasks): /
 
 /**
- * Activates the closure in a unit of the machine's own systemd, which continues without us. The record names the unit
- * before it starts, so that a later process can find the result.
+ * Activates the closure in a unit of the machine's own systemd, which continues without hydra-ops. The record names the
+ * unit before it starts, so that a later process can find the result.
  */
 export async function activateClosure(
   session: MachineSession,
@@ -43,7 +43,9 @@ export async function activateClosure(
 /** Error codes that tell how an activation ended. Any other error leaves open whether the activation still runs. */
 const verdicts = new Set(['ACTIVATION', 'ACTIVATION_UNKNOWN', 'UNITS_FAILED'])
 
-/** Reads the result of an activation whose end an earlier process did not see; returns false if there is none. */
+/**
+ * Reads the result of an activation whose end an earlier process missed; returns false if no such activation exists.
+ */
 export async function reattach(session: MachineSession): Promise<boolean> {
   const activation = recordOf(session).activation
   if (activation === undefined) return false
@@ -53,7 +55,7 @@ export async function reattach(session: MachineSession): Promise<boolean> {
     session.changed = true
   } catch (error) {
     if (!(error instanceof OpsError) || !verdicts.has(error.code)) throw error
-    // The deploy attempts the same work again, and the journal and the log hold the failure.
+    // The deploy attempts the same work again, and the journal and the log record the failure.
     session.run.log(`that activation failed: ${error.message}`)
   }
   return true

@@ -21,8 +21,8 @@ export type ActivationResult =
   | {
       readonly kind: 'failed'
       /**
-       * Exit status. 1: before or during changes to files; 2: the user's program; 4: units; 5: a dropped item is still
-       * there; 6: the activation after the set-up tasks judges.
+       * Exit status. 1: an error before or during changes to files. 2: the user's program failed. 4: units failed. 5: a
+       * dropped item still exists. 6: the activation after the set-up tasks decides.
        */
       readonly code: number
       /** Units that failed. */
@@ -37,13 +37,13 @@ export type ActivationResult =
 const startMs = 2 * 60_000
 const journalMs = 60_000
 
-/** Starts the activation in a unit that needs no connection; `followActivation` sees whether it started. */
+/** Starts the activation in a unit that needs no connection; `followActivation` finds out whether the unit started. */
 export async function startActivation(
   host: Host,
   activation: Pick<Activation, 'unit' | 'log' | 'path'> & {
     readonly owner: DeploymentUuid
     readonly always: boolean
-    /** Whether set-up tasks come next, so that parts which need one of them may wait or fail. */
+    /** Whether set-up tasks come next, so that parts that need a task may wait or fail. */
     readonly beforeTasks?: boolean
   },
   run: Run,
@@ -54,14 +54,14 @@ export async function startActivation(
   const values = { unit, log, closure: path, options: ['--owner', owner, ...flags] }
   const script = targetScript('debian/start-activation', values)
   const result = await host.script(script, [], { signal: run.signal, timeoutMs: startMs, what })
-  // A lost connection leaves open whether the unit started; the unit itself tells.
+  // A lost connection leaves open whether the unit started; `followActivation` reads the unit's state.
   if (result.kind === 'lost') return
   requireSuccess(result, { machine: host.machine, what })
 }
 
 /**
- * Shows the log of an activation until its unit ends, over as many connections as necessary. Returns the result. The
- * activation may also be an earlier process's.
+ * Shows the log of an activation until its unit ends, over as many connections as necessary. Returns the result. An
+ * earlier process may have started the activation.
  */
 export async function followActivation(
   connection: Reconnecting,
@@ -81,7 +81,7 @@ export async function followActivation(
   return conclude(host, state, lines, run)
 }
 
-/** Removes the unit once its result was read; a unit that is gone already is fine. */
+/** Removes the unit after its result has been read; a unit that is already gone is not an error. */
 export async function finishActivation(host: Host, unit: string, run: Run): Promise<void> {
   const options = { signal: run.signal, timeoutMs: startMs, what: 'remove the unit of the activation' }
   const result = await host.script(targetScript('debian/finish-activation', { unit }), [], options)

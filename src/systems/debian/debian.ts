@@ -23,7 +23,8 @@ export const debian: System = {
       surveyDebian(host, run),
       missingPackages(host, packages, run),
     ])
-    // The activation removes packages that `deployment.aptPackages` brought and no longer names.
+    // The activation removes packages that hydra-ops installed for `deployment.aptPackages` and that it no longer
+    // lists.
     const dropped = installedByUs.filter((name) => !packages.own.includes(name))
     return {
       survey,

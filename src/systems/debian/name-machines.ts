@@ -5,7 +5,7 @@ import type { LanHost } from '../system.js'
 
 const nameMs = 120_000
 
-/** Writes the names of the other machines, in the lines that the first activation replaces. */
+/** Writes the names of the other machines into /etc/hosts, in lines that the first activation replaces. */
 export async function nameMachines(host: Host, hosts: readonly LanHost[], run: Run): Promise<void> {
   const lines = hosts.map(({ address, name }) => `${address} ${name}`)
   const values = { file: '/etc/hosts', hosts: lines }

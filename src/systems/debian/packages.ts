@@ -12,7 +12,10 @@ import { targetScript } from '../../remote/target-scripts.js'
 export interface WantedPackages {
   /** All packages, each once: `name`, `name=version`, or `name | other`. */
   readonly all: readonly string[]
-  /** Packages of `deployment.aptPackages`: recorded when we install them, removed when they are dropped. */
+  /**
+   * Packages of `deployment.aptPackages`: recorded when hydra-ops installs them, and removed when the option no longer
+   * lists them.
+   */
   readonly own: readonly string[]
   /** Answers to debconf's questions: see `SetupTask.debconf`. */
   readonly answers?: readonly string[]
@@ -23,7 +26,10 @@ const inspectMs = 120_000
 const installMs = 45 * 60_000
 const evidenceLines = 20
 
-/** Merges `deployment.aptPackages` with the packages of the set-up tasks; a version that either asks for holds. */
+/**
+ * Merges `deployment.aptPackages` with the packages of the set-up tasks. A version that the option or a task requests
+ * applies.
+ */
 export function wantedPackages(
   machine: Pick<DebianMachine, 'name' | 'options'>,
   tasks: readonly Pick<WantedTask, 'packages' | 'debconf'>[],
@@ -81,7 +87,7 @@ function missingOf(wanted: WantedPackages, installed: Installed): string[] {
   return wanted.all.filter((each) => !isInstalled(installed, each)).map(preferred)
 }
 
-/** Versions by package name; a virtual package that another one provides has no version. */
+/** Versions by package name; a virtual package that another package provides has no version. */
 type Installed = ReadonlyMap<string, string | undefined>
 
 function isInstalled(installed: Installed, wanted: string): boolean {
@@ -91,7 +97,7 @@ function isInstalled(installed: Installed, wanted: string): boolean {
   })
 }
 
-/** Reads the installed packages that the wanted packages name. */
+/** Finds out which wanted packages, and which alternatives to them, are installed. */
 async function installedPackages(host: Host, wanted: WantedPackages, run: Run): Promise<Installed> {
   const what = 'read which packages are installed'
   const names = wanted.all.flatMap((each) => each.split('|').map((one) => split(one.trim()).name))
@@ -104,7 +110,7 @@ async function installedPackages(host: Host, wanted: WantedPackages, run: Run): 
   return parseInstalled(requireSuccess(result, { machine: host.machine, what }).stdout)
 }
 
-/** Parses dpkg-query(1): the second letter is the state; `i` alone means unpacked and configured. */
+/** Parses the output of dpkg-query(1). The second letter is the state; only `i` means unpacked and configured. */
 export function parseInstalled(text: string): Installed {
   const installed = new Map<string, string | undefined>()
   for (const line of text.split('\n')) {
@@ -192,7 +198,7 @@ export function aptConfiguration(proxyUrl: string | undefined, pinned: boolean):
     'DPkg::Use-Pty "false";',
     'DPkg::Options { "--force-confold"; };',
   ]
-  // A pinned version overrides a newer installed one.
+  // A pinned version overrides a newer installed version.
   if (pinned) lines.push('APT::Get::allow-Downgrades "true";')
   if (proxyUrl !== undefined) {
     lines.push(`Acquire::http::Proxy "${proxyUrl}";`, `Acquire::https::Proxy "${proxyUrl}";`)
@@ -200,7 +206,7 @@ export function aptConfiguration(proxyUrl: string | undefined, pinned: boolean):
   return `${lines.join('\n')}\n`
 }
 
-/** Opens a proxy for apt; the connection carries `operator:PORT` for as long as apt runs. */
+/** Opens a proxy for apt; the connection forwards `operator:PORT` for as long as apt runs. */
 async function openProxy(
   host: Host,
   proxy: string | null | undefined,
@@ -245,7 +251,7 @@ function aptFailed(host: Host, result: CommandResult, said: readonly string[]): 
   return failure('APT', `machine '${machine}': packages could not be installed: ${why}`, { machine, detail })
 }
 
-/** Recognizes apt's messages in the C locale. */
+/** Returns the package that apt could not find, according to apt's messages in the C locale. */
 function unknownPackage(line: string): string | undefined {
   const patterns = [
     /^E: Unable to locate package (\S+)/,

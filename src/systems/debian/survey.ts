@@ -4,7 +4,10 @@ import type { Host } from '../../core/ssh.js'
 import { askMachine, fact } from '../../remote/run-script.js'
 import type { Survey } from '../system.js'
 
-/** Deadline for a survey. A running machine takes a blink, a booting emulated guest on a busy host over a minute. */
+/**
+ * Deadline for a survey. A running machine answers at once; a booting emulated guest on a busy host takes over a
+ * minute.
+ */
 const surveyMs = 3 * 60_000
 
 /** Reads the facts of a machine in one command. */
@@ -14,11 +17,11 @@ export async function surveyMachine(host: Host, run: Run): Promise<Survey> {
 
 interface DebianSurvey {
   readonly survey: Survey
-  /** Packages that we installed for `deployment.aptPackages`, according to the machine's own record. */
+  /** Packages that hydra-ops installed for `deployment.aptPackages`, according to the machine's own record. */
   readonly installedByUs: readonly string[]
 }
 
-/** Reads the facts together with those that only a Debian machine has. */
+/** Reads the facts of a machine, and the facts that only a Debian machine has. */
 export async function surveyDebian(host: Host, run: Run): Promise<DebianSurvey> {
   const what = 'read the facts of the machine'
   const values = { profile: debianProfile, owner_file: ownerFile }
@@ -35,8 +38,8 @@ export async function surveyDebian(host: Host, run: Run): Promise<DebianSurvey> 
     profile: profile.startsWith('/nix/store/') ? profile : undefined,
     owner: owner === '' ? undefined : owner,
     freeKiB,
-    // Only the set-up task `nix` asks for Nix's version and whether Nix works. Starting Nix takes a quarter of a look's
-    // time.
+    // The survey does not start Nix, which would take a quarter of a look's time. Only the set-up task `nix` checks
+    // Nix's version and whether Nix works.
     hasNix: facts.has('nix'),
     rebootReason: facts.has('reboot') ? 'reboot needed: /run/reboot-required exists' : undefined,
     facts: { osRelease: facts.get('os')?.[0], bootId, freeBytes: freeKiB * 1024 },

@@ -5,8 +5,8 @@ import { surveyMachine } from '../debian/survey.js'
 import type { System } from '../system.js'
 
 /**
- * A host where somebody without root has Nix in a home. hydra-ops changes only the files of this user, and delivers no
- * closure: the host counts as having the wanted one.
+ * A host where a user without root has Nix in the home directory. hydra-ops changes only this user's files, and
+ * delivers no closure. The host therefore counts as having the wanted closure.
  */
 export const home: System = {
   ownerFile,

@@ -23,10 +23,10 @@ import { NixosTrial } from './trial.js'
 import { judgeSwitch, type Verdict } from './verdict.js'
 
 /**
- * Activates a system so that no fault of the system can lock anybody out. A guard on the machine goes back to the old
- * system unless a new login confirms the new system in time (docs/safety.md). The confirmed system is on trial: `keep`
- * makes the system the boot default. The record names the unit before the unit starts, so that a later process can
- * continue.
+ * Activates a system so that no fault of the system can lock the operator out. A guard on the machine goes back to the
+ * old system unless a new login confirms the new system in time (docs/safety.md). The confirmed system is on trial:
+ * `keep` makes the system the boot default. The record names the unit before the unit starts, so that a later process
+ * can continue.
  */
 export async function activateSystem(
   session: MachineSession,
@@ -52,7 +52,7 @@ export async function activateSystem(
   const activation = nixosActivation(id, path, seen.survey.bootId)
   const old = first?.old ?? wayBack(seen, path)
   const action = onlyByBoot === undefined ? actionFor(seen, path, options) : actionByBoot(options)
-  // The first activation ends here, and the way back is now the second activation's.
+  // The first activation ends here, because the second activation takes over its way back.
   if (first !== undefined) await finishActivation(hostOf(session), first.activation, false, session.run)
   await journal(session, 'activate.start', { data: { unit: activation.unit, path, old, action } })
   await updateJob(session, (draft) => {
@@ -75,14 +75,14 @@ export async function activateSystem(
     progress: { lines: 0, trouble: undefined },
   }
   const activated = action === 'none' ? await onTrial(going, []) : await complete(going)
-  // Only the switch itself may have told that a boot is needed.
+  // Sometimes only the switch itself finds that a boot is needed.
   if (once && !boots && activated.rebootReason !== undefined) await options.beforeReboot?.()
   return booted(activated, difference?.rebootReason, once)
 }
 
 /**
- * Adds the reason for a reboot. `once` boots a system that needs a boot here once, before anything becomes the boot
- * default.
+ * Adds the reason for a reboot. If `once` is set, a system that needs a boot is booted once here, before it becomes the
+ * boot default.
  */
 async function booted(activated: Activated, reason: string | undefined, once: boolean): Promise<Activated> {
   const { trial } = activated
@@ -96,7 +96,7 @@ async function booted(activated: Activated, reason: string | undefined, once: bo
   return { ...activated, rebootReason: undefined, restarted: true, trial: entered }
 }
 
-/** Ends the activation where its one-time boot led back to the old system, or did not begin. */
+/** Runs a step of a one-time boot. Ends the activation if the boot led back to the old system, or did not begin. */
 async function unlessBack<T>(going: Going, action: () => Promise<T>): Promise<T> {
   try {
     return await action()
@@ -123,8 +123,8 @@ function noTest({ machine }: MachineSession, why: string): OpsError {
 }
 
 /**
- * Returns the system that a fault leads back to. An earlier run may have left the new system running, and then the
- * profile still has the system before it.
+ * Returns the system that a fault leads back to. An earlier run may have left the new system running, and the profile
+ * then still names the previous system.
  */
 function wayBack({ current, profile }: NixosSurvey, path: StorePath): string {
   const before = current === path ? profile : current
@@ -148,8 +148,8 @@ function actionFor(
 const verdicts = new Set(['ACTIVATION', 'ACTIVATION_UNKNOWN', 'UNITS_FAILED', 'WENT_BACK', 'BUSY'])
 
 /**
- * Continues an activation whose end an earlier process did not see, and returns false if there is none. A system that
- * runs is confirmed, and stays on trial: tasks and health checks have not judged it.
+ * Continues an activation whose end an earlier process did not see, and returns false if no such activation exists. A
+ * system that runs is confirmed, but stays on trial, because tasks and health checks have not judged it.
  */
 export async function reattach(session: MachineSession): Promise<boolean> {
   const known = recordOf(session).activation
@@ -174,7 +174,7 @@ export async function reattach(session: MachineSession): Promise<boolean> {
     session.changed = true
   } catch (error) {
     if (!(error instanceof OpsError) || !verdicts.has(error.code)) throw error
-    // The deploy attempts the same work again, and the journal and the log hold the failure.
+    // The deploy attempts the same work again, and the journal and the log record the failure.
     session.run.log(`that activation failed: ${error.message}`)
   }
   return true
@@ -257,7 +257,7 @@ async function degraded(going: Going, verdict: Degraded, log: readonly string[])
   throw error
 }
 
-/** Ends the switch; the system is on trial from now on, unless it is to run until the next boot only. */
+/** Ends the switch; the system is on trial from now on, unless it should run only until the next boot. */
 async function onTrial(going: Going, notes: readonly string[]): Promise<Activated> {
   const { session, options } = going
   for (const note of notes) session.run.log(note)

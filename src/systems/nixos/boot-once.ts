@@ -17,11 +17,11 @@ import { surveyNixos } from './survey.js'
 export interface BootOnceTimes {
   /** Uptime of the new system at which an unconfirmed boot ends with a reboot into the old system. */
   readonly fallback: number
-  /** Time without a login, after the reboot was asked for, until the provider cuts the power. */
+  /** Time without a login after the request to reboot, until the provider cuts the power. */
   readonly hang: number
 }
 
-/** The fallback may need two minutes to force its reboot, and the old system then boots. */
+/** `hang` is longer, because the fallback may need two minutes to force its reboot, and the old system then boots. */
 export const usualBootTimes: BootOnceTimes = { fallback: 330, hang: 900 }
 
 /** Deadline for the boot menu, which may copy a kernel to a slow disk. */
@@ -39,13 +39,13 @@ export interface BootingOnce {
 interface BootState {
   readonly bootId: string
   readonly current: string
-  /** Whether the machine runs by the one-time boot. */
+  /** Whether the current boot is the one-time boot. */
   readonly entered: boolean
   readonly state: string
   readonly won: boolean
 }
 
-/** Returns the reason why the machine cannot boot another system once, and its boot loader. */
+/** Returns the machine's boot loader, and any reason why the machine cannot boot another system once. */
 export async function lookAtBootLoader(
   host: Host,
   run: Run,
@@ -56,14 +56,14 @@ export async function lookAtBootLoader(
   return { loader: fact(facts, 'loader'), obstacle: fact(facts, 'obstacle') || undefined }
 }
 
-/** Refuses a one-time boot before anything is switched, if the machine cannot do it. */
+/** Refuses a one-time boot before anything is switched, if the machine does not support such a boot. */
 export async function requireBootOnce(session: MachineSession): Promise<void> {
   const { obstacle } = await lookAtBootLoader(hostOf(session), session.run)
   if (obstacle !== undefined) throw refused(session, obstacle)
 }
 
 /**
- * Boots the new system once, while the old one stays the boot default, and confirms the boot by a login. Returns the
+ * Boots the new system once, while the old system stays the boot default, and confirms the boot by a login. Returns the
  * activation in its new boot; throws an error if the machine went back (docs/safety.md).
  */
 export async function bootOnce(
@@ -89,7 +89,7 @@ export async function bootOnce(
 
 /**
  * Continues a one-time boot that an earlier process began: this process's login confirms the boot. Returns `undefined`
- * where the machine has no such boot, or never entered it.
+ * if the machine has no such boot, or never entered the boot.
  */
 export async function takeOverBootOnce(
   going: BootingOnce,
@@ -107,8 +107,8 @@ export async function takeOverBootOnce(
 }
 
 /**
- * Waits for the next boot of the machine, and cuts the power of a machine that hangs. Confirms the boot, or describes
- * the failure.
+ * Waits for the next boot of the machine, and cuts the power of a machine that hangs. Confirms the boot, or throws an
+ * error that describes the failure.
  */
 async function awaitBoot(going: BootingOnce, times: BootOnceTimes): Promise<NixosActivation> {
   const { session, activation } = going
@@ -130,7 +130,7 @@ async function awaitBoot(going: BootingOnce, times: BootOnceTimes): Promise<Nixo
   return judge(going, again.up, times, `${why}, so its power was cut`)
 }
 
-/** Judges a boot. A machine whose fallback already reboots is awaited once more. */
+/** Judges a boot. If the fallback is already rebooting the machine, waits for the next boot too. */
 async function judge(
   going: BootingOnce,
   seen: BootState,
@@ -181,7 +181,7 @@ function whyBack({ state }: BootState, trouble: string): string {
   return 'the boot of the new system ended before a login, as by a panic or a power cut'
 }
 
-/** Waits for a login to a boot after the last boot. Confirms the new boot if it is the one-time boot. */
+/** Waits until a login reaches a boot other than `before`. Confirms the new boot if it is the one-time boot. */
 async function nextBoot(
   { session, activation }: BootingOnce,
   before: string,
@@ -197,7 +197,7 @@ async function nextBoot(
       const up = await confirm(host, activation, session.run)
       if (up.bootId !== before) return { up, trouble }
     } catch (error) {
-      // A new system can refuse logins in any way; its fallback ends that.
+      // A new system may refuse logins for any reason; its fallback then reboots the machine.
       throwIfAborted(session.run.signal)
       trouble = messageOf(error)
       session.run.log(`${trouble}; trying again`)
@@ -231,7 +231,7 @@ interface Preparation {
   readonly times: BootOnceTimes
 }
 
-/** Prepares the boot in a unit of its own; returns the unit's result. */
+/** Prepares the boot in a separate unit; returns the unit's result. */
 async function prepare(going: BootingOnce, wish: Preparation): Promise<string | undefined> {
   const { session, activation, progress } = going
   const { machine } = session
@@ -264,7 +264,7 @@ async function prepare(going: BootingOnce, wish: Preparation): Promise<string | 
   })
 }
 
-/** Makes the script that stays on the machine; a test runs the script without systemd. */
+/** Builds the script that stays on the machine; a test runs the script without systemd. */
 export function prepareScript(
   { run, folder, path, log }: NixosActivation,
   { old, loader, times }: Preparation,
@@ -296,7 +296,7 @@ async function confirm(host: Host, { run: id, path }: NixosActivation, run: Run)
   }
 }
 
-/** Removes everything of a one-time boot from the machine; `menu` makes the boot menu again. */
+/** Removes all parts of a one-time boot from the machine; `menu` also generates the boot menu again. */
 export async function forget(
   session: MachineSession,
   { run: id, prepareUnit: unit, log }: NixosActivation,

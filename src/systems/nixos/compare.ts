@@ -3,15 +3,15 @@ import { bootParts, type SystemFacts } from './system-files.js'
 
 /** Differences between a wanted system and the machine that is to run it. */
 export interface SystemDifference {
-  /** Reason why a switch must not enter the system, so that only a boot does. */
+  /** Reason why a switch must not enter the system, so that only a boot may enter it. */
   readonly onlyByBoot: string | undefined
   /** Reason why the machine needs a reboot after a switch to the system. */
   readonly rebootReason: string | undefined
-  /** Sentence that the wanted system is older than the one that runs. */
+  /** Sentence that says that the wanted system is older than the running system. */
   readonly older: string | undefined
 }
 
-/** Compares a wanted system with the systems that run and that were booted. */
+/** Compares a wanted system with the running system and the booted system. */
 export function compareSystems(seen: NixosSurvey, wanted: SystemFacts, path: string): SystemDifference {
   const changed = [...wanted.inhibitors].flatMap(([name, value]) => {
     const present = seen.running.inhibitors.get(name)
@@ -53,7 +53,7 @@ function olderVersion(present: string | undefined, next: string | undefined): st
   for (const [at, number] of to.entries()) {
     const other = from[at]
     if (other === undefined || number === other) continue
-    // A date and a count of commits cannot be compared.
+    // The third number is a date or a count of commits, which cannot be compared with each other.
     if (at === 2 && String(number).length !== String(other).length) return undefined
     return number < other ? `older than the system that runs: ${next} instead of ${present}` : undefined
   }

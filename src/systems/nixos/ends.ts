@@ -6,31 +6,31 @@ import type { ServiceSample } from './services.js'
 import type { SwitchState } from './switch-state.js'
 import type { Verdict } from './verdict.js'
 
-/** An activation on its way. */
+/** An activation in progress. */
 export interface Going {
   readonly session: MachineSession
   readonly activation: NixosActivation
-  /** System before the activation; `undefined` until an earlier process's activation was read. */
+  /** System before the activation; `undefined` until the state of an earlier process's activation has been read. */
   readonly old: string | undefined
   readonly options: ActivationOptions
-  /** Services before the switch, where the folder's own samples are not the ones to compare with. */
+  /** Services before the switch, if the samples in the activation's folder are not the right comparison. */
   readonly before: readonly ServiceSample[] | undefined
   readonly progress: {
-    /** Number of log lines that were shown. */
+    /** Number of log lines that have been shown. */
     lines: number
-    /** Error of the last login that failed. */
+    /** Error of the last failed login. */
     trouble: string | undefined
   }
 }
 
-/** End of an activation that is an error. */
+/** End of an activation that counts as an error. */
 export type BadEnd =
   | Verdict
   | { readonly kind: 'undone'; readonly why: string; readonly state: SwitchState }
   | { readonly kind: 'unknown'; readonly why: string; readonly state: SwitchState }
   | { readonly kind: 'unkept'; readonly result: string | undefined }
 
-/** Makes the error for an activation; each one says which system runs, and which one the next boot starts. */
+/** Builds the error for an activation that ended badly. */
 export function endOf(going: Going, end: BadEnd, log: readonly string[]): OpsError {
   const { machine } = going.session
   const facts = { machine, detail: log.join('\n') }

@@ -10,12 +10,15 @@ import type { RunFile, SwitchState } from './switch-state.js'
 
 /** Pause between two attempts to log in to a new system. */
 const loginPauseMs = 1_000
-/** Deadline for one such attempt. */
+/** Deadline for one attempt to log in. */
 const loginMs = 20_000
 /** Milliseconds for the guard: three attempts, a reboot, and a login. */
 const guardMs = 3 * 310_000 + 2 * bootMs
 
-/** Follows until a file appears. A new system may refuse logins for any reason, so each failed login is tried again. */
+/**
+ * Follows an activation until a file appears in its folder. A new system may refuse logins for any reason, so each
+ * failed login is tried again.
+ */
 export async function follow(going: Going, awaited: RunFile): Promise<Followed<SwitchState>> {
   const { session, activation, progress } = going
   const reconnect = async () => {
@@ -27,7 +30,7 @@ export async function follow(going: Going, awaited: RunFile): Promise<Followed<S
       throw unreachable(session.machine, messageOf(error), { cause: error })
     }
   }
-  // The connection of an earlier step may be gone, as after a login that failed.
+  // The connection of an earlier step may be lost, for example after a failed login.
   const host = session.host ?? (await logIn(session, Date.now() + guardMs))
   const followed = await followUnit({ host, reconnect }, followedUntil(activation, awaited), session.run, {
     seen: progress.lines,
@@ -37,7 +40,10 @@ export async function follow(going: Going, awaited: RunFile): Promise<Followed<S
   return followed
 }
 
-/** Logs in anew until the guard's file is taken: by us, or by the guard. Says why no login succeeded before. */
+/**
+ * Logs in again until either hydra-ops or the guard has taken the guard's file. Gives the reason if the guard was
+ * faster.
+ */
 export async function confirmByLogin(
   going: Going,
 ): Promise<{ readonly kind: 'won' } | { readonly kind: 'lost'; readonly why: string }> {
@@ -65,7 +71,7 @@ async function restBetweenLogins({ session, activation }: Going): Promise<void> 
   })
 }
 
-/** Logs in anew, for as long as it takes until the deadline. */
+/** Logs in, with retries until the deadline. */
 async function logIn(session: MachineSession, deadline: number): Promise<Host> {
   for (;;) {
     try {
@@ -85,7 +91,7 @@ export function unconfirmed({ progress: { trouble } }: Going): string {
   return `a new login to the new system failed: ${trouble}`
 }
 
-/** Starts the guard at once, and waits for it. */
+/** Starts the guard at once, and waits until the guard has finished. */
 export async function goBack(going: Going, why: string): Promise<never> {
   const { session, activation, old } = going
   if (old === undefined) throw noSystem(session)
@@ -95,8 +101,8 @@ export async function goBack(going: Going, why: string): Promise<never> {
 }
 
 /**
- * Waits until the guard has gone back to the old system, maybe by rebooting. Proves by a new login that the machine can
- * be used, then throws the cause.
+ * Waits until the guard has gone back to the old system, possibly by a reboot. Checks with a new login that the machine
+ * can be used, then throws an error that names the cause.
  */
 export async function afterGuard(going: Going, why: string): Promise<never> {
   const { session, activation } = going

@@ -32,11 +32,11 @@ export const nixos: System = {
   goesBack: true,
   activate: activateSystem,
   reattach,
-  // An activation of NixOS removes nothing that a set-up task wrote: tasks write below /var.
+  // An activation of NixOS removes nothing that a set-up task wrote, because tasks write below /var.
   undoes: () => false,
 }
 
-/** Compares a system of the operator's store with the machine, and lists the rest of an interrupted switch. */
+/** Compares a system in the operator's store with the machine, and lists the remains of an interrupted switch. */
 async function compareWith(
   { ops }: MachineSession,
   seen: NixosSurvey,

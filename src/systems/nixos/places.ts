@@ -3,22 +3,24 @@ import type { StorePath } from '../../core/names.js'
 /** Folder on a machine with one folder for each activation. */
 export const runsFolder = '/var/lib/hydra-ops/activations'
 
-/** Profile that the boot menu of NixOS is made from. */
+/** Profile from which NixOS generates its boot menu. */
 export const systemProfile = '/nix/var/nix/profiles/system'
 
 /** File that exists while the boot menu may lack the profile's system. */
 export const pendingFile = '/var/lib/hydra-ops/boot-menu-pending'
 
-/** File that names a system that runs from the next boot on, and the boot in which that was decided. */
+/** File that names the system that the next boot starts, and the boot during which this was decided. */
 export const awaitsFile = '/var/lib/hydra-ops/awaits-boot'
 
-/** Folder on a machine for the boot that enters a new system once. */
+/** Folder on a machine for the one-time boot of a new system. */
 export const bootOnceFolder = '/var/lib/hydra-ops/boot-once'
 
 /** Profile of the system that boots once; boot menus list such a profile beside the default. */
 export const bootOnceProfile = '/nix/var/nix/profiles/system-profiles/hydra_ops'
 
-/** One activation on a machine. The name of the unit leads to all the rest, so the record holds only that name. */
+/**
+ * One activation on a machine. All other names follow from the name of the run, which the name of the unit contains.
+ */
 export interface NixosActivation {
   readonly run: string
   readonly unit: string
@@ -48,7 +50,7 @@ export function nixosActivation(run: string, path: StorePath, bootId: string): N
   }
 }
 
-/** Returns the run of a unit in a record; `undefined` for a unit that another kind of system left there. */
+/** Returns the run of a recorded unit; `undefined` for a unit of another kind of system. */
 export function runOf(unit: string): string | undefined {
   return /^hydra-ops-activation-(.+)\.service$/.exec(unit)?.[1]
 }

@@ -11,7 +11,7 @@ export interface ServiceSample {
 }
 
 export interface ServiceVerdict {
-  /** Services that failed, or that systemd starts again and again. */
+  /** Services that failed, or that systemd keeps restarting. */
   readonly bad: readonly string[]
   /** Sentences about the observed services, bad and good. */
   readonly notes: readonly string[]
@@ -27,9 +27,9 @@ export function readSamples(lines: readonly string[]): ServiceSample[] {
 
 /**
  * Judges services after a switch. A switch returns 0 for a service in a crash loop, and such a service looks healthy
- * while it runs. The number of restarts counts therefore, and the state in the last sample. A service that ends by
- * itself with success each time is a periodic one. A service that was as bad before the switch is not the fault of the
- * switch.
+ * while it runs. The verdict therefore depends on the number of restarts and on the state in the last sample. A service
+ * that always exits with success counts as periodic. A service that was already bad before the switch is not the
+ * switch's fault.
  */
 export function judgeServices(
   before: readonly ServiceSample[],
@@ -60,7 +60,7 @@ function faultOf(
 ): { readonly bad: boolean; readonly text: string } | undefined {
   const [first] = own
   if (first === undefined) return undefined
-  // Samples name a service from its first restart on. A service that is absent from the first sample had no restart.
+  // Samples list a service only after its first restart. A service that is missing in the first sample had no restart.
   const known = first.at === '0' ? first.restarts : 0
   const rise = Math.max(...own.map(({ restarts }) => restarts)) - known
   const peaceful = own.every(({ result }) => result === 'success')

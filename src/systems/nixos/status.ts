@@ -2,7 +2,7 @@ import type { SystemStatus } from '../../core/reports.js'
 import { readUpdateResult } from '../../core/update-result.js'
 import type { NixosSurvey } from './survey.js'
 
-/** Makes the report of a machine from a look at it. */
+/** Builds the status report of a machine from a look at the machine. */
 export function statusOf(seen: NixosSurvey): SystemStatus {
   const autoUpdate = readUpdateResult(seen.autoUpdate)
   return {

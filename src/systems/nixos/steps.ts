@@ -24,13 +24,13 @@ export interface ActivationTimes {
   readonly activation: number
   /** Time for a new login, after the switch and the watch. */
   readonly confirm: number
-  /** Watch of the services after each switch. */
+  /** Time for which the services are watched after each switch. */
   readonly watch: number
-  /** Further watch if a service waits for its next start. */
+  /** Additional time if a service waits for its next start. */
   readonly watchLonger: number
   /** Pause between two samples of the services. */
   readonly sample: number
-  /** Longest attempt of the guard to go back. */
+  /** Maximum time for one attempt of the guard to go back. */
   readonly attempt: number
   /** Pause between two attempts of the guard. */
   readonly pause: number
@@ -47,12 +47,12 @@ export const usualTimes: ActivationTimes = {
 }
 
 export interface Beginning {
-  /** System that runs now. Nothing begins if another one does. */
+  /** System that runs now. The activation does not begin if a different system runs. */
   readonly running: string
   /** System that the guard goes back to. */
   readonly old: string
   readonly owner: DeploymentUuid
-  /** Argument for switch-to-configuration; `none` prepares `keep` alone. */
+  /** Argument for switch-to-configuration; `none` only prepares `keep`. */
   readonly action: 'test' | 'dry-activate' | 'none'
   readonly guarded: boolean
   readonly times: ActivationTimes
@@ -60,7 +60,7 @@ export interface Beginning {
 
 const startMs = 3 * 60_000
 
-/** Sets the guard and starts the activation; a lost connection leaves open whether it began. */
+/** Arms the guard and starts the activation; a lost connection leaves open whether the activation began. */
 export async function beginActivation(
   host: Host,
   activation: NixosActivation,
@@ -89,7 +89,7 @@ export async function beginActivation(
   throw commandFailure(result, { machine, what })
 }
 
-/** Lists the values of the script that begins, with the scripts that stay on the machine. */
+/** Returns the values of the `begin` script, including the scripts that stay on the machine. */
 export function beginValues(
   { run, unit, log, folder, path }: NixosActivation,
   { running, old, owner, action, guarded, times }: Beginning,
@@ -139,7 +139,7 @@ export function beginValues(
   }
 }
 
-/** Describes the unit that runs, until the awaited file appears. */
+/** Describes the unit to follow until the awaited file appears. */
 export function followedUntil(
   { run, unit, keepUnit, prepareUnit, log, folder, bootId }: NixosActivation,
   awaited: RunFile,
@@ -163,7 +163,7 @@ export function followedUntil(
   }
 }
 
-/** Takes the file of the guard, over a login that is younger than the switch; returns false if the guard has the file. */
+/** Takes the guard's file over a login that is newer than the switch; returns false if the guard was faster. */
 export async function takeGuardFile(
   host: Host,
   { run: id, folder }: NixosActivation,
@@ -200,11 +200,11 @@ export async function startKeep(
   const what = 'make the new system the boot default'
   const script = targetScript('nixos/start-keep', { unit, log, folder, old })
   const result = await host.script(script, [], { signal: run.signal, timeoutMs: startMs, what })
-  // A lost connection leaves open whether the unit started; the follower sees.
+  // A lost connection leaves open whether the unit started; `follow` finds out.
   if (result.kind !== 'lost') requireSuccess(result, { machine: host.machine, what })
 }
 
-/** Removes the units and the roots of an activation whose result was read. */
+/** Removes the units and the garbage-collector roots of an activation whose result has been read. */
 export async function finishActivation(
   host: Host,
   { run: id, unit, keepUnit, folder }: NixosActivation,

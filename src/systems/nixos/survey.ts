@@ -7,10 +7,10 @@ import type { Survey } from '../system.js'
 import { awaitsFile, pendingFile, runsFolder } from './places.js'
 import { readInhibitors, type SystemFacts } from './system-files.js'
 
-/** Deadline for a survey: many small programs, which an emulated guest starts slowly. */
+/** Deadline for a survey, which runs many small programs that an emulated guest starts slowly. */
 const surveyMs = 3 * 60_000
 
-/** Places that the look reads, as values of its script. */
+/** Paths that the look reads, as values for its script. */
 export const surveyPlaces = {
   owner_file: ownerFile,
   runs: runsFolder,
@@ -26,7 +26,7 @@ export interface NixosSurvey {
   readonly booted: string | undefined
   /** System of the newest generation. */
   readonly profile: string | undefined
-  /** System before the last one, for a rollback. */
+  /** System that the last kept activation replaced, for a rollback. */
   readonly previous: string | undefined
   readonly generations: readonly { readonly number: number; readonly path: string }[]
   /** System that the boot menu starts; `undefined` for a menu that the look cannot read. */
@@ -42,7 +42,7 @@ export interface NixosSurvey {
   readonly failedUnits: readonly string[]
   /** Number of restarts by service. */
   readonly restarts: ReadonlyMap<string, number>
-  /** Services whose program the running system no longer has; only in a report. */
+  /** Services that still run a program of an older system; only in a report. */
   readonly restartsOwed: readonly string[]
   /** Last result of the automatic update, a line of JSON; only in a report. */
   readonly autoUpdate: string | undefined
@@ -60,8 +60,8 @@ export interface NixosSurvey {
 }
 
 /**
- * Reads all facts of a NixOS machine in one command, also those of a wanted system that the machine has. A look for a
- * report also lists services that run old code, and needs no root.
+ * Reads all facts of a NixOS machine in one command, including the facts of a wanted system that the machine already
+ * has. A look for a report also lists services that run old code, and needs no root.
  */
 export async function surveyNixos(host: Host, run: Run, wanted = '', report = false): Promise<NixosSurvey> {
   const what = 'read the facts of the machine'
@@ -75,7 +75,7 @@ export async function surveyNixos(host: Host, run: Run, wanted = '', report = fa
   )
 }
 
-/** Reads the output of the script. */
+/** Parses the output of the survey script. */
 export function readSurvey(facts: Facts): NixosSurvey {
   const one = (name: string): string | undefined => fact(facts, name) || undefined
   const words = (name: string) => fact(facts, name).split(/\s+/).filter(Boolean)
@@ -86,7 +86,8 @@ export function readSurvey(facts: Facts): NixosSurvey {
   const [current, profile] = [one('current'), one('profile')]
   const leftovers = all('leftover')
   const menuPending = one('pending') !== undefined
-  // A system that only a boot can enter is complete until then; a reboot into another system makes the work due again.
+  // The deploy of a system that only a boot can enter is complete until that boot. A reboot into a different system
+  // makes the deploy due again.
   const awaited = fact(facts, 'awaits') === `${profile} ${bootId}`
   const complete = !menuPending && (awaited || (current === profile && leftovers.length === 0))
   const lines = all('part').map((line) => line.split(' '))
@@ -143,14 +144,16 @@ export function readSurvey(facts: Facts): NixosSurvey {
   }
 }
 
-/** Reads one place of a line `NAME BOOTED RUNNING WANTED`; a dash stands for a missing part. */
+/** Reads one column of a line `NAME BOOTED RUNNING WANTED`; a dash stands for a missing part. */
 function partOf(words: readonly string[], column: number): (readonly [string, string])[] {
   const [name = ''] = words
   const place = words[column] ?? ''
   return place === '' || place === '-' ? [] : [[name, place]]
 }
 
-/** Returns the way back; a system that never became the boot default leads back to the system that is. */
+/**
+ * Returns the system to which a rollback leads: the boot default, if the running system never became the boot default.
+ */
 function previous(
   current: string | undefined,
   profile: string | undefined,

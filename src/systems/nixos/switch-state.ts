@@ -26,7 +26,7 @@ export interface SwitchState {
   readonly profile: string
 }
 
-/** Reads the output of the script that follows; `undefined` if the time ended before the awaited file appeared. */
+/** Reads the output of the `follow` script; returns `undefined` if the time ended before the awaited file appeared. */
 export function readSwitchState(
   stdout: string,
   { unit, bootId }: { readonly unit: string; readonly bootId: string },
@@ -53,7 +53,10 @@ export function readSwitchState(
   return ended || files.has(awaited) || state.bootId !== bootId ? state : undefined
 }
 
-/** Reads the unit's state. Systemd reports a success for a unit that is gone, so only its own properties count. */
+/**
+ * Reads the unit's state. systemd reports success even for a unit that is gone, so the state counts only if the unit is
+ * loaded.
+ */
 function unitState(lines: readonly string[], unit: string): SwitchState['unit'] {
   const shown = new Map(
     lines.flatMap((line) => {

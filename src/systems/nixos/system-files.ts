@@ -7,7 +7,7 @@ export const bootParts = ['kernel', 'initrd', 'kernel-modules', 'systemd'] as co
 
 /** Facts of a system. */
 export interface SystemFacts {
-  /** `24.11.20241128.abcdef`; `undefined` where the system has no such file. */
+  /** Version such as `24.11.20241128.abcdef`; `undefined` if the system has no version file. */
   readonly version: string | undefined
   /** Store path of each part that only a boot changes, where the system has that part. */
   readonly parts: ReadonlyMap<string, string>
@@ -32,7 +32,7 @@ export async function readSystem(folder: string): Promise<SystemFacts> {
   }
 }
 
-/** Reads the names and values of inhibitors; a form that is not known counts as none. */
+/** Reads the names and values of inhibitors; returns an empty map for an unknown format. */
 export function readInhibitors(text: string | undefined): ReadonlyMap<string, string> {
   try {
     const parsed: unknown = JSON.parse(text ?? '{}')
@@ -71,7 +71,7 @@ function textOf(path: string): Promise<string | undefined> {
   return unlessMissing(readFile(path, 'utf8'), [])
 }
 
-/** Returns nothing for a missing file, or for another error that means as much. */
+/** Returns `undefined` for a missing file, and for the error codes in `also`. */
 async function unlessMissing<T>(work: Promise<T>, also: readonly string[]): Promise<T | undefined> {
   try {
     return await work

@@ -8,10 +8,10 @@ import { conclude, follow, goBack } from './guarded.js'
 import { startKeep } from './steps.js'
 import { surveyNixos } from './survey.js'
 
-/** A confirmed system of NixOS, with the activation that made it run. */
+/** A confirmed NixOS system, with the activation that made it run. */
 export class NixosTrial implements Trial {
   readonly going: Going
-  /** Whether the machine was booted once into the system, so that a reboot leads back. */
+  /** Whether the machine was booted once into the system, so that a reboot leads back to the old system. */
   private readonly bootedOnce: boolean
 
   constructor(going: Going, bootedOnce = false) {
@@ -19,7 +19,7 @@ export class NixosTrial implements Trial {
     this.bootedOnce = bootedOnce
   }
 
-  /** Makes the system the newest generation of the profile, then the boot default, in a unit of its own. */
+  /** Makes the system the newest generation of the profile, then the boot default, in a separate unit. */
   async keep(): Promise<{ readonly rebootReason: string | undefined }> {
     const { session, activation, old } = this.going
     await startKeep(hostOf(session), activation, old ?? activation.path, session.run)

@@ -1,11 +1,11 @@
 import { judgeServices } from './services.js'
 import type { SwitchState } from './switch-state.js'
 
-/** Next step after a run of switch-to-configuration. */
+/** Judgement of a run of switch-to-configuration, which decides the next step. */
 export type Verdict =
   /** The new system runs, and nothing is wrong. */
   | { readonly kind: 'good'; readonly notes: readonly string[] }
-  /** The new system runs, and something in it is wrong. */
+  /** The new system runs, but something in it is wrong. */
   | {
       readonly kind: 'degraded'
       readonly why: string
@@ -16,17 +16,17 @@ export type Verdict =
   | { readonly kind: 'boot' }
   /** The old system must be activated again. */
   | { readonly kind: 'back'; readonly why: string }
-  /** Nothing was touched, because another switch works on the machine. */
+  /** Nothing was touched, because another switch is running on the machine. */
   | { readonly kind: 'busy'; readonly why: string }
-  /** The guard went back, or does so now. */
+  /** The guard has gone back to the old system, or is doing so now. */
   | { readonly kind: 'fired' }
   /** A reboot or a removal of the unit ended the activation. */
   | { readonly kind: 'lost'; readonly why: string }
 
-/** Names of units in the program's own summary. */
+/** Line in which switch-to-configuration lists the failed units. */
 const failedLine = /^warning: the following units failed: (.+)$/
 
-/** Name of an error of the message bus, by which switch-to-configuration talks to systemd. */
+/** Name of a D-Bus error; switch-to-configuration talks to systemd over D-Bus. */
 const busError = /\borg\.freedesktop\.DBus\.Error\.\w+/
 
 /**
@@ -38,7 +38,7 @@ export function judgeSwitch(
   activation: { readonly path: string; readonly bootId: string },
   log: readonly string[],
 ): Verdict {
-  // The guard reboots a machine whose old system does not come back.
+  // This check comes before the boot id, because the guard may have rebooted the machine.
   if (state.files.has('fired')) return { kind: 'fired' }
   if (state.bootId !== activation.bootId)
     return { kind: 'lost', why: 'the machine was restarted during the activation' }
@@ -63,8 +63,8 @@ const meanings = new Map([
 ])
 
 /**
- * Returns the meaning of a status. A switch in Perl that breaks off ends with the number of its last failed system
- * call. The number can be any, so an error of D-Bus in the lines is better evidence than the status.
+ * Returns the meaning of a status. A switch in Perl that dies exits with the error number of its last failed system
+ * call. The number is arbitrary, so a D-Bus error in the log is better evidence than the status.
  */
 function meaning(code: number, log: readonly string[]): string {
   if (
@@ -87,7 +87,7 @@ function judgeNew(state: SwitchState, code: number, log: readonly string[]): Ver
   const units = [...new Set([...bad, ...(code === 4 ? named : [])])]
   if (units.length > 0) return { kind: 'degraded', why: `units failed: ${units.join(', ')}`, units, notes }
   if (code === 4) {
-    // No unit is failed after a reload that failed; the program's own lines show more.
+    // A failed reload leaves no unit in the failed state; the program's own lines show more.
     const why = 'switch-to-configuration ended with status 4, and no unit is failed: a reload may have failed'
     return { kind: 'degraded', why, units, notes }
   }

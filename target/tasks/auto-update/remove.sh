@@ -2,7 +2,7 @@
 # Removes the timer of the automatic update, its program, and its last result.
 # Values: unit (name without its suffix), folder (of the program).
 #
-# A run that is under way goes on to its end. Otherwise nobody would finish its activation.
+# A run in progress continues to its end, because its activation would otherwise stay unfinished.
 : "${unit:?}" "${folder:?}"
 if [ -e "/etc/systemd/system/$unit.timer" ]; then
   systemctl --quiet --no-reload disable --now "$unit.timer"

@@ -1,12 +1,13 @@
 # shellcheck shell=sh
-# Makes the folder of the static cache, and a file that names its store.
+# Creates the folder of the static cache, and a file that names its store.
 # Values: directory, owner and group (of the folder), least_kib (the least free space).
 # Exit status 3: the folder holds other files; 4: the disk is full.
 #
-# The queue runner would write nix-cache-info at its start (measured); until then, no client could read that file.
+# The queue runner writes nix-cache-info only at its start (measured). Clients would otherwise find no such file until
+# then.
 : "${directory:?}" "${owner:?}" "${group:?}" "${least_kib:?}"
 if [ -d "$directory" ] && [ "$(stat -Lc %U -- "$directory")" != "$owner" ]; then
-  # The result is only compared, never used as names.
+  # The names in the result are only matched, and are never used as paths.
   others=$(find "$directory/" -mindepth 1 -maxdepth 1 ! -name lost+found -printf '%f\n')
   [ -z "$others" ] || printf '%s\n' "$others" | grep -q '^nix-cache-info$\|\.narinfo$' || exit 3
 fi

@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # Looks at the folder of the static cache.
 # Values: directory.
-# Prints `directory=` (mode, user, group; `-` where it is missing) and `store=` (the store whose paths it has).
+# Prints `directory=` (mode, user, group; `-` if the folder is missing) and `store=` (the store directory of the
+# cache).
 : "${directory:?}"
 say directory "$(stat -Lc '%a %U %G' -- "$directory" 2>/dev/null || echo -)"
 say store "$(store_of "$directory")"

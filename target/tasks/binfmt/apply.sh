@@ -5,7 +5,7 @@
 split_by_line
 if command -v update-binfmts > /dev/null; then
   for each in $emulators; do
-    # A disabled entry would otherwise stay as it is.
+    # A disabled entry would otherwise stay disabled.
     update-binfmts --disable "$each" > /dev/null 2>&1
     step "$each has no old entry"
     update-binfmts --enable "$each" || exit 1

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# Looks at the emulators that the kernel knows.
+# Looks at the emulators that are registered with the kernel.
 # Values: registered (folder with a file for each emulator), emulators (their names).
-# Prints `absent=`, `disabled=` and `loose=` (opened only at the start of a program, so not inside a sandbox) for faulty
-# ones, `system=` (of this machine), and `platforms=` (for which Nix builds too), unless Nix shows no settings.
+# Prints `absent=`, `disabled=` and `loose=` (opened only when a program starts, so missing in a sandbox) for faulty
+# emulators, `system=` (of this machine), and `platforms=` (for which Nix builds too), unless Nix shows no settings.
 : "${registered:?}" "${emulators?}"
 split_by_line
 for each in $emulators; do

@@ -1,9 +1,10 @@
 # shellcheck shell=sh
-# Builds a tiny path, by which other machines prove that they can fetch from here. No other machine has the path.
+# Builds a tiny path, with which other machines prove that they can fetch from this machine. No other machine has the
+# path.
 # Values: public (the public key), root (link that keeps the path).
 # Prints `sample=` (the path), or fails if the path has no signature.
 #
-# The builder /bin/sh is in every sandbox. The daemon builds and signs the path, as it does with builds of others.
+# The builder /bin/sh is in every sandbox. The daemon builds and signs the path, as it does for builds of other users.
 : "${public:?}" "${root:?}"
 cd / || exit 1
 work=$(mktemp -d) || exit 1

@@ -2,7 +2,7 @@
 # Signs every path of the store once. Nix signs later builds by itself, but not older paths.
 # Values: secret (path of the secret key), public (the public key), mark (path of the mark of signed paths).
 #
-# Nix has no stable command that signs. The command has another name before Nix 2.4.
+# Nix has no stable command for signing. The command has a different name before Nix 2.4.
 : "${secret:?}" "${public:?}" "${mark:?}"
 [ "$(head -n 1 -- "$mark" 2>/dev/null)" != "$public" ] || exit 0
 said=$(mktemp) || exit 1

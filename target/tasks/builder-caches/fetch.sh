@@ -1,8 +1,8 @@
 # shellcheck shell=sh
 # Fetches a path from another machine through the Nix daemon, which checks the signature.
-# Values: path (only the other machine has it), substituter (its address, as the settings name it).
+# Values: path (only the other machine has it), substituter (address of the other machine, as in the settings).
 #
-# The path is removed before, because nobody here needs it. A path that is there proves nothing.
+# An existing copy of the path is removed first. A path that is already in the store would prove nothing.
 : "${path:?}" "${substituter:?}"
 cd / || exit 1
 settings=$(settings_of_nix) || settings=

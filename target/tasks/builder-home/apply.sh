@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Places the forced command of a Nix in a home, and lets keys use it. Other lines of the keys stay.
-# Values: user (the owner of the home), keys (one public key with its comment a line).
+# Places the forced command of a Nix in a home directory, and lets keys use the command. Other lines of the keys stay.
+# Values: user (the owner of the home), keys (one public key with its comment per line).
 # Standard input: the script of the forced command.
 : "${user:?}" "${keys?}"
 split_by_line

@@ -1,17 +1,19 @@
 # shellcheck shell=sh
-# Functions for the scripts about a Nix in a home. They run as its user, without root.
+# Functions for the scripts about a Nix in a home directory. The scripts run as the user of the home, without root.
 
 script=$HOME/.config/hydra-ops/serve-store
 # shellcheck disable=SC2034 # The scripts of this folder use the variable.
 keys_file=$HOME/.ssh/authorized_keys
 
-# Prints lines of the keys that may log in: ours (yes), or those of the user (no). Ours name our script.
+# Prints lines of the authorized keys: those of hydra-ops (yes), or those of the user (no). A line of hydra-ops names
+# its script.
 lines_of_keys() {
   if [ "$1" = yes ]; then set -- -F; else set -- -vF; fi
   grep "$@" -- "command=\"$script\"" "$keys_file" 2>/dev/null
 }
 
-# Ends the script for a user other than $1, and for a home with a name that sshd does not understand.
+# Ends the script for a user other than $1. Also ends for a home with a character that a forced command cannot
+# contain.
 check_user() {
   if [ "$(id -un)" != "$1" ]; then
     echo "the login is that of user $(id -un), and not of $1" >&2

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# Looks at the forced command of a Nix in a home, at its keys, and at the machine's capabilities.
-# Prints `hash=` (of the script, `-` where it is missing), `key=` for each line of ours (the text after its command),
-# `system=`, `cores=` and `kvm=` (yes or no).
+# Looks at the forced command of a Nix in a home directory, its keys, and the machine's capabilities.
+# Prints `hash=` (of the script, `-` if the script is missing), `key=` for each key line of hydra-ops (the text after
+# its command), `system=`, `cores=` and `kvm=` (yes or no).
 say hash "$(hash_of "${script:?}")"
 lines_of_keys yes | sed 's/^.*hydra-ops\/serve-store" //' | while IFS= read -r line; do say key "$line"; done
 say system "$(uname -m)-linux"

@@ -1,8 +1,9 @@
 # shellcheck shell=sh
-# Serves the store of a Nix that somebody without root has in a home, and does nothing else: a forced command of sshd.
-# Values: wrapper (words of the command that enters this Nix, one a line).
+# Serves the store of a Nix in a home directory without root, and does nothing else. sshd runs this script as a forced
+# command.
+# Values: wrapper (words of the command that enters this Nix, one per line).
 #
-# Nix asks for one of two commands. Output of the profile ends Nix's protocol.
+# Nix requests one of two commands. Output of the profile would break Nix's protocol.
 : "${wrapper:?}"
 serve() {
   # shellcheck disable=SC2016 # The inner shell expands these variables.

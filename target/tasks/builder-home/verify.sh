@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Serves the store once as the forced command does: the numbers are the greeting of the protocol, and its answer.
+# Serves the store once as the forced command does. The numbers are the greeting of the protocol and its answer.
 # Values: user (the owner of the home).
 : "${user:?}"
 check_user "$user"

@@ -1,11 +1,11 @@
 # shellcheck shell=sh
-# Makes the key pair with which this machine logs in to its builders, where there is none.
+# Creates the key pair with which this machine logs in to its builders, if none exists.
 # Values: key (path of the private key), directory (its folder), user and group (the owners), comment (of a new key).
 #
 # The public file is always derived from the private one, so a crash between the two files does no harm.
 : "${key:?}" "${directory:?}" "${user:?}" "${group:?}" "${comment:?}"
 id -u -- "$user" > /dev/null || exit 1
-# The queue runner must pass through the folders above.
+# The queue runner must be able to enter the parent folders.
 parent=$(dirname -- "$directory")
 (umask 022 && mkdir -p -- "$parent") || exit 1
 chmod go+x -- "$parent" || exit 1

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Looks at the key pair with which this machine logs in to its builders.
 # Values: key (path of the private key), directory (its folder), user and group (the owners), comment (not used).
-# Prints `key=absent` where there is none, `public=` (the public key, derived from the private one), and `wrong=` with a
+# Prints `key=absent` if no key exists, `public=` (the public key, derived from the private one), and `wrong=` with a
 # sentence for each fault.
 : "${key:?}" "${directory:?}" "${user:?}" "${group:?}"
 if [ ! -s "$key" ]; then

@@ -1,10 +1,10 @@
 # shellcheck shell=sh
-# Makes the account with which other machines build here.
-# Values: user, home (of the user), group (that may use the Nix daemon), makes_user (true, or false where the
-# configuration of the machine makes the user).
+# Creates the account with which other machines build here.
+# Values: user, home (of the user), group (that may use the Nix daemon), makes_user (true, or false if the machine's
+# configuration creates the user).
 #
-# Root owns the home, so that nobody who logs in can change the keys. The shell is /bin/sh: nologin answers the forced
-# command with a sentence, which Nix takes for a number of its protocol.
+# Root owns the home, so that nobody who logs in can change the keys. The shell is /bin/sh, because nologin answers
+# the forced command with a sentence. Nix reads that sentence as a number of its protocol.
 : "${user:?}" "${home:?}" "${group:?}" "${makes_user:?}"
 umask 022
 if [ "$makes_user" = true ]; then
@@ -15,7 +15,7 @@ if [ "$makes_user" = true ]; then
   step "user $user is there"
   [ "$(getent passwd -- "$user" | cut -d: -f6,7)" = "$home:/bin/sh" ] ||
     usermod --home "$home" --shell /bin/sh -- "$user" || exit 1
-  # An sshd without PAM lets no locked account in. No password fits `*` either.
+  # An sshd without PAM rejects locked accounts. The hash `*` matches no password, but does not lock the account.
   ! is_locked "$user" || usermod --password '*' -- "$user" || exit 1
   step "user $user is not locked"
   usermod --append --groups "$group" -- "$user" || exit 1

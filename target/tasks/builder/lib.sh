@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # Functions for the scripts about the account for builds.
 
-# Tells whether an account is locked, as useradd makes each one. A machine without shadow(5) says so in passwd(5).
+# Tells whether an account is locked. useradd creates locked accounts. A machine without shadow(5) shows the lock in
+# passwd(5).
 is_locked() {
   case $({ getent shadow -- "$1" || getent passwd -- "$1"; } | cut -d: -f2) in
     '!'*) true ;;

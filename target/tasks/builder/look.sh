@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# Looks at the account with which other machines build here, and at this machine's capabilities.
+# Looks at the account with which other machines build here, and at the capabilities of this machine.
 # Values: user, home (of the user), keys (path of the keys that may log in), group (that may use the Nix daemon).
-# Prints `user=` (there or absent), `hash=` (of the keys, `-` where there are none), `system=`, `cores=`, `kvm=` (yes or
-# no), and `wrong=` with a sentence for each fault.
+# Prints `user=` (`there` or `absent`), `hash=` (of the keys, `-` if there are no keys), `system=`, `cores=`, `kvm=`
+# (yes or no), and `wrong=` with a sentence for each fault.
 : "${user:?}" "${home:?}" "${keys:?}" "${group:?}"
 if id -u -- "$user" > /dev/null 2>&1; then
   say user there
@@ -12,7 +12,7 @@ if id -u -- "$user" > /dev/null 2>&1; then
     */nologin | */false) say wrong "the login shell of user $user lets nobody in" ;;
   esac
   if is_locked "$user"; then say wrong "user $user is locked"; fi
-  # A machine without Debian's Nix may let every user in.
+  # A machine without this group may admit every user to the Nix daemon.
   if getent group -- "$group" > /dev/null; then
     id -Gn -- "$user" | tr ' ' '\n' | grep -qx -- "$group" || say wrong "user $user is not in group $group"
   fi

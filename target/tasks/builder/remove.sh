@@ -1,8 +1,8 @@
 # shellcheck shell=sh
 # Removes the account with which other machines built here.
-# Values: user, home (of the user), makes_user (true, or false where the configuration of the machine makes the user).
+# Values: user, home (of the user), makes_user (true, or false if the machine's configuration creates the user).
 #
-# Nobody can log in once the keys are gone. A build that still runs belongs to the daemon, and the connection ends.
+# Nobody can log in once the keys are removed. A running build belongs to the daemon, but its connection ends.
 : "${user:?}" "${home:?}" "${makes_user:?}"
 rm -f -- "$home/.ssh/authorized_keys" || exit 1
 step 'nobody can log in'

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Counts the builds of other machines here; each build has a process that serves the store.
-# Values: user (who logs in).
+# Counts the builds of other machines on this machine. Each build has a process that serves the store.
+# Values: user (the account of the logins).
 # Prints `serving=` (the number of processes).
 : "${user:?}"
 count=0

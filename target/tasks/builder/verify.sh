@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Serves the store once as the account does with which other machines build here.
+# Queries the Nix daemon once as the account with which other machines build here, and checks the settings.
 # Values: user, features (that Nix must offer).
 : "${user:?}" "${features?}"
 split_by_line
@@ -10,7 +10,7 @@ runuser -u "$user" -- env NIX_REMOTE=daemon nix-store --check-validity --print-i
   exit 1
 }
 settings=$(settings_of_nix) || settings=
-# There is nothing to compare without an answer of Nix; a build there shows more.
+# Nix may show no settings, and then nothing can be compared. A test build shows more.
 [ -n "$settings" ] || exit 0
 for pair in trusted-users:"$user" $(for each in $features; do echo "system-features:$each"; done); do
   printf '%s\n' "$settings" | grep -E "^${pair%%:*} = " | tr ' ' '\n' | grep -qxF -- "${pair#*:}" || {

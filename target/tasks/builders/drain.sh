@@ -1,17 +1,18 @@
 # shellcheck shell=sh
-# Keeps new builds from a builder before its reboot, or gives the builder its jobs back afterwards. The set-up task writes
-# the same lists, so a deploy finds nothing to do.
+# Drains a builder before its reboot, or restores its number of jobs afterwards. The set-up task writes the same
+# lists, so a deploy finds nothing to do.
 # Values:
-#   lists    paths of the lists of builders, of which some may be missing
+#   lists    paths of the lists of builders, some of which may be missing
 #   drained  folder of marks
 #   name     name of the builder
 #   login    USER@HOST of the builder
-#   jobs     number of jobs that the builder has in use
+#   jobs     number of jobs of the builder in normal use
 #   drains   true or false
-# Prints `before=`: manual (a person drained the builder, and nothing was changed), automatic, or none; and `read=` for
-# each list with the builder.
+# Prints `before=`: manual (an operator drained the builder, and nothing was changed), automatic, or none; and `read=`
+# for each list with the builder.
 #
-# The mark of a person is empty. The line stays with no job, because a queue runner would abort steps that no line covers.
+# An operator's mark is empty. The builder's line stays with 0 jobs, because a queue runner aborts steps that no line
+# covers.
 : "${lists:?}" "${drained:?}" "${name:?}" "${login:?}" "${jobs:?}" "${drains:?}"
 split_by_line
 umask 022

@@ -1,11 +1,11 @@
 # shellcheck shell=sh
 # Looks at the list of this machine's builders.
-# The environment of a queue runner that runs names its lists.
+# The environment of a running queue runner names its lists.
 # Values:
 #   list          path of the list
 #   ssh_settings  path of the settings of ssh
 #   drained       folder with a file for each builder that gets no new builds
-#   gateway       path of a file that only a queue runner to which builders connect has
+#   gateway       path of a file that exists only for a queue runner to which builders connect
 # Prints:
 #   hash=     the hash of each file, or `-` for a missing file
 #   drained=  a builder that gets no new builds

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Logs in to a builder as the user who builds there, and speaks the protocol of the store.
+# Logs in to a builder as the user who builds there, and speaks the store protocol.
 # Values:
 #   run_as    user of this machine
 #   scheme    ssh, or ssh-ng for the protocol of the daemon
@@ -7,7 +7,8 @@
 #   key       path of the private key
 #   host_key  content of the builder's public key file, in base64
 #
-# The question is whether the builder has a path that no store has. The answer is that path.
+# The query asks whether the builder has a path that no store has. The builder answers with this path, because it is
+# missing.
 : "${run_as:?}" "${scheme:?}" "${address:?}" "${key:?}" "${host_key:?}"
 cd / || exit 1
 absent=/nix/store/00000000000000000000000000000000-hydra-ops

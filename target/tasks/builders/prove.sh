@@ -1,19 +1,20 @@
 # shellcheck shell=sh
-# Builds a new derivation on one builder alone, by Nix' own way to builders, as the user who builds there.
+# Builds a new derivation on exactly one builder, by Nix's own remote builds, as the user who builds there.
 # Values:
-#   run_as      user of this machine; empty means the current one
-#   through     daemon; own, which is a store of its own; itself, which is the daemon without builders
+#   run_as      user of this machine; empty means the current user
+#   through     `daemon`, `own` (a separate store), or `itself` (the daemon without builders)
 #   list        path of the list of builders
 #   name        name of the builder in the list
 #   line        line of a builder, in place of list and name
-#   ssh_config  configuration of ssh for the login; empty means the usual one
+#   ssh_config  configuration of ssh for the login; empty means the default configuration
 #   system      system of the build
 #   features    features that the build requires
 #   stamp       text that makes the derivation new
-# Prints `on=` (the builder that Nix names), and on standard error all that Nix says.
+# Prints `on=` (the builder that Nix names), and on standard error all output of Nix.
 # Exit status 3: the list has no such builder.
 #
-# A queue runner does not ask the daemon, but logs in by itself. A store of its own makes Nix log in as that user.
+# A queue runner does not use the daemon, but logs in to builders itself. A separate store makes Nix log in as the
+# user of the queue runner.
 : "${run_as?}" "${through:?}" "${list?}" "${name?}" "${line?}" "${ssh_config?}" "${system:?}" "${features?}" "${stamp:?}"
 split_by_line
 cd / || exit 1
@@ -44,8 +45,8 @@ derivation=$(as_builder nix-instantiate "$work/build.nix" 2> "$work/said") || {
   cat "$work/said" >&2
   exit 1
 }
-# The result has no root of the garbage collector, so it goes with the next collection.
-# A daemon that does not trust the user ignores the line, and chooses by its own lists.
+# The result has no root of the garbage collector, so the next collection removes it.
+# A daemon that does not trust the user ignores this line, and uses its own lists.
 as_builder nix-store --realise "$derivation" --option builders "$line" --option substituters '' \
   --max-jobs "$jobs" > /dev/null 2> "$work/said"
 status=$?

@@ -1,8 +1,9 @@
 # shellcheck shell=sh
-# Tells for how long the builds run that this machine began on its builders: each has a connection of ssh of its own.
-# The builder itself may be frozen, and then tells nothing.
+# Reports how long this machine's builds on its builders have been running. Each build has a separate ssh connection.
+# A frozen builder could not report anything itself.
 # Values: logins (USER@HOST of the builders).
-# Prints `step=SECONDS LOGIN` for each connection. Fails without ps, because no answer would mean no builds.
+# Prints `step=SECONDS LOGIN` for each connection. Fails without ps, because an empty answer would mean that no build
+# runs.
 : "${logins:?}"
 seen=$(ps -eo etimes=,args=) || exit 1
 printf '%s\n' "$seen" | while read -r seconds program words; do

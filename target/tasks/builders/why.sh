@@ -1,34 +1,34 @@
 # shellcheck shell=sh
-# Looks at all that decides where a derivation is built. Nothing changes.
+# Looks at everything that decides where a derivation is built. Nothing changes.
 # Values:
-#   derivation  its path
-#   file        the file of this host that holds it
+#   derivation  path of the derivation
+#   file        file of this host with the text of the derivation
 #   store       NIX_REMOTE
 #   runs        yes for a queue runner, else no
-#   asks        user whose trust counts; empty means the current one
-#   lists       paths for a queue runner whose unit names none
+#   asks        user whose trust counts; empty means the current user
+#   lists       paths of lists for a queue runner whose unit names no lists
 #   drained     folder of marks
-#   gateway     path of a file that only a queue runner to which builders connect has
+#   gateway     path of a file that exists only for a queue runner to which builders connect
 # Prints:
-#   nix=none        if there is no Nix, and then nothing else
-#   version=        the words of Nix about its version
-#   derivation=     its text in base64
+#   nix=none        if Nix is missing, and then nothing else
+#   version=        the output of nix --version
+#   derivation=     the text of the derivation in base64
 #   built=          yes or no
 #   builders= …     settings of the daemon, by their names
-#   user-builders=  the setting builders of this user
-#   user=, group=   that user, and the groups
+#   user-builders=  the setting `builders` of the current user
+#   user=, group=   the user whose trust counts, and the user's groups
 #   host=           the name of this host
 #   file=           a list in base64, and its path; `-` for a missing list, `!` for an unreadable one
 #   busy=           the lock of a slot in use
 #   drained=        a drained builder
-#   gateway=        yes, if that file is there
+#   gateway=        yes, if the file `gateway` exists
 : "${derivation:?}" "${file:?}" "${store:?}" "${runs:?}" "${asks?}" "${lists?}" "${drained:?}" "${gateway:?}"
 cd / || exit 1
 command -v nix-store > /dev/null || { say nix none && exit 0; }
 NIX_REMOTE=$store && export NIX_REMOTE
 say version "$(nix --version 2> /dev/null | head -n 1)"
 
-# Nix locks one file for each build on a builder.
+# Nix holds a lock on one file for each build on a builder.
 for each in /nix/var/nix/current-load/*-*; do
   inode=$(stat -c %i -- "$each" 2>/dev/null) || continue
   grep -q "FLOCK .*:$inode " /proc/locks 2>/dev/null && say busy "${each##*/}"
@@ -41,7 +41,7 @@ split_by_line
 coded_file() { base64 < "$1" 2>/dev/null | tr -d '\n'; }
 setting() { printf '%s\n' "$2" | sed -n "s/^$1 = //p" | head -n 1; }
 files_in() { printf '%s\n' "$1" | tr ';' '\n' | sed -n 's/^[[:space:]]*@//p' | sed 's/[[:space:]]*$//'; }
-# Says whether a file is there, or lies below a folder that this user may not enter.
+# Says whether a file exists, or may exist in a folder that this user may not enter.
 is_shut() {
   [ ! -e "$1" ] || return 0
   above=${1%/*}
@@ -67,7 +67,7 @@ if outputs=$(nix-store --query --outputs "$derivation" 2>/dev/null) && [ -n "$ou
   say built "$built"
 fi
 
-# The daemon reads no file of this user.
+# The daemon does not read the configuration files of this user.
 of_daemon=$(unset NIX_CONFIG; NIX_USER_CONF_FILES=/dev/null && export NIX_USER_CONF_FILES; settings_of_nix)
 for each in builders max-jobs system extra-platforms system-features trusted-users; do
   say "$each" "$(setting "$each" "$of_daemon")"

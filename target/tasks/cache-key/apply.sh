@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# Makes a signing key where none exists, and sets the owners and modes of its files.
-# Values: secret and public (paths), directory (their folder; empty where it is the user's own), name (of a new key),
-# group (that may sign).
-# Exit status 3: there is no such group.
+# Creates a signing key if none exists, and sets the owners and modes of its files.
+# Values: secret and public (paths), directory (their folder; empty if the folder belongs to the user), name (of a new
+# key), group (that may sign).
+# Exit status 3: the group does not exist.
 #
 # The public file is always derived from the secret one, so a crash between the two files does no harm.
 : "${secret:?}" "${public:?}" "${directory?}" "${name:?}" "${group:?}"

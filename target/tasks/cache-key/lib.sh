@@ -4,7 +4,7 @@
 # A secret key of Nix is `NAME:BASE64` of 64 bytes. The last 32 bytes are the public key (libsodium's crypto_sign). No
 # part of the key leaves the machine or appears on a command line.
 
-# Sets key_name and key_code from a file. The shell itself reads the file; a line break inside of the code is allowed.
+# Sets key_name and key_code from a file. The shell itself reads the file. A line break inside the code is allowed.
 read_key() {
   key_text=''
   while IFS= read -r key_line || [ -n "$key_line" ]; do key_text=$key_text$key_line; done < "$1" || return 1
@@ -14,7 +14,7 @@ read_key() {
 }
 is_key() { read_key "$1" && [ "$(printf %s "$key_code" | base64 -d 2>/dev/null | wc -c)" -eq 64 ]; }
 
-# Prints the public key that belongs to a secret one.
+# Prints the public key that belongs to the secret key in file $1.
 public_of() {
   read_key "$1" && printf '%s:%s\n' "$key_name" "$(printf %s "$key_code" | base64 -d 2>/dev/null | tail -c 32 | base64 -w0)"
 }

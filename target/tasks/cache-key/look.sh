@@ -1,9 +1,9 @@
 # shellcheck shell=sh
 # Reads the state of the signing key and of the access to it.
-# Values: secret and public (paths), directory (their folder; empty where it is the user's own).
-# Prints `secret=` (absent, broken, key), `derived=` (the public key that belongs to the secret one), `published=` (the
-# key in the public file), and one `mode=` (mode, user, group; `-` where it is missing) for folder, secret and public
-# file.
+# Values: secret and public (paths), directory (their folder; empty if the folder belongs to the user).
+# Prints `secret=` (absent, broken, key), `derived=` (the public key that belongs to the secret key), `published=`
+# (the key in the public file), and one `mode=` (mode, user, group; `-` if it is missing) for folder, secret and
+# public file.
 : "${secret:?}" "${public:?}" "${directory?}"
 if [ ! -s "$secret" ]; then
   say secret absent

@@ -1,9 +1,9 @@
 # shellcheck shell=sh
 # Signs a store path and prints the cache's description of it.
-# Values: secret_url (path of the secret key, as a URL has it).
+# Values: secret_url (path of the secret key, encoded for a URL).
 #
-# Nix has no stable command that signs; a copy into a cache with `secret-key` does (the one experimental command this
-# project allows itself). The path is tiny, always the same, and left to the garbage collector.
+# Nix has no stable command for signing. A copy into a cache with `secret-key` signs; this is the only experimental
+# command that hydra-ops uses here. The path is tiny and always the same. The garbage collector may remove the path.
 : "${secret_url:?}"
 work=$(mktemp -d) || exit 1
 trap 'rm -rf -- "$work"' EXIT

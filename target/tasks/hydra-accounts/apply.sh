@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Makes the users and folders of Hydra.
+# Creates the users and folders of Hydra.
 # Values: group (of Hydra), socket_group (that may use the Nix daemon), users (records of name and home), directories
 # (records of path, mode and user).
 #

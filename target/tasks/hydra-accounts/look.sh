@@ -2,7 +2,7 @@
 # Looks at the users and folders of Hydra.
 # Values: group (of Hydra), socket_group (that may use the Nix daemon), users (records of name and home), directories
 # (records of path, mode and user).
-# Prints `group=absent` where the group does not exist, and `wrong=` with a sentence for each fault.
+# Prints `group=absent` if the group does not exist, and `wrong=` with a sentence for each fault.
 : "${group:?}" "${socket_group:?}" "${users:?}" "${directories:?}"
 getent group "$group" > /dev/null || say group absent
 split_by_line
@@ -13,12 +13,12 @@ first_fields() {
     printf '%s\n' "$field"
   done
 }
-# One program answers for all users, and one for all folders. A program of its own finds the fault of any other answer.
+# A single call covers all users, and another call all folders. Each deviation is then examined by a separate call.
 # shellcheck disable=SC2046 # A list: one word a line.
 accounts=$(id -- $(first_fields "$users") 2> /dev/null)
 # shellcheck disable=SC2046 # A list: one word a line.
 folders=$(stat -Lc '%a %U %G %n' -- $(first_fields "$directories") 2> /dev/null)
-# Tells whether the account of user $1 is right. A line is `uid=1(USER) gid=2(GROUP) groups=2(GROUP),3(GROUP)`.
+# Tells whether the account of user $1 is correct. A line is `uid=1(USER) gid=2(GROUP) groups=2(GROUP),3(GROUP)`.
 is_right() {
   for account in $accounts; do
     case $account in

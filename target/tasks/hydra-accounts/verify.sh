@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Asks the Nix daemon as each of some users.
+# Queries the Nix daemon as each of the given users.
 # Values: users (names).
 : "${users:?}"
 split_by_line

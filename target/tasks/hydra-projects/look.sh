@@ -1,13 +1,13 @@
 # shellcheck shell=sh
-# Reads projects and jobsets of Hydra, in the form of its API, and the list of those that hydra-ops made.
+# Reads projects and jobsets of Hydra, in the form of its API, and the list of those that hydra-ops created.
 # Values: database, database_port, hydra_user and role (that own it), list (file), projects (names of the options).
-# Prints each line of the list as `made=`, and `rows=` with an object in JSON. Without rows, prints `unread=` with the
-# reason in the words of psql, or with nothing if the database has no tables of Hydra.
+# Prints each line of the list as `made=`, and `rows=` with an object in JSON. Prints `unread=` instead of rows after
+# a failure, with the reason in the words of psql. The reason is empty if the database has no tables of Hydra.
 : "${database:?}" "${database_port:?}" "${hydra_user:?}" "${role:?}" "${list:?}" "${projects?}"
 cd / || exit 1
 made=$(grep -E '^(project [A-Za-z0-9_-]+|(jobset|shot) [A-Za-z0-9_-]+ [A-Za-z0-9._-]+)$' "$list" 2> /dev/null)
 printf '%s\n' "$made" | sed -n 's/^./made=&/p'
-# Names of projects as a list of SQL. Every other text is left out, so nothing but names reaches the database.
+# The names of projects form an SQL list. Any text that is not a name is left out, so it cannot reach the database.
 names=$({ printf '%s\n' "$projects"; printf '%s\n' "$made" | cut -d' ' -f2; } |
   grep -E '^[A-Za-z0-9_-]+$' | sort -u | sed 's/.*/\x27&\x27/' | paste -sd, -)
 said=$(hydra_sql "

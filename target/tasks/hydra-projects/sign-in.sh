@@ -1,10 +1,10 @@
 # shellcheck shell=sh
-# Signs in to Hydra as a user of hydra-ops, with a new password that this script makes and forgets.
+# Signs in to Hydra as a user of hydra-ops. The script generates a new password and does not keep it.
 # Values: folder, hydra_user, user, address and port (of hydra-server), command (records of one word: the program that
-# makes or changes the user, and reads the password twice).
+# creates or changes the user, and reads the password twice).
 # Prints `status=` (of the login; empty if nothing answers), `answer=` (the last line of a refusal) and `cookie=`.
 #
-# The password goes through pipes alone. Every Debian has bash, but not every one has an HTTP client.
+# The password is passed only through pipes. Every Debian has bash, but not every Debian has an HTTP client.
 : "${folder:?}" "${hydra_user:?}" "${user:?}" "${address:?}" "${port:?}" "${command:?}"
 password=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 [ "$(printf '%s' "$password" | wc -c)" -eq 64 ] || exit 1

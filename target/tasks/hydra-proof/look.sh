@@ -4,7 +4,7 @@
 # Prints `green=yes` and `enabled=yes`.
 : "${database:?}" "${database_port:?}" "${hydra_user:?}" "${role:?}" "${project:?}"
 cd / || exit 1
-# The answer is 1 or nothing, a bar, and again 1 or another number.
+# The answer is `1` or empty, a bar, and then `1` or another value.
 answer=$(hydra_sql "select (select 1 from builds b join jobsets j on j.id = b.jobset_id
     where j.project = '$project' and b.finished = 1 and b.buildstatus = 0 limit 1),
   (select enabled from projects where name = '$project')" 2> /dev/null)

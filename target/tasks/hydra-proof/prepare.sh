@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Makes the folder of proofs, and removes earlier proofs, which have no more use.
+# Creates the folder of proofs, and removes earlier proofs, which are no longer needed.
 # Values: folder.
 # Prints `system=`, the system that the machine builds for.
 : "${folder:?}"

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Stops units while the disk of the Nix store is too full, and restarts only units that it stopped itself.
-# Values: checks, records of a unit, the file that notes that it was stopped, and two numbers of KiB: the unit stops
-# below the first and starts above the second.
+# Values: checks, records of a unit, the mark file of the stopped unit, and two numbers of free KiB. The unit stops
+# below the first number and starts above the second.
 #
 # The script stays on the machine as a file, without the functions of any lib.sh, and a timer runs it.
 : "${checks:?}"

@@ -27,8 +27,8 @@ for each in $processes; do
   files="$files
 /proc/${each%% *}/status"
 done
-# One program reads the groups of all processes. A line is `/proc/PID/status:Groups:`, a tab, and numbers with a space
-# after each.
+# One call reads the groups of all processes. A line is `/proc/PID/status:Groups:`, a tab, and numbers that are each
+# followed by a space.
 # shellcheck disable=SC2086 # A list: one word a line.
 grep -Hs '^Groups:' $files | while IFS= read -r line; do
   process=${line#/proc/} process=${process%%/*} groups=${line#*Groups:?}

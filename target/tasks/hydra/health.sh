@@ -1,21 +1,23 @@
 # shellcheck shell=sh
-# Asks each service of Hydra whether it works.
+# Checks whether each service of Hydra works.
 # Values: home (of Hydra), config (the wanted configuration), package (path), environment (`NAME=VALUE` for its
 # programs), hydra_user, runner_user and www_user, database, database_port and role, address and port (of the web
-# server), runner_port (at which builders are counted; `-` where there is none), ask_socket (program in Perl).
+# server), runner_port (for the queue runner's status of builders; `-` if there is no such port), ask_socket (program
+# in Perl).
 # Prints `wrong=` with a sentence for each fault, and `builders=`, the queue runner's report about its builders.
 #
-# An unknown option makes hydra-server drop all of them and listen everywhere (measured), so the script also checks the
-# address. The evaluator does not report its start; its connections to the database prove it.
+# An unknown option makes hydra-server ignore all options and listen everywhere (measured), so the script also checks
+# the address. The evaluator does not report its start, so the script checks its connections to the database.
 : "${home:?}" "${config:?}" "${package?}" "${environment?}" "${hydra_user:?}" "${runner_user:?}" "${www_user:?}"
 : "${database:?}" "${database_port:?}" "${role:?}" "${address:?}" "${port:?}" "${runner_port:?}" "${ask_socket:?}"
 cd / || exit 1
 line_feed='
 '
-# Prints how the queue runner answers. The one in C++ writes its status to the database, by a program that starts slowly.
+# Prints the answer of the queue runner. The queue runner in C++ writes its status to the database, through a program
+# that starts slowly.
 ask_runner() {
   if [ "$runner_port" != - ]; then
-    # Every Debian has bash, but not every one has an HTTP client.
+    # Every Debian has bash, but not every Debian has an HTTP client.
     # shellcheck disable=SC2016 # bash is to expand it.
     timeout 60 bash -c 'exec 3<> "/dev/tcp/127.0.0.1/$1" && printf "GET /status/machines HTTP/1.0\r\n\r\n" >&3 && cat <&3' \
       bash "$runner_port" 2>/dev/null | tail -n 1
@@ -25,7 +27,7 @@ ask_runner() {
     runuser -u "$runner_user" -- timeout 120 env $environment "$package/bin/hydra-queue-runner" --status < /dev/null 2>/dev/null
   fi
 }
-# Reads the answer of the queue runner.
+# Evaluates the answer of the queue runner on standard input.
 judge_runner() {
   answer=$(cat)
   if [ "$runner_port" != - ]; then
@@ -37,7 +39,7 @@ judge_runner() {
     esac
   fi
 }
-# Lets Nix ask the daemon as user $1, and reports a failure.
+# Lets Nix query the daemon as user $1, and reports a failure.
 try_nix() {
   runuser -u "$1" -- timeout 60 env NIX_REMOTE=daemon nix-store -q --hash "$package" < /dev/null > /dev/null 2>&1
   case $? in
@@ -49,12 +51,12 @@ try_nix() {
 # Checks the link, the users and the connection to the database.
 check_users_and_database() {
   [ "$(readlink "$home/hydra.conf")" = "$config" ] || say wrong "$home/hydra.conf is not a link to $config"
-  # The daemon answers only the greeting of an admitted user with a greeting of its own. One process greets as each
-  # user. It then sends the version 1.35 of the protocol and two zeros, which end the greeting for every daemon: the log
-  # of a daemon names a greeting without its end as an error (measured).
+  # The daemon answers the greeting of a user only if it admits the user. One process connects as each user. It then
+  # sends protocol version 1.35 and two zeros, which complete the greeting for every daemon. A daemon logs an
+  # incomplete greeting as an error (measured).
   greeted=$line_feed$(perl -e "$ask_socket" /nix/var/nix/daemon-socket/socket 6378696e00000000 6f69786400000000 \
     230100000000000000000000000000000000000000000000 60 "$hydra_user" "$runner_user" "$www_user" 2> /dev/null)$line_feed
-  # Nix itself judges any other answer. Nix takes long to start, so its programs run side by side.
+  # Any other answer is checked with Nix itself. Nix starts slowly, so the checks of the users run in parallel.
   {
     for user in "$hydra_user" "$runner_user" "$www_user"; do
       case $greeted in
@@ -65,8 +67,8 @@ check_users_and_database() {
     done
     wait
   } | sort
-  # The version of the schema, and the number of the evaluator's connections. A database without Hydra's tables has no
-  # version.
+  # The query reads the version of the schema and the number of the evaluator's connections. A database without
+  # Hydra's tables has no version.
   evaluators="(select count(*) from pg_stat_activity where application_name = 'hydra-evaluator')"
   said=$(hydra_sql "select (select max(version) from schemaversion), $evaluators" 2>&1)
   answered=$?
@@ -80,7 +82,7 @@ check_users_and_database() {
     say wrong "the database $database cannot be queried: $(fault_of_psql "$said")"
   fi
 }
-# Checks the tables, the space and the port.
+# Checks the space, the tables, the evaluator and the port.
 check_services() {
   for mark in "$home"/.*-stopped-disk-space; do
     [ -e "$mark" ] || continue
@@ -113,7 +115,7 @@ check_services() {
       ;;
   esac
 }
-# The queue runner is asked while the other checks run; its answer waits in the pipe.
+# The queue runner is queried while the other checks run. Its answer waits in the pipe.
 ask_runner | {
   check_users_and_database
   judge_runner

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Lets Hydra read our configuration. A user's own configuration is kept beside ours.
-# Values: home (of Hydra), config (path of our configuration).
+# Makes Hydra read the configuration of hydra-ops. An existing configuration of the user is kept under another name.
+# Values: home (of Hydra), config (path of hydra-ops's configuration).
 : "${home:?}" "${config:?}"
 if [ -e "$home/hydra.conf" ] && [ ! -L "$home/hydra.conf" ]; then
   mv --backup=numbered -T -- "$home/hydra.conf" "$home/hydra.conf.before-hydra-ops" || exit 1

@@ -1,28 +1,27 @@
 # shellcheck shell=sh
 # Examines a package of Hydra and the machine.
-# Values: package (path), apart (names of the programs that are packages of their own since 2026), record (file with the
+# Values: package (path), apart (names of the programs that are separate packages since 2026), record (file with the
 # result of an earlier examination; empty for a new one), examined (the first line of a record of this package) and
-# nix_record (file that tells how Nix has started before).
-# Prints `program=` for each program, `takes=` with a program and an option that it takes (`--unsure` where the program
-# did not end by itself), `metrics=no` where no option
-# moves the address of the queue runner's metrics, `url=yes` where a URL tells Hydra its database, `system=` for each
-# system that the machine builds for, `cores=`, and `kvm=yes`.
+# nix_record (record of an earlier start of Nix).
+# Prints `program=` for each program, `takes=` with a program and an option that it takes (`--unsure` if the program
+# did not end by itself), `metrics=no` if no option changes the address of the queue runner's metrics, `url=yes` if
+# Hydra takes its database as a URL, `system=` for each system that the machine builds for, `cores=`, and `kvm=yes`.
 #
-# Hydra reads the variable in Hydra/Model/DB.pm; a wrapper package lacks this file, and the script searches the whole
-# package and its references for the variable. The programs reveal their options: those in Rust list them, those in C++
-# refuse --help and do nothing (read in their source). They run as nobody, without any variable of ours in the
-# environment. The machine builds for its own system, for the systems that binfmt emulates (Nix's extra-platforms), and
-# with Nix's own builders. An older queue runner does not contain the name of the option that moves its metrics.
+# Hydra reads the database variable in Hydra/Model/DB.pm. A wrapper package lacks this file, so the script searches
+# the whole package and its references for the variable. Programs in Rust list their options. Programs in C++ reject
+# --help and do nothing (read in their source). The programs run as nobody, in an environment without any variable of
+# the script. The machine builds for its own system, for the systems that binfmt emulates (Nix's extra-platforms), and
+# for `builtin`. An older queue runner does not contain the name of the option for its metrics address.
 #
-# A path of the Nix store never changes, so the examination, which starts several slow programs, is needed once. The
-# machine's own facts and the list of programs are new in each answer.
+# A path of the Nix store never changes, so the slow examination is needed only once. The facts of the machine and the
+# list of programs are read in every run.
 : "${package:?}" "${apart:?}" "${record?}" "${examined:?}" "${nix_record:?}"
 cd / || exit 1
 for program in "$package"/bin/hydra-*; do
   [ ! -x "$program" ] || say program "${program##*/}"
 done
 split_by_line
-# Prints the facts of a record of this package; fails where there is none.
+# Prints the facts of a record of this package; fails if no such record exists.
 recorded() {
   [ -n "$record" ] && [ -r "$record" ] || return 1
   {
@@ -30,7 +29,7 @@ recorded() {
     while IFS= read -r line; do printf '%s\n' "$line"; done
   } < "$record"
 }
-# Tells which variable a package reads: status 0 for the URL, 1 for the older variable, 2 for neither.
+# Tells which variable a package reads: status 0 for the URL, 1 for the older variable, 2 for unknown.
 reads_url() {
   model=$(find "$1" -path '*/Hydra/Model/DB.pm' 2>/dev/null | head -n 1)
   if [ -n "$model" ]; then

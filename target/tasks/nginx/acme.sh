@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Gets a certificate of Let's Encrypt. certbot's own timer renews it.
+# Gets a certificate from Let's Encrypt. certbot's own timer renews the certificate.
 # Values: webroot (folder that nginx serves to Let's Encrypt), name (of the site), email (of its owner).
 : "${webroot:?}" "${name:?}" "${email?}"
 mkdir -p -- "$webroot" || exit 1

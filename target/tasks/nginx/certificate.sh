@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# Makes a key and a self-signed certificate, unless the pair exists.
-# Values: folder, name (of the certificate), alternatives (its names, as openssl writes them).
+# Creates a key and a self-signed certificate, unless the pair exists.
+# Values: folder, name (of the certificate), alternatives (its names, in openssl's format).
 #
-# An existing pair is kept, because clients may trust it. Half of a pair is removed first, so a crash never leaves a key
-# beside the certificate of another key.
+# An existing pair is kept, because clients may trust it. Half of a pair is removed first, so a crash never leaves a
+# key beside the certificate of another key.
 : "${folder:?}" "${name:?}" "${alternatives:?}"
 if [ -s "$folder/$name.pem" ] && [ -s "$folder/$name.key" ]; then exit 0; fi
 umask 077

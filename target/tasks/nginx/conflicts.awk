@@ -1,5 +1,5 @@
-# Reads the output of `nginx -T`, and reports conflicts of other sites with ours (see lib.sh beside this file).
-# Variables: own (path of our site), ports and names (of our site), mains (addresses by which the machine is reached).
+# Reads the output of `nginx -T`, and reports conflicts of other sites with the site of hydra-ops (lib.sh).
+# Variables: own (path of that site), ports and names (of that site), mains (main addresses of the machine).
 
 function listens(at,    address, port, each) {
   address = at

@@ -1,12 +1,13 @@
 # shellcheck shell=sh
-# Enables the site of Hydra, and restores everything where nginx refuses the site.
-# Values: staged (path of the new site), site (path of the site), link (that enables it), ports and names (of the site),
-# conflicts_program (for awk).
-# Prints with exit status 5 each `NAME FILE` of another site that has a name of ours.
-# Exit status 3: the configuration was broken before, and is not changed. Exit status 4: our site breaks the
-# configuration, and is taken back. Exit status 5: another site has a name of ours, and our site is taken back too.
+# Enables the site of Hydra, and restores everything if nginx rejects the site.
+# Values: staged (path of the new site), site (path of the site), link (that enables it), ports and names (of the
+# site), conflicts_program (for awk).
+# Prints with exit status 5 each `NAME FILE` of another site that has a name of Hydra's site.
+# Exit status 3: the configuration was already broken, and is not changed. Exit status 4: the new site breaks the
+# configuration, and is undone. Exit status 5: another site has a name of the new site, which is undone too.
 #
-# The rest of a crash must not count as a fault of others. Their configuration is therefore tested without our site.
+# The remains of a crash must not count as a fault of other sites. The other sites are therefore tested without
+# Hydra's site.
 : "${staged:?}" "${site:?}" "${link:?}" "${ports:?}" "${names:?}" "${conflicts_program:?}"
 default=/etc/nginx/sites-enabled/default
 test_all() { nginx -t -q; }

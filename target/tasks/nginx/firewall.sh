@@ -1,9 +1,9 @@
 # shellcheck shell=sh
 # Opens ports in the active firewall.
 # Values: ports (numbers).
-# Prints a sentence where nothing is opened.
+# Prints a sentence if nothing is opened.
 #
-# Plain nftables has no rules that we may extend: its file belongs to the user.
+# The rules of plain nftables must not be extended, because its file belongs to the user.
 : "${ports:?}"
 split_by_line
 open=no

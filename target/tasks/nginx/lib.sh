@@ -13,7 +13,7 @@ default_state() {
   if [ "$(md5sum < /etc/nginx/sites-enabled/default | cut -d' ' -f1)" = "$shipped" ]; then echo shipped; else echo changed; fi
 }
 
-# Prints the address by which the machine reaches another one. The lookup of a route sends no packet.
+# Prints the address that the machine uses to reach another address. A route lookup sends no packet.
 main_address() {
   route=$(ip -o "$1" route get "$2" 2> /dev/null)
   case $route in
@@ -24,7 +24,7 @@ main_address() {
   esac
 }
 
-# Joins lines by spaces.
+# Joins lines with spaces.
 one_line() (
   split_by_line
   # shellcheck disable=SC2086 # A list: one word a line.
@@ -33,14 +33,14 @@ one_line() (
   printf '%s' "$*"
 )
 
-# Prints conflicts of other sites with ours, whose path is $1. The function uses the values `ports`, `names` and
-# `conflicts_program` of the script, and prints four kinds of lines.
-# `refused=WORDS`: nginx refuses its configuration as a whole, so its sites are unknown.
-# `conflict=NAME FILE`: two sites have the name where ours listens, and nginx ignores it at one. nginx uses the first
-# site that it reads, prints a warning, and names no file. The function names the files with that name and port.
-# Included files can hide the port: all files with that name are then named.
-# `address=ADDRESS:PORT FILE`: another site listens at the address by which the machine is reached. nginx then ignores
-# sites there that listen everywhere. `elsewhere=` is the same for any other address.
+# Prints conflicts of other sites with Hydra's site, whose path is $1. The function uses the values `ports`, `names`
+# and `conflicts_program` of the script, and prints four kinds of lines.
+# `refused=WORDS`: nginx rejects its whole configuration, so its sites are unknown.
+# `conflict=NAME FILE`: two sites have the name at an address of Hydra's site. nginx uses the first site that it reads,
+# prints a warning, and names no file. The function names the files with that name and port. An included file can hide
+# the port, and then all files with that name are named.
+# `address=ADDRESS:PORT FILE`: another site listens at the main address of the machine. nginx ignores sites at this
+# address that listen on all addresses. `elsewhere=` means the same for any other address.
 conflicts() {
   mains="$(main_address -4 192.0.2.1) [$(main_address -6 2001:db8::1)]"
   command -v nginx > /dev/null || return 0

@@ -1,11 +1,11 @@
 # shellcheck shell=sh
 # Looks at nginx and at the site of Hydra.
-# Values: site (path of the site), link (that enables it), drop_in (path of the drop-in that lets systemd restart nginx),
-# own_folder (of certificates that we make), name (of the certificate), ports and names (of the site), conflicts_program
-# (for awk).
-# Prints the lines of `conflicts` (lib.sh), then `site=` and `restart=` (hash of the site and of the drop-in, `-` where it
-# is missing), `link=yes`, `default=` (absent, shipped, changed), `active=` and `enabled=` in the words of systemd,
-# `reload=` (due, no), `ipv6=yes`, and `own=yes` and `acme=yes` where there is such a certificate.
+# Values: site (path of the site), link (that enables it), drop_in (path of the drop-in that lets systemd restart
+# nginx), own_folder (of certificates that hydra-ops creates), name (of the certificate), ports and names (of the
+# site), conflicts_program (for awk).
+# Prints the lines of `conflicts` (lib.sh), then `site=` and `restart=` (hash of the site and of the drop-in, `-` for
+# a missing file), `link=yes`, `default=` (absent, shipped, changed), `active=` and `enabled=` in the words of
+# systemd, `reload=` (due, no), `ipv6=yes`, and `own=yes` and `acme=yes` if such a certificate exists.
 : "${site:?}" "${link:?}" "${drop_in:?}" "${own_folder:?}" "${name:?}" "${ports:?}" "${names:?}" "${conflicts_program:?}"
 conflicts "$link"
 say site "$(hash_of "$site")"

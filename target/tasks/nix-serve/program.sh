@@ -1,13 +1,13 @@
 # shellcheck shell=sh
 # Finds the program of a package that serves the store, and the program's kind.
 # Values: package (path).
-# Prints `kind=` (nix-serve, nix-serve-ng or harmonia; nothing where there is none of them) and `name=`, its name in
-# bin. Prints for harmonia also `keys=paths` if SIGN_KEY_PATHS names the keys, `notifies=yes` if harmonia notifies
+# Prints `kind=` (nix-serve, nix-serve-ng or harmonia; nothing if the package has none of these) and `name=`, its name
+# in bin. Prints for harmonia also `keys=paths` if SIGN_KEY_PATHS names the keys, `notifies=yes` if harmonia notifies
 # systemd, and `database=yes` if harmonia itself reads Nix's database.
 #
-# The first program is Perl, and the second has its name, but is a compiled program that describes itself in one
-# sentence. harmonia's command is harmonia-cache since version 3; `harmonia` is then another program, a client. No
-# program is started unless the sentence is missing: such a file would be a newer nix-serve-ng, which lists --priority.
+# nix-serve is a Perl program. nix-serve-ng has the same file name, but is a compiled program that describes itself in
+# one sentence. harmonia's server is harmonia-cache since version 3; `harmonia` is then a client. A program is started
+# only if the sentence is missing. It would then be a newer nix-serve-ng, which lists --priority.
 : "${package:?}"
 cd / || exit 1
 # Tells whether a program, or what its wrapper starts, contains a text.
@@ -30,7 +30,7 @@ for name in harmonia-cache harmonia; do
   [ -x "$package/bin/$name" ] || continue
   say name "$name"
   say kind harmonia
-  # The names of variables stand side by side in the program, so "SIGN_KEY_PATH" may be followed by any letter.
+  # Names of variables follow each other directly in the program, so any letter may follow "SIGN_KEY_PATH".
   if [ "$name" = harmonia-cache ] || contains "$name" 'Use SIGN_KEY_PATHS instead'; then say keys paths; fi
   if contains "$name" NOTIFY_SOCKET; then say notifies yes; fi
   if contains "$name" nix_db_path; then say database yes; fi

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Puts a file of a few bytes into the Nix store, and prints `path=`. The garbage collector may take it.
+# Puts a file of a few bytes into the Nix store, and prints `path=`. The garbage collector may remove the file.
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf -- "$folder"' EXIT
 echo 'hydra-ops asks for this file, to prove that nix-serve serves' > "$folder/hydra-ops-nix-serve-proof" || exit 1

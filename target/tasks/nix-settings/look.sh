@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# Looks at a file of further settings of Nix, and at other files that belong to it.
+# Looks at a file of further settings of Nix, and at the other files of its task.
 # Values: settings (path of the file), others (paths).
-# Prints `settings=` (hash, `-` where it is missing), one `other=` for each other file, and `restart=` (due, no).
+# Prints `settings=` (hash, `-` if the file is missing), one `other=` for each other file, and `restart=` (due, no).
 : "${settings:?}" "${others?}"
 split_by_line
 say settings "$(hash_of "$settings")"

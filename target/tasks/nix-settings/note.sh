@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Notes, before a file of settings changes, that the daemon must restart: the note survives an interrupted attempt.
+# Notes, before a file of settings changes, that the daemon must restart. The note survives an interrupted attempt.
 # Values: settings (path of the file), wanted (its future hash).
 : "${settings:?}" "${wanted:?}"
 [ "$(hash_of "$settings")" != "$wanted" ] || exit 0

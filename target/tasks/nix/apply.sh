@@ -1,10 +1,11 @@
 # shellcheck shell=sh
-# Lets nix.conf read our settings, sets up the schedule of the garbage collection, and restarts the daemon when due.
-# Values: include (the line of nix.conf), gc (name of the units of the garbage collection), automatic (true where a
+# Makes nix.conf include the settings of hydra-ops, and sets up the schedule of the garbage collection. Restarts the
+# daemon when due.
+# Values: include (the line of nix.conf), gc (name of the units of the garbage collection), automatic (true if a
 # schedule is wanted).
 #
-# nix.conf belongs to Debian and perhaps to the user: the script adds only our one line, in a copy that replaces the
-# file.
+# nix.conf belongs to Debian and perhaps to the user. The script only adds the line `include`, in a copy that replaces
+# the file.
 : "${include:?}" "${gc:?}" "${automatic:?}"
 conf=/etc/nix/nix.conf
 if ! includes "$include"; then

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Lets Nix read settings outside its own folder, which finds a wrong one before it takes effect.
+# Lets Nix read settings from a temporary folder, so that a wrong setting is found before it takes effect.
 # Standard input: the settings.
 # Exit status 127: Nix is missing.
 command -v nix-store > /dev/null || exit 127

@@ -6,7 +6,7 @@ version_of_nix() { version=$(nix-store --version 2>/dev/null) && printf '%s\n' "
 
 say_version() { version=$(version_of_nix) && say nix "$version"; }
 
-# Tells whether Debian's nix.conf has this line.
+# Tells whether Debian's nix.conf has the line $1.
 includes() {
   [ -r /etc/nix/nix.conf ] || return 1
   while IFS= read -r setting || [ -n "$setting" ]; do

@@ -1,11 +1,12 @@
 # shellcheck shell=sh
 # Looks at Nix, its settings, its daemon and the schedule of the garbage collection.
-# Values: settings (path of our settings), include (the line of nix.conf that reads them), gc (name of the units of the
-# garbage collection), record (file that tells how Nix has started before).
+# Values: settings (path of hydra-ops's settings), include (the line of nix.conf that reads them), gc (name of the
+# units of the garbage collection), record (of an earlier start of Nix).
 # Prints `nix=` with its version, and `settings=`, `gc-service=` and `gc-timer=` (hash, nothing for a missing file).
-# Prints `include=` (yes, no), `restart=` (due, no), and `socket=`, `gc-active=` and `enabled=` in the words of systemd.
+# Prints `include=` (yes, no), `restart=` (due, no), and `socket=`, `gc-active=` and `enabled=` in the words of
+# systemd.
 #
-# The start of Nix takes a quarter of the time of a look, so an unchanged Nix is not started again.
+# A start of Nix takes a quarter of a look's time, so an unchanged Nix is not started again.
 : "${settings:?}" "${include:?}" "${gc:?}" "${record:?}"
 if version=$(recorded_version "$record"); then say nix "$version"; else say_version; fi
 service=/etc/systemd/system/$gc.service timer=/etc/systemd/system/$gc.timer

@@ -1,7 +1,8 @@
 # shellcheck shell=sh
-# Notes, before its settings change, that the daemon must restart: the note survives an interrupted attempt.
-# Values: settings (path of our settings), wanted (their hash), include (the line of nix.conf that reads them).
-# Prints `nix=` with its version, and `stale=yes` where the settings differ. Prints nothing without Nix.
+# Notes, before the settings of Nix change, that the daemon must restart. The note survives an interrupted attempt.
+# Values: settings (path of hydra-ops's settings), wanted (their hash), include (the line of nix.conf that reads
+# them).
+# Prints `nix=` with its version, and `stale=yes` if the settings differ. Prints nothing without Nix.
 : "${settings:?}" "${wanted:?}" "${include:?}"
 say_version || exit 0
 stale=no

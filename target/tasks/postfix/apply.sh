@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # Makes postfix accept mail only from this machine.
-# Values: mark (the line of main.cf that marks the settings as ours), host_name (empty = unchanged).
+# Values: mark (the line of main.cf that marks the settings as those of hydra-ops), host_name (empty if unchanged).
 #
 # postfix reads `inet_interfaces` only at its start: postconf(5).
 : "${mark:?}" "${host_name?}"

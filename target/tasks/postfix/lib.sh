@@ -1,8 +1,8 @@
 # shellcheck shell=sh
 # Functions for the scripts that set up postfix.
 
-# Prints `mydestination` of the machine. The list has only names of the machine, so that mail to other hosts of the
-# domain goes out. The name in /etc/mailname is included where it names this machine.
+# Prints `mydestination` of the machine. The list contains only names of the machine, so mail to other hosts of the
+# domain is sent out. The name in /etc/mailname is included if it names this machine.
 wanted_destinations() {
   node=$(uname -n) mailname=$(head -n 1 /etc/mailname 2>/dev/null)
   # shellcheck disable=SC2016 # postfix is to fill in both.
@@ -15,5 +15,5 @@ wanted_destinations() {
   printf '%s' "$list"
 }
 
-# Tells whether main.cf has the line that marks the settings as ours.
+# Tells whether main.cf has the line that marks the settings as those of hydra-ops.
 is_marked() { grep -qxF -e "$1" /etc/postfix/main.cf; }

@@ -1,12 +1,12 @@
 # shellcheck shell=sh
 # Looks at the mail server of the machine.
-# Values: mark (the line of main.cf that marks the settings as ours).
-# Prints without postfix `other=`, the package or program that sends the machine's mail, or nothing. Prints with postfix
-# `postfix=yes`; `config=absent` alone without main.cf; otherwise `relayhost=`, `interfaces=`, `mark=yes`,
-# `destinations=`, `hostname=`, `wanted=` (the wanted destinations), `running=yes`, `enabled=`, `restart=due`, and
-# `open=`, an address at which other hosts reach port 25.
+# Values: mark (the line of main.cf that marks the settings as those of hydra-ops).
+# Prints without postfix `other=`, the package or program that sends the machine's mail, or nothing. Prints with
+# postfix `postfix=yes`; only `config=absent` without main.cf; and with main.cf `relayhost=`, `interfaces=`,
+# `mark=yes`, `destinations=`, `hostname=`, `wanted=` (the wanted destinations), `running=yes`, `enabled=`,
+# `restart=due`, and `open=`, an address at which other hosts reach port 25.
 #
-# postfix.service of Debian 12 stays active when postfix itself fails; `postfix status` asks its master.
+# postfix.service of Debian 12 stays active when postfix itself fails. `postfix status` checks the master process.
 : "${mark:?}"
 command -v postconf > /dev/null || {
   [ -e /usr/sbin/sendmail ] || exit 0

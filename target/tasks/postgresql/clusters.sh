@@ -1,13 +1,13 @@
 # shellcheck shell=sh
-# Lists the clusters of Debian's PostgreSQL, and the server of NixOS; none without PostgreSQL.
+# Lists the clusters of Debian's PostgreSQL, or the server of NixOS; prints nothing without PostgreSQL.
 # Values: database (of Hydra).
-# Prints `cluster=` for each (version, name, port, status, owner). Prints `holder=` (version, name) for each of several
-# that is up and has this database.
+# Prints `cluster=` for each (version, name, port, status, owner). If there are several clusters, prints `holder=`
+# (version, name) for each running cluster with this database.
 : "${database:?}"
 cd / || exit 1
 list_clusters() {
   if [ -e /etc/NIXOS ]; then
-    # NixOS has one server, and no file that lists the server. Its socket appears with its first answer.
+    # NixOS has only one server, and no file that lists servers. The socket of the server appears when it is ready.
     command -v postgres > /dev/null || return 0
     version=$(postgres --version | sed 's/^[^0-9]*//; s/[^0-9].*//')
     for socket in /run/postgresql/.s.PGSQL.*; do
@@ -19,7 +19,7 @@ list_clusters() {
   fi
 }
 clusters=$(list_clusters)
-# The database decides only among several clusters, and each question to one costs the start of two programs.
+# The database is needed only to choose among several clusters. A query to a cluster costs the start of two programs.
 case $clusters in
   *'
 '*) several=yes ;;
@@ -30,7 +30,7 @@ printf '%s\n' "$clusters" | while read -r version name port status owner _; do
   say cluster "$version $name $port $status $owner"
   case $several-$status in
     yes-*online*)
-      # A cluster without an answer may be the one with the database.
+      # A cluster that does not answer may have the database.
       found=$(sql "select 1 from pg_database where datname = '$database'" 2>/dev/null) || [ $? != 124 ] || {
         echo "cluster $version/$name: PostgreSQL did not answer within 60 s" >&2
         exit 1

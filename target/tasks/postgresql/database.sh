@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# Makes the database of Hydra and the role that owns it.
+# Creates the database of Hydra and the role that owns it.
 # Values: port and owner (of the cluster), database, role.
 #
-# createuser and createdb fail for an existing name, so the script checks first. A template in the machine's own
-# encoding may be SQL_ASCII (a cluster made under LANG=C); Hydra's texts are UTF-8.
+# createuser and createdb fail for an existing name, so the script checks first. The default template may be in
+# SQL_ASCII (in a cluster created with LANG=C), but Hydra's texts are in UTF-8.
 : "${port:?}" "${owner:?}" "${database:?}" "${role:?}"
 cd / || exit 1
 as_owner() { runuser -u "$owner" -- "$@" < /dev/null; }

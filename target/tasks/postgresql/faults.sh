@@ -3,7 +3,7 @@
 # Values: port and owner (of the cluster).
 # Prints `fault=` for each: `hba` or `ident`, the number of the line, and a sentence.
 #
-# Both views read the current files. The view of pg_ident.conf exists since PostgreSQL 15.
+# Both views read the current files. The view of pg_ident.conf has existed since PostgreSQL 15.
 : "${port:?}" "${owner:?}"
 cd / || exit 1
 faults_of() {

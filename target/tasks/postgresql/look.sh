@@ -1,10 +1,10 @@
 # shellcheck shell=sh
 # Examines the database of Hydra and the access to it.
-# Values: port and owner (of the cluster), database, role (that owns it), drop_in (path of the drop-in that lets systemd
-# restart PostgreSQL) and drop_in_hash, users (who must get in), startup (message of a client that enters the database
-# as the role, hexadecimal), welcome and farewell (the server's answer and the client's last message, hexadecimal), and
-# ask_socket (program in Perl).
-# Prints `database=absent` where the database is missing, `database=unanswered` where it cannot be queried, and `wrong=`
+# Values: port and owner (of the cluster), database, role (that owns it), drop_in (path of the drop-in that lets
+# systemd restart PostgreSQL) and drop_in_hash, users (who must be able to log in), startup (message of a client that
+# enters the database as the role, hexadecimal), welcome and farewell (the server's answer and the client's last
+# message, hexadecimal), and ask_socket (program in Perl).
+# Prints `database=absent` if the database is missing, `database=unanswered` if it cannot be queried, and `wrong=`
 # with a sentence for each fault.
 : "${port:?}" "${owner:?}" "${database:?}" "${role:?}" "${drop_in:?}" "${drop_in_hash:?}" "${users:?}" "${startup:?}"
 : "${welcome:?}" "${farewell:?}" "${ask_socket:?}"
@@ -14,11 +14,12 @@ line_feed='
 '
 [ "$(hash_of "$drop_in")" = "$drop_in_hash" ] || say wrong "$drop_in differs"
 # The number of roles that can log in, the number of the extension's entries, and the owner of the database. The last
-# two are of the database that answers.
+# two facts describe the queried database.
 facts="select (select count(*) from pg_roles where rolname = '$role' and rolcanlogin),
   (select count(*) from pg_extension where extname = 'pg_trgm'), pg_get_userbyid(datdba)
   from pg_database where datname = '$database'"
-# Asks for the facts in database $1: the words of psql, its status, and the row. Warnings come before the row.
+# Queries the facts in database $1. Sets `said` (the output of psql), `status` and `answer` (the row). Warnings
+# precede the row.
 ask_facts() {
   said=$(sql "$facts" "$1" 2>&1)
   status=$?
@@ -28,11 +29,11 @@ ask_facts() {
 ask_facts "$database"
 extensions=${answer#*|} extensions=${extensions%%|*}
 if [ "$status" != 124 ] && { [ "$status" != 0 ] || [ -z "$answer" ]; }; then
-  # The database is missing, or cannot be entered; the answer of another database tells which.
+  # The database is missing, or refuses connections. The answer of the database `postgres` distinguishes these cases.
   ask_facts postgres
   extensions=0
 fi
-# A server without an answer proves no loss.
+# A server without an answer does not prove that the database is missing.
 if [ "$status" != 0 ]; then
   say database unanswered
   say wrong "the database $database cannot be queried: $(fault_of_psql "$said")"
@@ -45,12 +46,12 @@ fi
 [ "${answer##*|}" = "$role" ] ||
   say wrong "the database $database does not belong to $role"
 [ "$extensions" = 1 ] || say wrong 'pg_trgm is missing'
-# One process greets the server as each user. The server answers a refused user with `E` (PostgreSQL's manual, 55.2). A
-# program finds the reason of any other answer.
+# One process connects to the server as each user. The server answers a refused user with `E` (PostgreSQL's manual,
+# 55.2). psql examines any other answer.
 # shellcheck disable=SC2086 # A list: one word a line.
 greeted=$line_feed$(perl -e "$ask_socket" "/var/run/postgresql/.s.PGSQL.$port" "$startup" "$welcome" \
   "$farewell" 60 $users nobody 2> /dev/null)$line_feed
-# Returns 0 for a user who gets in, 124 where the server does not answer, and another number for anybody else.
+# Returns 0 for a user who can log in, 124 without an answer of the server, and another status otherwise.
 enters() {
   case $greeted in
     *"$line_feed$1 $welcome$line_feed"*) return 0 ;;
@@ -64,7 +65,7 @@ for user in $users nobody; do
   enters "$user"
   case $?-$user in
     124-*)
-      # A question as the next user would wait as long.
+      # The query as the next user would take just as long.
       say wrong "PostgreSQL does not answer user $user"
       break
       ;;

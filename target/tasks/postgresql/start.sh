@@ -14,6 +14,7 @@ if [ "$(systemctl is-active "$unit")" != active ]; then
   }
   step 'the cluster is up'
 fi
-# The unit is Debian's name for all clusters, which people use; its only state is to be active.
+# Debian uses postgresql.service for all clusters together, and people use that name. The unit has no process, and
+# only needs to be active.
 [ "$(systemctl is-active postgresql.service)" = active ] || systemctl start postgresql.service || exit 1
 step 'PostgreSQL is up'

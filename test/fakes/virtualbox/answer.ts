@@ -5,7 +5,7 @@ export interface Answer {
   readonly stderr: string
 }
 
-/** An end of a call, with the output of the real program in this case. */
+/** A refused call, with the output of the real program in this case. */
 export class Refusal extends Error {
   readonly stderr: string
   readonly exit: number
@@ -19,7 +19,7 @@ export class Refusal extends Error {
   }
 }
 
-/** The codes of VirtualBox's interfaces that the transcripts show. */
+/** The error codes of VirtualBox's interfaces in the transcripts. */
 const codes = {
   VBOX_E_OBJECT_NOT_FOUND: '0x80bb0001',
   VBOX_E_INVALID_VM_STATE: '0x80bb0002',
@@ -41,7 +41,10 @@ export function codeNumber(code: Code): string {
   return codes[code]
 }
 
-/** Interfaces by the part of VirtualBox that refuses; `SessionMachine` is a machine locked by this call. */
+/**
+ * Interfaces by the component of VirtualBox that refuses a call. `SessionMachine` is a machine that this call has
+ * locked.
+ */
 const interfaces = {
   SessionMachine: 'IMachine',
   MachineWrap: 'IMachine',
@@ -59,12 +62,12 @@ const interfaces = {
 /** The place in the program's source that reported the error: the call, the line, the file. */
 export type Place = readonly [call: string, line: number, file: string]
 
-/** Makes the line `Context: …` of an error. */
+/** Returns the line `Context: …` of an error. */
 export function contextLine([call, line, file]: Place): string {
   return errorLine(`Context: "${call}" at line ${line} of file ${file}`)
 }
 
-/** Makes one line of an error. */
+/** Returns one line of an error. */
 export function errorLine(message: string): string {
   return `VBoxManage: error: ${message}\n`
 }
@@ -72,11 +75,11 @@ export function errorLine(message: string): string {
 export interface Details {
   readonly code: Code
   readonly component: keyof typeof interfaces
-  /** Whether the error came from the call itself; otherwise from the progress of a task. */
+  /** Whether the error came from the call itself, and not from the progress of a task. */
   readonly called?: boolean
 }
 
-/** Makes the line `Details: …` of an error. */
+/** Returns the line `Details: …` of an error. */
 export function detailsLine({ code, component, called = true }: Details): string {
   const callee = called ? ', callee nsISupports' : ''
   return errorLine(
@@ -84,17 +87,17 @@ export function detailsLine({ code, component, called = true }: Details): string
   )
 }
 
-/** Makes the three lines of an error of VirtualBox. */
+/** Returns the lines of a VirtualBox error: message, details, and the context if the place is known. */
 export function told(message: string, details: Details, place?: Place): string {
   return errorLine(message) + detailsLine(details) + (place === undefined ? '' : contextLine(place))
 }
 
-/** Refuses as VirtualBox does: the message, its code, its place. */
+/** Returns an error as VirtualBox reports it: the message, its code and its place. */
 export function refusal(message: string, details: Details, place?: Place): Refusal {
   return new Refusal(told(message, details, place))
 }
 
-/** Ends a call for which no transcript of the real program exists. */
+/** Returns the error for a call that no transcript of the real program covers. */
 export function unknown(what: string): Refusal {
   return new Refusal(`VBoxManage: the stand-in does not know ${what}\n`, 70)
 }
@@ -102,7 +105,7 @@ export function unknown(what: string): Refusal {
 /** The text that a task prints to standard error while it runs. */
 export const progress = '0%...10%...20%...30%...40%...50%...60%...70%...80%...90%...100%\n'
 
-/** Makes the output of a failed task: its code in place of the percentages, a headline, the causes. */
+/** Returns the output of a failed task: its code in place of the percentages, a headline, the causes. */
 export function failedTask(code: Code, headline: string, causes: string, place: Place): string {
   return `0%...${code}\n${errorLine(headline)}${causes}${contextLine(place)}`
 }

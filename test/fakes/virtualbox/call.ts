@@ -6,9 +6,9 @@ import type { Arguments } from './options.js'
 import type { Store } from './store.js'
 import type { Recorded } from './usage.js'
 
-/** The behaviour of this host and this VirtualBox, as a test chooses. */
+/** The behaviour of the host and its VirtualBox, which a test chooses. */
 export interface Settings {
-  /** Whether the host has the driver; otherwise each call would warn, and no machine would start. */
+  /** Whether the host has the kernel driver; if not, each call warns and no machine starts. */
   readonly driver: boolean
   /** Milliseconds before each answer. */
   readonly slowMs: number
@@ -16,9 +16,9 @@ export interface Settings {
   readonly lingerMs: number
   /** Whether messages are translated. */
   readonly translated: boolean
-  /** The file that says which host-only ranges are allowed. */
+  /** The file that lists the allowed host-only ranges. */
   readonly networksConf: string
-  /** The value of `localhostReachable` of a machine whose settings the service has read anew. */
+  /** Whether VirtualBox's service was restarted, after which `localhostReachable` always reads 1. */
   readonly serviceRestarted: boolean
 }
 
@@ -44,7 +44,7 @@ export function absolute(call: Call, path: string): string {
   return resolve(call.folder, path)
 }
 
-/** Finds a machine, or refuses as `FindMachine` does at this place. */
+/** Finds a machine, or refuses as VirtualBox's `FindMachine` does at this place in the source. */
 export async function findMachine(call: Call, nameOrUuid: string, place: Place): Promise<Machine> {
   const machine = call.store.find(nameOrUuid)
   if (machine === undefined) {
@@ -61,12 +61,12 @@ export async function findMachine(call: Call, nameOrUuid: string, place: Place):
   return machine
 }
 
-/** Notes the end of a machine's process: its own end is `poweroff`, any other end is `aborted`. */
+/** Records the end of a machine's process: a normal exit is `poweroff`, any other end is `aborted`. */
 export async function settle(call: Call, machine: Machine): Promise<void> {
   const session = call.store.session(machine.uuid)
   if (session === undefined) return
   const folder = call.store.sessionFolder(machine.uuid)
-  // A start holds the lock of the home, so the call that started the machine was killed.
+  // This call holds the lock that a starting call needs, so the starting call was killed.
   if (session.launching) await call.engine.quit(folder)
   const end = session.launching ? 'aborted' : call.engine.end(folder)
   if (end === undefined) return
@@ -77,7 +77,7 @@ export async function settle(call: Call, machine: Machine): Promise<void> {
   call.store.endSession(machine.uuid)
 }
 
-/** Removes the properties that live as long as a run; those of a resumed run stay, as was seen. */
+/** Removes the properties that last only for one run. VirtualBox keeps the properties of a resumed run, as measured. */
 export function dropTransient(machine: Machine, resumed: boolean): void {
   if (resumed) return
   const { properties } = machine.hardware
@@ -103,7 +103,7 @@ const stateNames: Readonly<Record<MachineState, string>> = {
   gurumeditation: 'GuruMeditation',
 }
 
-/** Returns the state in the words of an error. */
+/** Returns the name of a state in error messages. */
 export function stateName(state: MachineState): string {
   return stateNames[state]
 }
@@ -113,7 +113,7 @@ export function isLocked(call: Call, machine: Machine): boolean {
   return call.store.session(machine.uuid) !== undefined || call.store.lingers(machine.uuid)
 }
 
-/** Refuses to lock a machine that another session has locked, as `LockMachine` does at this place. */
+/** Refuses to lock a machine that another session has locked, as VirtualBox's `LockMachine` does. */
 export function lockForWrite(call: Call, machine: Machine, line: number, file: string): void {
   if (!isLocked(call, machine)) return
   throw refusal(
@@ -123,7 +123,7 @@ export function lockForWrite(call: Call, machine: Machine, line: number, file: s
   )
 }
 
-/** Refuses a change of the parts that a saved machine needs to continue. */
+/** Refuses a change unless the machine is off, or is running and `orRunning` is set. */
 export function mutable(call: Call, machine: Machine, place: Place, orRunning = false): void {
   const state = stateOf(call, machine)
   if (state === 'poweroff' || state === 'aborted' || (orRunning && state === 'running')) return

@@ -59,7 +59,7 @@ function hardwareOf(source: Machine, snapshot: string | undefined): Hardware {
   return found.hardware
 }
 
-/** Gives a clone disks of its own: copies, or differences from those of the snapshot. */
+/** Gives a clone its own disks: copies, or differences from the snapshot's disks. */
 function cloneDisks(call: Call, { name, cfgFile, hardware }: Machine, linked: boolean): void {
   const folder = dirname(cfgFile)
   let count = 0

@@ -8,7 +8,7 @@ export interface Difference {
 }
 
 const firstCluster = 65_536
-/** Type of our own header extension; QEMU keeps unknown extensions. */
+/** Type of the stand-in's header extension; QEMU keeps unknown extensions. */
 const ownPart = 0x56424f58
 
 /** Writes an image's UUID and its parent's UUID into the qcow2 file of the differencing image. */
@@ -39,7 +39,7 @@ export function markDifference(path: string, uuid: string, parent: string): void
   }
 }
 
-/** Reads the UUIDs of a difference; undefined for any other file. */
+/** Reads the UUIDs of a differencing image; undefined for any other file. */
 export function readDifference(path: string): Difference | undefined {
   const file = openSync(path, 'r')
   try {

@@ -5,17 +5,17 @@ export interface Launch {
   readonly machine: Machine
   /** The machine's media by their UUIDs. */
   readonly media: ReadonlyMap<string, Medium>
-  /** The folder of the run: sockets, process numbers, the end. */
+  /** The folder of the run, with sockets, process IDs and the exit status. */
   readonly folder: string
-  /** The memory to continue with. */
+  /** The file with the saved memory to resume from. */
   readonly stateFile: string | undefined
 }
 
-/** A runner of machines, in which a folder stands for a run. */
+/** The part of the stand-in that runs machines; a folder represents each run. */
 export interface Engine {
-  /** Starts a machine; resolves with the rules whose port of the host is taken. */
+  /** Starts a machine; resolves with the NAT rules whose host port is taken. */
   launch(launch: Launch): Promise<readonly Rule[]>
-  /** Returns the end of a run: by itself, or by the end of its process; undefined during the run. */
+  /** Returns how a run ended: `poweroff` by the guest, or `aborted` by a killed process; undefined during the run. */
   end(folder: string): 'poweroff' | 'aborted' | undefined
   pause(folder: string): Promise<void>
   resume(folder: string): Promise<void>
@@ -23,12 +23,12 @@ export interface Engine {
   pressPowerButton(folder: string): Promise<void>
   /** Ends a run at once. */
   quit(folder: string): Promise<void>
-  /** Writes the memory of a machine that is paused. */
+  /** Writes the memory of a paused machine. */
   saveMemory(folder: string, file: string): Promise<void>
-  /** Forwards a port; returns false where the host's port is taken. */
+  /** Forwards a port; returns false if the host's port is taken. */
   forward(folder: string, nic: number, rule: Rule): Promise<boolean>
   stopForwarding(folder: string, nic: number, rule: Rule): Promise<void>
-  /** Continues to write to another file, whose parent is the former file. */
+  /** Continues to write to another medium, whose parent is the former medium. */
   switchDisk(folder: string, slot: string, medium: Medium): Promise<void>
   /** Writes the content of a running machine's medium into the parent, which takes the medium's place. */
   mergeIntoParent(folder: string, slot: string, medium: Medium, parent: Medium): Promise<void>

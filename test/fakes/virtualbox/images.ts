@@ -7,8 +7,8 @@ import type { Medium } from './model.js'
 import { copyVdi, createVdi, growVdi, readVdi, vdiFromRaw } from './vdi.js'
 
 /**
- * The files of media. QEMU reads no differencing VDI. Such a medium is therefore a qcow2 file on its parent, under the
- * name that VirtualBox gives the medium.
+ * The file of a new medium. QEMU cannot read a differencing VDI, so such a medium is a qcow2 file backed by its parent.
+ * The file has the name that VirtualBox gives the medium.
  */
 export type NewImage = Pick<Medium, 'path' | 'uuid' | 'format' | 'bytes'>
 
@@ -40,7 +40,7 @@ export function createImage({ path, uuid, format, bytes }: NewImage): void {
     )
 }
 
-/** Makes a medium for the differences from its parent, which a running machine may have open. */
+/** Creates a medium for the differences from its parent, which a running machine may have open. */
 export function createDifference(path: string, uuid: string, parent: Medium): void {
   mkdirSync(dirname(path), { recursive: true })
   const backing = ['-u', '-F', qemuFormat(parent), '-b', seenFrom(path, parent)]
@@ -48,7 +48,10 @@ export function createDifference(path: string, uuid: string, parent: Medium): vo
   markDifference(path, uuid, parent.uuid)
 }
 
-/** Returns the way from a medium to its parent: a parent in the same machine's folder moves with this folder. */
+/**
+ * Returns the path from a medium to its parent. A parent in the machine's folder has a relative path, because it moves
+ * with this folder.
+ */
 function seenFrom(child: string, parent: Medium): string {
   const folder = dirname(child).replace(/\/Snapshots$/, '')
   return parent.path.startsWith(`${folder}/`) ? relative(dirname(child), parent.path) : parent.path
@@ -59,7 +62,7 @@ export function mergeIntoParent(child: Medium): void {
   qemuImage('commit', '-q', '-f', 'qcow2', child.path)
 }
 
-/** Gives a medium another parent. The content stays the same, or is not read where only names change. */
+/** Gives a medium another parent and keeps its content; `onlyName` changes only the reference to the parent. */
 export function changeParent(child: Medium, parent: Medium, onlyName = false): void {
   const unsafe = onlyName ? ['-u'] : []
   qemuImage(
@@ -96,7 +99,7 @@ export function cloneImage(source: Medium, target: NewImage): void {
   }
 }
 
-/** Makes a medium larger; returns false where VirtualBox reports success and does nothing, as for VMDK. */
+/** Grows a medium; returns false for formats such as VMDK, where VirtualBox reports success and does nothing. */
 export function growImage(medium: Medium, bytes: number): boolean {
   const format = qemuFormat(medium)
   if (format === 'qcow2') {
@@ -119,7 +122,7 @@ export function growImage(medium: Medium, bytes: number): boolean {
 
 export type Probed = Pick<Medium, 'bytes' | 'format' | 'parent'> & { readonly uuid: string | undefined }
 
-/** Returns the facts in a file that is opened as a medium; undefined for a file that is not a disk of VirtualBox. */
+/** Returns the facts of a file opened as a medium; undefined if the file is not a VirtualBox disk. */
 export function probeImage(path: string): Probed | undefined {
   const vdi = readVdi(path)
   if (vdi !== undefined) return { bytes: vdi.bytes, uuid: vdi.uuid, format: 'VDI', parent: undefined }
@@ -135,7 +138,7 @@ export function probeImage(path: string): Probed | undefined {
 }
 
 /**
- * Puts the blocks of a VDI that another program made into their places. Otherwise no machine with this VDI could be
+ * Rewrites a VDI of another program so that its blocks are in order. Otherwise a machine with this VDI could not be
  * saved.
  */
 export function straighten({ path, format, parent }: Medium): void {
@@ -152,7 +155,7 @@ export function straighten({ path, format, parent }: Medium): void {
   }
 }
 
-/** Returns the bytes that a medium takes: a dynamic image grows with the written data. */
+/** Returns the bytes that a medium takes on disk; a dynamic image grows with the written data. */
 export function bytesOnDisk({ path, format, parent, variant, bytes }: Medium): number {
   if (!existsSync(path)) return 0
   const { size, blocks } = statSync(path)

@@ -5,7 +5,7 @@ import type { StandIn } from './install.js'
 import { pretended } from './pretended.js'
 import { run as runStandIn } from './program.js'
 
-/** Answers for the stand-in without a process, where no guest runs either: a test makes hundreds of calls. */
+/** Answers calls of the stand-in without a process and without guests, because a test makes hundreds of calls. */
 export function inProcess(
   standIn: StandIn,
   behaviour: () => readonly string[],

@@ -14,7 +14,7 @@ import { removeBusyFolder } from './remove-folder.js'
 import { alive, Store, writeWhole } from './store.js'
 
 export interface StandIn {
-  /** The program, for `HYDRA_OPS_VBOXMANAGE`. */
+  /** The path of the program, for `HYDRA_OPS_VBOXMANAGE`. */
   readonly program: string
   /** The folder of the stand-in's registry. Every call uses this folder, even if the caller sets `VBOX_USER_HOME`. */
   readonly home: string
@@ -23,11 +23,11 @@ export interface StandIn {
 export interface Choices {
   /** Words of `VBOX_STAND_IN`, as in `main.ts`. */
   readonly behaviour?: readonly string[]
-  /** The text of the file that allows host-only ranges. */
+  /** The text of the file with the allowed host-only ranges. */
   readonly networks?: string
 }
 
-/** Puts the stand-in into a folder as a program `VBoxManage`, with an empty VirtualBox of its own. */
+/** Installs the stand-in into a folder as the program `VBoxManage`, with an empty registry. */
 export function installVBoxManage(folder: string, choices: Choices = {}): StandIn {
   const home = join(folder, 'VirtualBox')
   const program = join(folder, 'VBoxManage')
@@ -52,7 +52,7 @@ export function installVBoxManage(folder: string, choices: Choices = {}): StandI
   return { program, home }
 }
 
-/** Chooses the behaviour of a stand-in's VirtualBox from now on. */
+/** Sets the behaviour of a stand-in's VirtualBox for all later calls. */
 export function behave({ program, home }: StandIn, behaviour: readonly string[]): void {
   const folder = join(program, '..')
   const environment = {
@@ -66,24 +66,24 @@ export function behave({ program, home }: StandIn, behaviour: readonly string[])
   chmodSync(program, 0o755)
 }
 
-/** Ends all machines of a stand-in, in every state. */
+/** Ends all machines of a stand-in, whatever their state. */
 export function endAll({ home }: StandIn): void {
   const runs = join(home, 'run')
   for (const uuid of existsSync(runs) ? readdirSync(runs) : []) {
     const pid = processOf(home, uuid)
     if (pid !== undefined && alive(pid)) process.kill(pid, 'SIGKILL')
-    // The process that keeps QEMU may write its last file meanwhile.
+    // The process that supervises QEMU may still write its last file.
     removeBusyFolder(join(runs, uuid))
   }
 }
 
-/** Returns the process of a running machine. */
+/** Returns the process ID of a running machine. */
 export function processOf(home: string, uuid: string): number | undefined {
   const file = join(home, 'run', uuid, 'pid')
   return existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined
 }
 
-/** Puts a machine into a state that no call leads to: `aborted`, `gurumeditation`, `starting`, … */
+/** Puts a machine into a state that no call can produce: `aborted`, `gurumeditation`, `starting`, … */
 export function forceState({ home }: StandIn, uuid: string, state: MachineState): void {
   const store = new Store(home)
   const machine = store.find(uuid)

@@ -4,7 +4,7 @@ import { mediumText } from './media.js'
 import { hostInterfaces, natNetworks } from './networks.js'
 import { misuse } from './usage.js'
 
-/** Recorded answers to `list`, which no state changes. */
+/** Recorded answers to `list` that do not depend on the state. */
 const fixed: Readonly<Record<string, string>> = {
   ostypes: '010-list-ostypes',
   extpacks: '017-list-extpacks',

@@ -72,7 +72,7 @@ export interface NewMachine {
   readonly base: string | undefined
 }
 
-/** Makes a machine, which is not saved yet; refuses where its settings file exists. */
+/** Creates a machine without saving it; refuses if its settings file exists. */
 export function freshMachine(call: Call, { name, uuid, group, osType, base }: NewMachine): Machine {
   const cfgFile = settingsFile(call, name, group, base)
   if (existsSync(cfgFile)) {
@@ -106,7 +106,7 @@ export function settingsFile(call: Call, name: string, group: string, base: stri
   return join(top, group, folder, `${folder}.vbox`)
 }
 
-/** Makes a name fit for a folder, as the real program does. */
+/** Converts a name to a valid folder name, as the real program does. */
 function folderName(name: string): string {
   return name
     .replace(/[^ ()\-.0-9A-Za-z_\u00a0-\ud7af]/gu, '_')
@@ -222,8 +222,8 @@ function forget(call: Call, uuid: string, machine?: Machine): void {
 }
 
 /**
- * Returns the disks that only this machine uses, with parents that have no other child. The image of a linked clone is
- * therefore such a disk, as was seen. ISO images are never in the set.
+ * Returns the disks that only this machine uses, including parents without other children. The set therefore includes
+ * the base image of the last linked clone, as measured. ISO images are never in the set.
  */
 function ownMedia(call: Call, machine: Machine): Set<string> {
   const { media } = call.store.registry
@@ -236,7 +236,7 @@ function ownMedia(call: Call, machine: Machine): Set<string> {
   return new Set(disks.map(({ uuid }) => uuid).filter((uuid) => !taken.has(uuid)))
 }
 
-/** Removes a machine's disks in all folders, and its own folder if nothing else is in it. */
+/** Removes a machine's disks in all folders, and its own folder if the folder is then empty. */
 function removeFiles(call: Call, machine: Machine): void {
   const own = ownMedia(call, machine)
   for (const { uuid, path } of machine.media) if (own.has(uuid)) rmSync(path, { force: true })
@@ -246,7 +246,7 @@ function removeFiles(call: Call, machine: Machine): void {
   if (existsSync(folder) && readdirSync(folder).length === 0) rmSync(folder, { recursive: true })
 }
 
-/** Moves a machine's folder to that of its new group or name. */
+/** Moves a machine's folder to the folder of its new group or name. */
 export function moveMachine(call: Call, machine: Machine, base: string): void {
   const before = dirname(machine.cfgFile)
   const cfgFile = settingsFile(call, machine.name, machine.group, base)

@@ -5,8 +5,8 @@ import { run } from './program.js'
 import { qemu } from './qemu.js'
 
 /**
- * The stand-in as a program. `VBOX_STAND_IN` sets the behaviour of this VirtualBox, words separated by commas:
- * `no-driver`, `pretend` (no QEMU), `translated`, `slow=MS`, `linger=MS`.
+ * The stand-in as a program. `VBOX_STAND_IN` sets the behaviour of VirtualBox, as words separated by commas:
+ * `no-driver`, `pretend` (no QEMU), `translated`, `restarted`, `slow=MS`, `linger=MS`.
  */
 const words = (process.env.VBOX_STAND_IN ?? '').split(',')
 const number = (key: string): number =>
@@ -29,10 +29,10 @@ const { stdout, stderr, exit } = await run(process.argv.slice(2), {
 })
 await new Promise((resolve) => process.stdout.write(stdout, resolve))
 await new Promise((resolve) => process.stderr.write(stderr, resolve))
-// A process that just ends may hang in Node's shutdown (nodejs/node#54918, once in thousands of runs).
+// A process that simply ends may hang in Node's shutdown (nodejs/node#54918, once in thousands of runs).
 process.exit(exit)
 
-/** Tells whether the caller asked for a language other than that of the transcripts. */
+/** Tells whether the caller asked for a language other than the transcripts' language. */
 function isForeign(): boolean {
   const language = process.env.LC_ALL || process.env.LC_MESSAGES || process.env.LANG || 'C'
   return !/^(C|POSIX|en)/.test(language)

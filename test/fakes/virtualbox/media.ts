@@ -32,7 +32,7 @@ const openPlace: Place = [
   file,
 ]
 
-/** Finds a medium that is known, or opens its file, which makes the medium known. */
+/** Finds a registered medium, or opens its file, which registers the medium. */
 export function openMedium(call: Call, pathOrUuid: string, device: Medium['device']): Medium {
   const known = call.store.medium(pathOrUuid, device) ?? call.store.medium(absolute(call, pathOrUuid), device)
   if (known !== undefined) return known
@@ -78,7 +78,7 @@ export function addMedium(call: Call, given: NewMedium): Medium {
   return medium
 }
 
-/** Makes a medium for the differencing image of another medium. */
+/** Creates a differencing image of another medium, and registers the image. */
 export function addDifference(call: Call, path: string, uuid: string, parent: Medium): Medium {
   createDifference(path, uuid, parent)
   const variant = 'differencing'
@@ -93,7 +93,7 @@ export function addDifference(call: Call, path: string, uuid: string, parent: Me
   })
 }
 
-/** Parses the words of `VERB [disk | dvd] OPTION…`; verbs with `hd` in their name are always about disks. */
+/** Parses the device of `VERB [disk | dvd] OPTION…`; verbs that end with `hd` are always about disks. */
 function deviceOf(call: Call): Medium['device'] {
   if (call.verb.endsWith('hd')) return 'hdd'
   const word = call.words.next()
@@ -130,7 +130,7 @@ export function createMedium(call: Call): Answer {
   try {
     createImage({ path, uuid, format, bytes })
   } catch (error) {
-    // The real program prints this error also for a folder in which no file can be made.
+    // The real program also prints this error for a folder in which no file can be created.
     if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
     throw imageFailure('create', path, format, 'VERR_FILE_NOT_FOUND', 630, 'handleCreateMedium')
   }
@@ -257,7 +257,7 @@ export function showMedium(call: Call): Answer {
   return answer(mediumText(call, openMedium(call, name, device), true))
 }
 
-/** Describes a medium in the words of `list hdds` and `showmediuminfo`. */
+/** Describes a medium in the format of `list hdds` and `showmediuminfo`. */
 export function mediumText(call: Call, medium: Medium, long: boolean): string {
   const { uuid, parent, device, path, format, variant, description } = medium
   const there = isSame(medium)
@@ -354,7 +354,7 @@ function lockedMedium(medium: Medium, remove: boolean): Refusal {
   return new Refusal(kept + errorLine(`Failed to delete medium. Error code ${details.code}`) + close)
 }
 
-/** Implements `mediumproperty disk get FILE AllocationBlockSize`; VDI keeps no other property. */
+/** Implements `mediumproperty disk get FILE AllocationBlockSize`; VDI has no other property. */
 export function mediumProperty(call: Call): Answer {
   const device = deviceOf(call)
   const [verb, name, key] = call.words.rest()

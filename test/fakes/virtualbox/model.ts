@@ -1,4 +1,4 @@
-/** One rule of NAT: `name,tcp,127.0.0.1,2222,,22`. */
+/** A NAT rule: `name,tcp,127.0.0.1,2222,,22`. */
 export interface Rule {
   readonly name: string
   readonly protocol: string
@@ -13,7 +13,7 @@ export interface Nic {
   mac: string
   cable: boolean
   type: string
-  /** The subnet of NAT, else `nat`. */
+  /** The subnet of NAT; `nat` = the default subnet. */
   subnet: string
   hostOnlyAdapter: string
   bridgeAdapter: string
@@ -61,7 +61,7 @@ export interface Property {
   flags: string
 }
 
-/** Everything that a snapshot keeps and a restore brings back. */
+/** The part of a machine that a snapshot saves and restores. */
 export interface Hardware {
   /** The values of `showvminfo` that are single words, by their keys. */
   values: Record<string, string | number>
@@ -81,7 +81,7 @@ export interface Snapshot {
   description: string
   readonly taken: number
   readonly hardware: Hardware
-  /** The file with the memory of a running machine. */
+  /** The file with the memory, if the machine was running. */
   stateFile: string | undefined
   children: Snapshot[]
 }
@@ -103,7 +103,7 @@ export interface Machine {
   extraData: Record<string, string>
   rootSnapshot: Snapshot | undefined
   currentSnapshot: string | undefined
-  /** The media that only this machine's file knows while the machine is not registered. */
+  /** The media that only the settings file lists while the machine is unregistered. */
   media: Medium[]
 }
 
@@ -117,7 +117,7 @@ export interface Medium {
   bytes: number
   description: string
   multiAttach: boolean
-  /** Whether snapshots leave the medium alone. */
+  /** Whether snapshots exclude the medium. */
   writeThrough: boolean
 }
 
@@ -127,7 +127,7 @@ export interface Session {
   stateChange: number
   /** Whether the machine was started from a saved state. */
   resumed: boolean
-  /** Whether the start is under way; no other call sees this before the end of the starting call. */
+  /** Whether the start is still under way. Other calls see `true` only if the starting call was killed. */
   launching: boolean
 }
 
@@ -154,7 +154,7 @@ export interface Registry {
   natNetworks: NatNetwork[]
 }
 
-/** Returns a machine's base settings, which a machine made by `createvm` has. */
+/** Returns the settings of a machine that `createvm` has just created. */
 export function freshHardware(osType: string, mac: () => string): Hardware {
   return {
     values: {
@@ -236,7 +236,7 @@ function freshNic(attachment: string, mac: string): Nic {
   }
 }
 
-/** Makes a controller of a bus; undefined for a bus or a type that no transcript shows. */
+/** Creates a controller for a bus; returns undefined for a bus or a type without a transcript. */
 export function freshController(name: string, bus: string, type: string | undefined): Controller | undefined {
   const kind = { sata: 'IntelAhci', ide: 'PIIX4', virtio: 'VirtioSCSI' }[bus]
   const wanted = type === undefined ? kind : type === 'VirtIO' ? 'VirtioSCSI' : type
@@ -253,12 +253,12 @@ export function devicesPerPort(bus: string): number {
   return bus === 'ide' ? 2 : 1
 }
 
-/** Lists all snapshots below one, that one first. */
+/** Lists a snapshot and all snapshots below it, parents first. */
 export function allSnapshots(root: Snapshot | undefined): Snapshot[] {
   return root === undefined ? [] : [root, ...root.children.flatMap(allSnapshots)]
 }
 
-/** Lists the media in the slots of one hardware. */
+/** Lists the media in all slots of the hardware. */
 export function attachedMedia(hardware: Hardware): string[] {
   return hardware.controllers.flatMap(({ slots }) =>
     Object.values(slots).flatMap(({ medium }) => medium ?? []),

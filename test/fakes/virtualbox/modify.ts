@@ -10,7 +10,7 @@ import { listedOptions, logo, misuse, unknownOption } from './usage.js'
 
 const file = 'VBoxManageModifyVM.cpp'
 
-/** One change under way: the machine after the change, and the warnings of the call. */
+/** A change in progress: the machine after the change, and the warnings of the call. */
 interface Change {
   readonly call: Call
   readonly machine: Machine
@@ -18,7 +18,7 @@ interface Change {
   readonly base: string
 }
 
-/** Implements `modifyvm MACHINE OPTION…`: all options or none. */
+/** Implements `modifyvm MACHINE OPTION…`, which applies all options or none. */
 export async function modifyMachine(call: Call): Promise<Answer> {
   const name = call.words.next()
   if (name === undefined || !call.words.more) throw misuse(call.recorded, 'modifyvm', 'Not enough parameters')
@@ -68,7 +68,7 @@ function applyOption(change: Change, option: string): void {
   throw unknownOption(change.call.recorded, 'modifyvm', option)
 }
 
-/** Options that the usage lists and the Linux build does not have. */
+/** Options that the usage lists, but that the Linux build does not have. */
 const notInThisBuild = new Set(['--host-only-net'])
 
 function value({ call }: Change, option: string): string {
@@ -96,7 +96,7 @@ interface ValueOption {
 const number =
   (least: number, most: number, message?: (given: number) => string) =>
   (given: string, _: Change, option: string): number => {
-    // The real program prints its name and nothing after it.
+    // The real program prints an error without a message.
     if (!/^[0-9]+$/.test(given)) throw new Refusal(`${logo}VBoxManage: error: `)
     const asked = Number(given)
     if (asked >= least && asked <= most) return asked
@@ -354,7 +354,7 @@ const adapterOptions: Readonly<Record<string, AdapterOption>> = {
   '--uart-mode': uartMode,
 }
 
-/** Options that a saved machine takes as well. */
+/** Options that a saved machine accepts as well. */
 const savedAdapterOptions = new Set([
   ...['--natpf', '--nat-pf', '--hostonlyadapter', '--host-only-adapter', '--cableconnected'],
   ...['--cable-connected', '--bridgeadapter', '--bridge-adapter', '--intnet', '--nat-network'],

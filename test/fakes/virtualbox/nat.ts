@@ -1,7 +1,7 @@
 import { contextLine, errorLine, type Place, Refusal, refusal } from './answer.js'
 import type { Nic, Rule } from './model.js'
 
-/** Reads `name,tcp,127.0.0.1,2222,,22`; undefined for any other text. */
+/** Parses `name,tcp,127.0.0.1,2222,,22`; undefined for any other text. */
 export function parseRule(text: string): Rule | undefined {
   const [name, protocol, hostAddress, hostPort, guestAddress, guestPort, more] = text.split(',')
   if (
@@ -22,7 +22,7 @@ export function parseRule(text: string): Rule | undefined {
 
 const invalid = { code: 'NS_ERROR_INVALID_ARG', component: 'NATEngineWrap' } as const
 
-/** Adds a rule; a name or a host port occurs only once in a machine's adapter. */
+/** Adds a rule; a name or a host port may occur only once in an adapter. */
 export function addRule(nic: Nic, rule: Rule, line: number, file: string): void {
   const place: Place = [
     'AddRedirect(Bstr(strName).raw(), proto, Bstr(strHostIp).raw(), RTStrToUInt16(strHostPort), Bstr(strGuestIp).raw(), RTStrToUInt16(strGuestPort))',

@@ -96,7 +96,7 @@ function findInterface(call: Call, name: string, line: number): HostInterface {
   )
 }
 
-/** Returns the ranges of `/etc/vbox/networks.conf`; one default range without this file. */
+/** Returns the ranges of `/etc/vbox/networks.conf`, or the default range if the file is missing. */
 function allowedRanges(networksConf: string): string[] {
   if (!existsSync(networksConf)) return ['192.168.56.0/21']
   const lines = readFileSync(networksConf, 'utf8').split('\n')

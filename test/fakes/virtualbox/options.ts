@@ -4,7 +4,10 @@ export interface Given {
   readonly value: string
 }
 
-/** The arguments of a call, taken one after the other as in the real program: `--option=value` or two words. */
+/**
+ * The arguments of a call, read in order as in the real program. An option with a value is `--option=value` or two
+ * words.
+ */
 export class Arguments {
   readonly #words: string[]
   #value: string | undefined
@@ -21,7 +24,7 @@ export class Arguments {
     return split?.[1] ?? word
   }
 
-  /** Takes the value of the option just taken; undefined where none is left. */
+  /** Takes the value of the current option; undefined if no word is left. */
   value(): string | undefined {
     const value = this.#value ?? this.#words.shift()
     this.#value = undefined

@@ -1,6 +1,6 @@
 import type { Recorded } from './usage.js'
 
-/** Finds a kind of system in the recorded list: `ID / Description: Linux_64 -- Other Linux (64-bit)`. */
+/** Finds an OS type by its line in the recorded list: `ID / Description: Linux_64 -- Other Linux (64-bit)`. */
 function osType(recorded: Recorded, id: string): { description: string; family: string } | undefined {
   const list = recorded.text('010-list-ostypes', 'stdout')
   const block = list.split('\n\n').find((each) => each.includes(`ID / Description: ${id} -- `))

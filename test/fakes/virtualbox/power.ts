@@ -146,7 +146,7 @@ function writeLog(machine: Machine, fresh: boolean, lines: readonly string[]): v
   appendFileSync(file, all.map((line) => `00:00:00.500000 ${line}\n`).join(''))
 }
 
-/** Removes the saved memory where no snapshot needs it. */
+/** Removes the saved memory if no snapshot needs it. */
 function dropStateFile(machine: Machine): void {
   const { stateFile } = machine
   machine.stateFile = undefined
@@ -155,7 +155,7 @@ function dropStateFile(machine: Machine): void {
   if (!kept) rmSync(stateFile, { force: true })
 }
 
-/** Sets the properties that the host gives a run, after those of the previous run are gone. */
+/** Removes the properties of the previous run, and sets the properties that the host gives this run. */
 function startProperties(machine: Machine): void {
   dropTransient(machine, false)
   const host = {
@@ -172,7 +172,7 @@ function startProperties(machine: Machine): void {
   }
 }
 
-/** Implements `controlvm MACHINE VERB`. Whether the machine runs is checked before the verb is read. */
+/** Implements `controlvm MACHINE VERB`. The real program checks that the machine runs before it reads the verb. */
 export async function controlMachine(call: Call): Promise<Answer> {
   const name = call.words.next()
   const verb = call.words.next()
@@ -251,7 +251,7 @@ const controls: Readonly<Record<string, (control: Control) => Promise<Answer>>> 
   natpf: forwardPort,
 }
 
-/** Returns a name for saved memory: the time in nanoseconds. */
+/** Returns the path of a file for saved memory, named after the time in nanoseconds. */
 export function stateFileFor(machine: Machine): string {
   const folder = join(dirname(machine.cfgFile), 'Snapshots')
   mkdirSync(folder, { recursive: true })
@@ -265,7 +265,7 @@ function setOnline(call: Call, machine: Machine, state: 'running' | 'paused'): v
   call.store.saveSession(machine.uuid, { ...session, state, stateChange: Date.now() })
 }
 
-/** Notes that a run was ended by this call. */
+/** Records that this call ended a run. */
 function endRun(call: Call, machine: Machine): void {
   const session = call.store.session(machine.uuid)
   machine.state = 'poweroff'
@@ -276,7 +276,8 @@ function endRun(call: Call, machine: Machine): void {
 }
 
 /**
- * Implements `controlvm MACHINE natpfN RULE` and `controlvm MACHINE natpfN delete NAME`: at once, and in the settings.
+ * Implements `controlvm MACHINE natpfN RULE` and `controlvm MACHINE natpfN delete NAME`, which change the run and the
+ * settings.
  */
 async function forwardPort({ call, machine, folder, verb }: Control): Promise<Answer> {
   const number = Number(verb.slice(-1))
@@ -300,7 +301,7 @@ async function forwardPort({ call, machine, folder, verb }: Control): Promise<An
   return answer()
 }
 
-/** Implements `discardstate MACHINE`. The exit status is 0 although a machine that is not saved is an error. */
+/** Implements `discardstate MACHINE`. An unsaved machine is an error, although the exit status is 0. */
 export async function discardState(call: Call): Promise<Answer> {
   const name = call.words.next()
   if (name === undefined || call.words.more) throw unknown('these words of discardstate')

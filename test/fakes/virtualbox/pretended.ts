@@ -17,8 +17,8 @@ async function isFree({ hostAddress, hostPort }: Rule): Promise<boolean> {
 }
 
 /**
- * An engine without guests: machines have states and no process. A file `ended` or `killed` in the folder of a run is its
- * end.
+ * An engine without guests: machines have states but no processes. A file `ended` or `killed` in the run's folder marks
+ * the end of the run.
  */
 export const pretended: Engine = {
   async launch({ machine, folder, stateFile }) {

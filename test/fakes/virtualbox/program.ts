@@ -19,7 +19,7 @@ import { attachStorage, storageController } from './storage.js'
 import { locked, Store } from './store.js'
 import { misuse, Recorded } from './usage.js'
 
-/** The surroundings of a call of the program. */
+/** The environment of one call of the program. */
 export interface Surroundings {
   /** The folder of VirtualBox's whole registry: `VBOX_USER_HOME`. */
   readonly home: string
@@ -131,7 +131,7 @@ async function dispatch(argv: readonly string[], surroundings: Surroundings): Pr
   return await atHome(rest, async (call) => await action(call))
 }
 
-/** Returns the first text on standard output of Debian's wrapper, on a host without the driver. */
+/** Returns the warning that Debian's wrapper prints to standard output on a host without the driver. */
 function driverWarning(): string {
   return `WARNING: The character device /dev/vboxdrv does not exist.
 	 Please install the virtualbox-dkms package and the appropriate
@@ -141,7 +141,7 @@ function driverWarning(): string {
 `
 }
 
-/** Translates messages as a translated program does: codes and the word `error` stay. */
+/** Imitates translated messages; codes and the word `error` stay unchanged. */
 function translated(said: Answer): Answer {
   const stderr = said.stderr.replace(
     /^VBoxManage: error: (?!Details:|Context:|Code )(.*)$/gm,

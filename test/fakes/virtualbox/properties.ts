@@ -13,7 +13,7 @@ const extraPlace = (line: number): Place => [
   misc,
 ]
 
-/** Implements `setextradata MACHINE|global KEY [VALUE]`: no value, or an empty one, removes the key. */
+/** Implements `setextradata MACHINE|global KEY [VALUE]`: a missing or empty value removes the key. */
 export async function setExtraData(call: Call): Promise<Answer> {
   const [owner, key, value, more] = call.words.rest()
   if (owner === undefined || key === undefined || more !== undefined)
@@ -42,7 +42,7 @@ export async function getExtraData(call: Call): Promise<Answer> {
   return answer(value === undefined ? none : `Value: ${value}\n`)
 }
 
-/** Implements `guestproperty get|set|delete|unset|enumerate MACHINE …`; `waitForProperty` answers `wait`. */
+/** Implements `guestproperty get|set|delete|unset|enumerate MACHINE …`; `waitForProperty` implements `wait`. */
 export async function guestProperty(call: Call): Promise<Answer> {
   const verb = call.words.next()
   switch (verb) {
@@ -162,7 +162,7 @@ function propertyLine(name: string, property: Property, table: Table): string {
   return `${head}${padding}${stamp}${shownFlags === '' ? '' : ` ${shownFlags}`}\n`
 }
 
-/** Matches as VirtualBox does: `*` is anything, `|` and `,` part patterns. */
+/** Matches as VirtualBox does: `*` matches anything, `|` and `,` separate patterns. */
 function matches(name: string, patterns: string): boolean {
   return patterns.split(/[|,]/).some((pattern) => {
     const literal = pattern
@@ -172,11 +172,11 @@ function matches(name: string, patterns: string): boolean {
   })
 }
 
-/** The pause between two looks at a property, in milliseconds. */
+/** The pause between two reads of a property, in milliseconds. */
 const pauseMs = 50
 
 /**
- * Implements `guestproperty wait MACHINE PATTERN --timeout MS`, outside the lock, because another call sets the
+ * Implements `guestproperty wait MACHINE PATTERN --timeout MS` outside the lock, so that another call can set the
  * property.
  */
 export async function waitForProperty(
@@ -197,7 +197,7 @@ export async function waitForProperty(
       return Object.entries(hardware.properties).filter(([key]) => matches(key, pattern))
     })
   const before = new Map((await look()).map(([key, { time }]) => [key, time]))
-  // The pauses count, and not the clock: on a busy host, no call could set the property in time.
+  // The timeout counts pauses instead of real time, so that another call can set the property on a busy host.
   for (let waited = 0; waited < timeout; waited += pauseMs) {
     const [changed] = (await look()).filter(([key, { time }]) => before.get(key) !== time)
     if (changed !== undefined) {

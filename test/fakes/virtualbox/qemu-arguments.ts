@@ -7,7 +7,7 @@ import { qemuFormat } from './images.js'
 import type { Controller, Machine, Medium, Nic } from './model.js'
 import { readVdi } from './vdi.js'
 
-/** Makes the words with which QEMU runs a machine. Rules of NAT are added while QEMU waits to begin. */
+/** Returns QEMU's arguments for a machine. NAT rules are added later, before QEMU starts the guest. */
 export function qemuArguments({ machine, media, stateFile, folder }: Launch): string[] {
   const home = join(folder, '..', '..')
   const { values, nics, uarts, controllers } = machine.hardware
@@ -54,7 +54,7 @@ function controllerArguments(machine: Machine, controller: Controller, media: La
   const device = buses[bus]
   if (device === undefined) throw unknown(`starting a machine with a controller for ${bus}`)
   const last = Math.max(0, ...Object.keys(controller.slots).map((place) => Number.parseInt(place, 10)))
-  // QEMU's `pc` has its own IDE controller, and its controllers for SATA have six ports each.
+  // QEMU's machine `pc` has a built-in IDE controller, and each SATA controller has six ports.
   const count = { ide: 0, virtio: 1 }[bus] ?? Math.floor(last / sataPorts) + 1
   const head = Array.from({ length: count }, (_, number) => ['-device', `${device},id=${id}${number}`]).flat()
   const disks = Object.entries(controller.slots).flatMap(([place, { kind, medium: uuid }]) => {
@@ -82,7 +82,7 @@ function controllerArguments(machine: Machine, controller: Controller, media: La
   return [...head, ...disks]
 }
 
-/** Returns the arguments with which QEMU opens a medium, and its parents after it. */
+/** Returns the options with which QEMU opens a medium and its parents. */
 function drivePart(medium: Medium, media: Launch['media'], prefix: string): string {
   const node = `${prefix}node-name=${nodeOf(medium.uuid)}`
   const path = medium.path.replaceAll(',', ',,')
@@ -98,17 +98,17 @@ function drivePart(medium: Medium, media: Launch['media'], prefix: string): stri
   return `${prefix}driver=raw,${prefix}offset=${vdi.dataOffset},${prefix}size=${size},${file}`
 }
 
-/** Returns the name of an open medium: QEMU allows 31 characters. */
+/** Returns QEMU's name for an open medium, which may have at most 31 characters. */
 export function nodeOf(uuid: string): string {
   return `m${uuid.replaceAll('-', '').slice(0, 24)}`
 }
 
-/** Returns a name that QEMU accepts for a part. */
+/** Returns a valid QEMU ID for a name. */
 export function idOf(name: string): string {
   return `d${name.replace(/[^A-Za-z0-9-]/g, '_')}`
 }
 
-/** Returns a device's place in the order of booting; undefined where the machine does not boot from the device. */
+/** Returns a device's place in the boot order; undefined if the machine does not boot from the device. */
 function bootIndex({ hardware }: Machine, kind: 'hdd' | 'dvddrive', port: number): number | undefined {
   const wanted = kind === 'hdd' ? 'disk' : 'dvd'
   const place = ['boot1', 'boot2', 'boot3', 'boot4'].findIndex((key) => hardware.values[key] === wanted)
@@ -125,8 +125,8 @@ const nicTypes: Readonly<Record<string, string>> = {
 }
 
 /**
- * Returns the arguments of a card. NAT is QEMU's user network without a way out. Machines on one other network reach
- * each other.
+ * Returns QEMU's arguments for a network card. NAT is QEMU's user network without outside access. Machines on the same
+ * internal, host-only or NAT network reach each other.
  */
 function nicArguments(nic: Nic, number: number, home: string): string[] {
   if (nic.attachment === 'none') return []
@@ -149,7 +149,8 @@ function networkArgument(nic: Nic, number: number, home: string): string {
 }
 
 /**
- * Returns the group on the loopback device that is the network of an adapter; undefined for a network without others.
+ * Returns the multicast group on the loopback device that connects an adapter's network; undefined for a network
+ * without other machines.
  */
 export function multicastGroup(
   { attachment, internalNetwork, hostOnlyAdapter, natNetwork }: Nic,

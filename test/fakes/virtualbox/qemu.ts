@@ -14,8 +14,8 @@ const startMs = 150_000
 const endMs = 150_000
 
 /**
- * A program that runs QEMU, notes its end, and ends QEMU when the folder of the run is gone. No test thus leaves a
- * machine behind. The folder is the first word, QEMU and its words are the others.
+ * A program that runs QEMU, records its exit status, and kills QEMU when the run's folder is removed. A test thus
+ * leaves no machine behind. The first argument is the folder, and the others are QEMU's command line.
  */
 const keeper = `
 cd "$1" || exit
@@ -58,7 +58,7 @@ export const qemu: Engine = {
     const end = numberIn(join(folder, 'end'))
     if (end !== undefined) return end === 0 ? 'poweroff' : 'aborted'
     const keeperPid = numberIn(join(folder, 'keeper'))
-    // The keeper writes the file shortly after the end of QEMU, so a live keeper means no end yet.
+    // The keeper writes the file shortly after QEMU ends, so the run has not ended while the keeper lives.
     return keeperPid === undefined || alive(keeperPid) ? undefined : 'aborted'
   },
 
@@ -124,7 +124,7 @@ function numberIn(file: string): number | undefined {
   return existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined
 }
 
-/** Forwards a port; returns false where QEMU could not have the host's port. */
+/** Forwards a port; returns false if QEMU could not bind the host's port. */
 async function forward(monitor: Monitor, nic: number, rule: Rule): Promise<boolean> {
   const { protocol, hostAddress, hostPort, guestAddress, guestPort } = rule
   const said = await monitor.command(
@@ -135,7 +135,7 @@ async function forward(monitor: Monitor, nic: number, rule: Rule): Promise<boole
   return false
 }
 
-/** Waits until QEMU answers; reports a QEMU that ends earlier as a machine that ended during its start. */
+/** Waits until QEMU answers. An earlier end of QEMU is reported as a machine that terminated during startup. */
 async function untilAnswering({ folder, machine }: Launch): Promise<void> {
   const end = Date.now() + startMs
   for (;;) {
@@ -152,7 +152,7 @@ async function untilAnswering({ folder, machine }: Launch): Promise<void> {
         await withMonitor(folder, async () => {})
         return
       } catch {
-        // QEMU has made the socket and does not listen yet.
+        // QEMU has created the socket, but does not listen yet.
       }
     }
     await new Promise((resolve) => setTimeout(resolve, 20))

@@ -12,8 +12,8 @@ interface Message {
 }
 
 /**
- * A client of QEMU's monitor in a folder. The name of a socket may only be short, so the client enters the folder for a
- * moment.
+ * A client of QEMU's monitor socket in a folder. Socket paths must be short, so the client briefly changes to the
+ * folder.
  */
 export class Monitor {
   readonly #socket: Socket
@@ -60,12 +60,12 @@ export class Monitor {
     }
   }
 
-  /** Runs a command of the monitor for people; any output of the command is an error. */
+  /** Runs a command of QEMU's human monitor, and returns its output. */
   async command(line: string): Promise<string> {
     return String(await this.execute('human-monitor-command', { 'command-line': line })).trim()
   }
 
-  /** Runs a job of the disks to its end. */
+  /** Runs a block job, and waits for its end. */
   async runJob(command: string, given: object): Promise<void> {
     const id = 'merge'
     await this.execute(command, { 'job-id': id, ...given })
@@ -79,7 +79,7 @@ export class Monitor {
     }
   }
 
-  /** Takes the next event, which may have come before an answer. */
+  /** Returns the next event, which may have arrived before an answer. */
   async #nextEvent(): Promise<Message> {
     for (;;) {
       const message = this.#events.shift() ?? (await this.#next())
@@ -87,7 +87,7 @@ export class Monitor {
     }
   }
 
-  /** Waits until a query answers with a status. */
+  /** Waits until a query returns a wanted status. */
   async until(query: string, wanted: readonly string[], wrong: readonly string[]): Promise<string> {
     const end = Date.now() + answerMs
     for (;;) {

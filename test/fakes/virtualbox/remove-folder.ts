@@ -6,8 +6,8 @@ const patienceMs = 60_000
 const pauseMs = 50
 
 /**
- * Removes a folder in which a process that ends may still write. Node's own `maxRetries` repeats only the removal of the
- * folder itself, and never that of a file that came meanwhile.
+ * Removes a folder to which an ending process may still write. Node's `maxRetries` repeats only the removal of the
+ * folder, not the removal of files that were added meanwhile.
  */
 export function removeBusyFolder(folder: string): void {
   for (const end = Date.now() + patienceMs; ; ) {

@@ -12,7 +12,7 @@ export interface Between {
   readonly copies?: Readonly<Record<string, string>>
   /** Ports of the host that another program holds from then on. */
   readonly taken?: readonly number[]
-  /** A call that is made while the recorded one waits. */
+  /** A call that is made while the recorded call waits. */
   readonly meanwhile?: string
 }
 
@@ -63,7 +63,7 @@ function because(why: string, names: readonly string[]): Record<string, string> 
   return Object.fromEntries(names.map((name) => [name, why]))
 }
 
-/** Transcripts that were recorded last although their number is small. No earlier list has their machines. */
+/** Transcripts with small numbers that were recorded last. Earlier lists do not contain their machines. */
 export const recordedLast = [/^26[1-5]-/, /^36[0-9]-/]
 
 /** Transcripts after a restart of VirtualBox's service, when `localhostReachable` always reads 1. */

@@ -32,7 +32,7 @@ export function recordedTranscripts(): Transcript[] {
   return all.sort((one, other) => last(one.name) - last(other.name))
 }
 
-/** Makes the calls of the transcripts, one after the other, in a folder in place of the recorded host's `/`. */
+/** Replays the calls of the transcripts in order. A folder replaces the recorded host's `/`. */
 export async function replay(root: string): Promise<Replayed[]> {
   const seen: Replayed[] = []
   const names = new Names()
@@ -144,7 +144,7 @@ class Host {
     })
   }
 
-  /** Makes a call again and again until another one has its answer. */
+  /** Repeats a call until another call has its answer. */
   async repeat(command: string, other: Promise<Answer>): Promise<void> {
     let answered = false
     const noted = other.then(() => {
@@ -172,18 +172,18 @@ function withoutWarning(answer: Answer, driver: boolean): Answer {
   return { ...answer, stdout: answer.stdout.slice(end) }
 }
 
-/** The text in the place of a long usage text, which was cut at the recording. */
+/** The text that replaced the rest of a long usage text in a recording. */
 const usageCut = '\n[… usage text cut …]'
 
 const uuid = /[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}/g
 const mac = /\b080027[0-9A-F]{6}\b/g
 
-/** The UUIDs and MAC addresses of the recorded VirtualBox, and those of the stand-in in their places. */
+/** The recorded UUIDs and MAC addresses, and their counterparts in the stand-in. */
 class Names {
   readonly #ours = new Map<string, string>()
   readonly #recorded = new Map<string, string>()
 
-  /** Puts our names in place of the recorded names. */
+  /** Replaces recorded UUIDs with the stand-in's UUIDs. */
   asOurs(command: string): string {
     return command.replace(uuid, (name) => this.#ours.get(name) ?? name)
   }
@@ -217,7 +217,7 @@ class Names {
   }
 }
 
-/** Removes the times of a clock. */
+/** Replaces times, which differ between runs, with `…`. */
 function withoutTimes(text: string): string {
   return text
     .replace(/VMStateChangeTime="[^"]*"/g, 'VMStateChangeTime="…"')
@@ -238,7 +238,7 @@ function sortedBlocks(text: string): string {
     .join('')
 }
 
-/** Reads words in the form of the recording shell: `\\` before a character, `'…'`, `$'…'`. */
+/** Parses words as the recording shell quoted them: `\\` before a character, `'…'`, `$'…'`. */
 export function shellWords(command: string): string[] {
   const words = command.match(/(?:\$'(?:[^'\\]|\\.)*'|'[^']*'|\\.|[^\s'\\])+/g) ?? []
   return words.map((word) =>

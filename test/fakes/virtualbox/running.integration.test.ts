@@ -83,7 +83,7 @@ describe('a running machine of the stand-in', () => {
   })
 
   it('is off when its guest switched it off', async () => {
-    // mov dx, 0x604; mov ax, 0x2000; out dx, ax; jmp $
+    // The boot sector powers the guest off: mov dx, 0x604; mov ax, 0x2000; out dx, ax; jmp $
     const off = Buffer.alloc(1024 * 1024)
     off.set([0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xeb, 0xfe])
     off.set([0x55, 0xaa], 510)
@@ -169,7 +169,7 @@ describe('a running machine of the stand-in', () => {
       .split('.')
       .reverse()
       .map((part) => Number(part).toString(16).padStart(2, '0'))
-    // A block for each device: its number and name, then a line for each group.
+    // The file has a block for each device: its number and name, then a line for each group.
     const devices = readFileSync('/proc/net/igmp', 'utf8').split(/^(?=\d)/m)
     const joined = devices.filter((device) => device.includes(group.join('').toUpperCase()))
     expect(joined.map((device) => device.split(/\s+/)[1])).toEqual(['lo'])

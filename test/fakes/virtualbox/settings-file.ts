@@ -2,8 +2,8 @@ import { basename, dirname } from 'node:path'
 import type { Machine, Medium, Snapshot } from './model.js'
 
 /**
- * Writes the settings file of a machine: the XML of VirtualBox as far as other programs read it, and the stand-in's own
- * facts.
+ * Returns the text of a machine's settings file. It has the parts of VirtualBox's XML that other programs read, and the
+ * stand-in's own data.
  */
 export function settingsText(machine: Machine): string {
   const { uuid, name, rootSnapshot: root, currentSnapshot } = machine
@@ -20,7 +20,7 @@ export function settingsText(machine: Machine): string {
   ].join('\n')
 }
 
-/** Reads a settings file; undefined where it is damaged. */
+/** Parses a settings file; returns undefined if the file is damaged. */
 export function readSettings(text: string): Machine | undefined {
   const [, content] = /<StandIn><!\[CDATA\[([\s\S]*)\]\]><\/StandIn>/.exec(text) ?? []
   if (content === undefined || !text.includes('</VirtualBox>')) return undefined
@@ -68,7 +68,7 @@ function deviceXml(slot: string, kind: 'hdd' | 'dvddrive', medium: Medium['uuid'
   ]
 }
 
-/** Quotes a text as VirtualBox does. */
+/** Escapes a text for XML, as VirtualBox does. */
 function quoted(text: string): string {
   return text
     .replaceAll('&', '&amp;')

@@ -112,7 +112,7 @@ function machineLines(call: Call, machine: Machine): string[] {
   ]
 }
 
-/** Returns the time of a change of the state, in the service's precision. */
+/** Returns the time of a state change with the precision of VirtualBox's service. */
 function stateTime(milliseconds: number): string {
   return `${new Date(milliseconds).toISOString().slice(0, -1)}000000`
 }
@@ -244,8 +244,8 @@ function recording(stem: string): string[] {
 }
 
 /**
- * Lists the snapshots as a tree of keys. The lines of the current snapshot follow the tree. VirtualBox escapes nothing
- * in names and descriptions.
+ * Lists the snapshots as a tree of keys. The lines of the current snapshot follow the tree. VirtualBox does not escape
+ * names and descriptions.
  */
 export function snapshotLines(machine: Machine): string[] {
   const raw = (key: string, value: string): string => `${key}="${value}"\n`

@@ -93,7 +93,7 @@ async function take(call: Call, machine: Machine): Promise<Answer> {
   return answer(`Snapshot taken. UUID: ${fresh.uuid}\n`, progress)
 }
 
-/** Puts a difference in the place of each disk, so that the former disks do not change any more. */
+/** Replaces each disk with a difference, so that the former disks no longer change. */
 function onDifferences(call: Call, machine: Machine): [slot: string, medium: Medium][] {
   const folder = join(dirname(machine.cfgFile), 'Snapshots')
   return machine.hardware.controllers.flatMap(({ name, slots }) =>
@@ -201,7 +201,10 @@ function removeFromTree(machine: Machine, gone: Snapshot): void {
   else parent.children = parent.children.flatMap((each) => (each === gone ? gone.children : [each]))
 }
 
-/** Merges a disk that no snapshot needs any more. A difference goes into its child, a child into a base. */
+/**
+ * Merges a disk that no snapshot needs any more. A difference is merged into its child; a base receives the content of
+ * its child.
+ */
 async function mergeMedium(call: Call, machine: Machine, uuid: string): Promise<void> {
   const medium = call.store.medium(uuid)
   if (medium === undefined || slotMedia(machine).includes(uuid)) return
@@ -232,7 +235,7 @@ async function mergeMedium(call: Call, machine: Machine, uuid: string): Promise<
   removeMedium(call, child)
 }
 
-/** Returns the slot in which an online machine has a medium open, as it is or as a parent. */
+/** Returns the slot in which an online machine has a medium open, directly or as a parent. */
 function openSlot(call: Call, machine: Machine, medium: Medium): string | undefined {
   if (call.store.session(machine.uuid) === undefined) return undefined
   for (const { name, slots } of machine.hardware.controllers) {

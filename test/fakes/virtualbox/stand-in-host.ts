@@ -15,11 +15,11 @@ export interface Asked {
 export interface MadeMachine {
   readonly name: string
   readonly uuid: string
-  /** The file of its serial port. */
+  /** The file with the output of the machine's serial port. */
   readonly console: string
 }
 
-/** A host with the stand-in alone, whose machines run QEMU. */
+/** A host with only the stand-in, whose machines run in QEMU. */
 export class StandInHost {
   readonly folder = mkdtempSync(join(tmpdir(), 'vbox-stand-in-'))
   standIn: StandIn
@@ -46,7 +46,7 @@ export class StandInHost {
     return stdout
   }
 
-  /** Makes a machine, which prints `hello` to its serial port unless the test writes another disk. */
+  /** Creates a machine, which prints `hello` to its serial port unless the test writes another disk. */
   machine(writeDisk = (path: string): void => writeSerialGuest(path, 'hello')): MadeMachine {
     this.#count += 1
     const name = `m${this.#count}`

@@ -198,7 +198,7 @@ function changeMedium(call: Call, medium: Medium, given: Readonly<Record<string,
   call.store.saveRegistry()
 }
 
-/** Refuses changes that the state of the machine, or an attached disk, forbids. */
+/** Refuses an attachment that the machine's state, or an already attached disk, forbids. */
 function attachPlaces(call: Call, machine: Machine, medium?: Medium, inSlot?: string): void {
   if (medium !== undefined && medium.device === 'hdd') {
     const attached = slotMedia({ ...machine, rootSnapshot: undefined })
@@ -216,7 +216,7 @@ const attachPlace: Place = [
 ]
 
 /**
- * Gives a SATA controller the ports up to this one, within its limit. Refuses a slot that the controller cannot have.
+ * Adds ports to a SATA controller up to this port, within its limit. Refuses a slot that the controller cannot have.
  */
 function inRange(controller: Controller, port: number, device: number): void {
   const most = controller.bus === 'sata' ? (maxPorts[controller.bus] ?? 0) : controller.portCount
@@ -229,7 +229,7 @@ function inRange(controller: Controller, port: number, device: number): void {
   }
 }
 
-/** Returns the medium that goes into the slot; a medium for many machines gets a difference for each. */
+/** Returns the medium for the slot. A multi-attach medium, or a disk with children, gets a new difference. */
 function heldBy(call: Call, machine: Machine, medium: Medium, kind: 'hdd' | 'dvddrive'): Medium {
   if (kind === 'dvddrive') return medium
   if (medium.multiAttach) {
@@ -243,8 +243,8 @@ function heldBy(call: Call, machine: Machine, medium: Medium, kind: 'hdd' | 'dvd
 }
 
 /**
- * Finds the medium that a disk with children has in the current snapshot; the machine's difference begins
- * there.
+ * Finds the medium of the current snapshot that descends from a disk with children. The machine's new difference starts
+ * from this medium.
  */
 function inCurrentSnapshot(call: Call, machine: Machine, medium: Medium): Medium {
   const current = allSnapshots(machine.rootSnapshot).find(({ uuid }) => uuid === machine.currentSnapshot)

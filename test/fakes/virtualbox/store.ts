@@ -47,7 +47,7 @@ export class Store {
     writeWhole(this.#registryFile, this.registry)
   }
 
-  /** Reads a machine by its name or UUID; `inaccessible` where its settings file is lost. */
+  /** Reads a machine by its name or UUID; `inaccessible` if its settings file is lost. */
   find(nameOrUuid: string): Machine | 'inaccessible' | undefined {
     const uuid = nameOrUuid.toLowerCase().replace(/^\{(.*)\}$/, '$1')
     const entry = this.registry.machines.find((each) => each.uuid === uuid)
@@ -82,7 +82,7 @@ export class Store {
     writeFile(machine.cfgFile, settingsText(machine))
   }
 
-  /** Returns the folder of a machine's files while it is online. */
+  /** Returns the folder of a machine's files while the machine is online. */
   sessionFolder(uuid: string): string {
     return join(this.home, 'run', uuid)
   }
@@ -97,7 +97,7 @@ export class Store {
   }
 
   endSession(uuid: string, lingerMs = 0): void {
-    // The process that keeps QEMU may write its last file meanwhile.
+    // The process that supervises QEMU may still write its last file.
     removeBusyFolder(this.sessionFolder(uuid))
     if (lingerMs > 0) writeWhole(join(this.home, `${uuid}.lingers`), Date.now() + lingerMs)
   }
@@ -123,7 +123,7 @@ export class Store {
     )
   }
 
-  /** Lists the machines with a medium in a slot now, or in a slot of a snapshot. */
+  /** Lists the machines with the medium in a current slot, or in a slot of a snapshot. */
   usersOf(medium: Medium): Machine[] {
     return this.machines().filter((machine) => slotMedia(machine).includes(medium.uuid))
   }
@@ -151,7 +151,7 @@ export function usedMedia(machine: Machine, media: readonly Medium[]): Set<strin
   return used
 }
 
-/** Holds the lock of a home while `action` runs. Two calls at once thus do not lose each other's changes. */
+/** Holds the lock of a home while `action` runs. Concurrent calls thus do not overwrite each other's changes. */
 export async function locked<Result>(home: string, action: () => Promise<Result>): Promise<Result> {
   const lock = join(home, 'lock')
   const end = Date.now() + lockMs
@@ -169,7 +169,7 @@ export async function locked<Result>(home: string, action: () => Promise<Result>
   }
 }
 
-/** Places a lock as a whole, so that nobody reads a lock without a holder; returns false where one exists. */
+/** Creates a lock atomically, so that every lock names its holder; returns false if a lock exists. */
 function take(lock: string): boolean {
   const draft = `${lock}.${randomUUID()}`
   writeFileSync(draft, String(process.pid))
@@ -184,7 +184,7 @@ function take(lock: string): boolean {
   }
 }
 
-/** Returns the process that holds a lock; undefined where the lock was released meanwhile. */
+/** Returns the process ID in a lock; undefined if the lock was released meanwhile. */
 function holderOf(lock: string): number | undefined {
   try {
     return Number(readFileSync(lock, 'utf8'))
@@ -194,7 +194,9 @@ function holderOf(lock: string): number | undefined {
   }
 }
 
-/** Removes the lock of a dead process. Only one call does so, which must not remove the lock of the next holder. */
+/**
+ * Removes the lock of a dead process. A second lock lets only one call do this, so that the next holder keeps its lock.
+ */
 function retire(lock: string, dead: number): void {
   const guard = `${lock}.dead-${dead}`
   if (!take(guard)) return

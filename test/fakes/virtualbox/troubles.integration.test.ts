@@ -85,7 +85,7 @@ describe('the stand-in of a VirtualBox with troubles', () => {
       )
     host.must('unregistervm', one, '--delete')
     expect(left()).toEqual([false, true, true])
-    // The last clone takes the image with it: measured.
+    // VirtualBox removes the base image together with its last clone, as measured.
     host.must('unregistervm', other, '--delete')
     expect(left()).toEqual([false, false, false])
   })

@@ -7,7 +7,7 @@ Copyright (C) 2005-2026 Oracle and/or its affiliates
 
 `
 
-/** The recorded texts of the real program, for answers that no state changes. */
+/** The recorded texts of the real program, for answers that do not depend on the state. */
 export class Recorded {
   readonly #folder: string
 
@@ -15,7 +15,7 @@ export class Recorded {
     this.#folder = folder
   }
 
-  /** Finds what a transcript recorded on standard output or standard error. */
+  /** Returns the text that a transcript recorded on standard output or standard error. */
   text(name: string, stream: 'stdout' | 'stderr'): string {
     const all = readFileSync(join(this.#folder, `${name.slice(0, 1)}xx.txt`), 'utf8')
     const found = transcriptsIn(all).find((each) => each.name === name)
@@ -42,19 +42,19 @@ const misused = {
 
 export type Misused = keyof typeof misused
 
-/** Refuses a misuse as the real program does: the usage follows the error. */
+/** Returns the error for a misuse as the real program prints it: the usage follows the error. */
 export function misuse(recorded: Recorded, verb: Misused, message: string): Refusal {
   return new Refusal(`${logo}VBoxManage: error: ${message}\n\n${usageWith(recorded, verb, message)}`, 2)
 }
 
-/** Refuses an option that the verb does not have, without an empty line; modifyvm exits with 1. */
+/** Returns the error for an unknown option. No empty line precedes the usage, and modifyvm exits with 1. */
 export function unknownOption(recorded: Recorded, verb: Misused, option: string): Refusal {
   const message = `Unknown option: ${option}`
   const said = `${logo}VBoxManage: error: ${message}\n${usageWith(recorded, verb, message)}`
   return new Refusal(said, verb === 'modifyvm' ? 1 : 2)
 }
 
-/** Returns the usage of a verb; a long usage is followed by the error once more. */
+/** Returns the usage of a verb; the long usage of modifyvm is followed by the error once more. */
 function usageWith(recorded: Recorded, verb: Misused, message: string): string {
   const again = verb === 'modifyvm' ? `\nVBoxManage: error: ${message}\n` : ''
   return recorded.usage(misused[verb]) + again

@@ -4,20 +4,20 @@ import { chmodSync, closeSync, fstatSync, ftruncateSync, openSync, readSync, wri
 const mebibyte = 1024 * 1024
 const mapOffset = mebibyte
 
-/** A VDI file: its size for the guest, its UUID, the places of its parts. */
+/** The header of a VDI file: its size for the guest, its UUID, and the offsets of its parts. */
 export interface Vdi {
   readonly bytes: number
   readonly uuid: string
   readonly mapOffset: number
   readonly dataOffset: number
   readonly blocks: number
-  /** Whether each block lies in its place. QEMU can then read the file as a raw image that begins later. */
+  /** Whether all blocks are in order. QEMU can then read the file as a raw image at an offset. */
   readonly straight: boolean
 }
 
 /**
- * Makes a VDI file without content. All blocks are in their places, as in a fixed image, and the file has holes. QEMU
- * thus reads the file as a raw image, because QEMU saves no machine with an open VDI.
+ * Creates an empty VDI file. All blocks are in order, as in a fixed image, but the file is sparse. QEMU reads the file
+ * as a raw image, because QEMU cannot save a machine with an open VDI.
  */
 export function createVdi(path: string, bytes: number, uuid: string): void {
   const file = openSync(path, 'wx', 0o600)
@@ -64,7 +64,7 @@ function roundUp(offset: number): number {
   return Math.ceil(offset / mebibyte) * mebibyte
 }
 
-/** Reads the header of a VDI file; undefined where the file is not a VDI. */
+/** Reads the header of a VDI file; undefined if the file is not a VDI. */
 export function readVdi(path: string): Vdi | undefined {
   const file = openSync(path, 'r')
   try {
@@ -110,15 +110,15 @@ function changeHeader(path: string, change: (header: Buffer, file: number) => vo
   }
 }
 
-/** Copies a VDI file; the copy has a UUID of its own. */
+/** Copies a VDI file, and gives the copy another UUID. */
 export function copyVdi(from: string, to: string, uuid: string): void {
   execFileSync('cp', ['--sparse=always', '--reflink=auto', '--no-clobber', from, to])
-  // A copy of a file that nobody may write is a disk like any other.
+  // The copy is writable, even if the original is read-only.
   chmodSync(to, 0o600)
   setVdiUuid(to, uuid)
 }
 
-/** Makes a VDI file larger; returns false for an image that another program made. */
+/** Grows a VDI file in place; returns false if the layout of the file prevents the growth. */
 export function growVdi(path: string, bytes: number): boolean {
   const vdi = readVdi(path)
   if (vdi === undefined || !vdi.straight) return false
@@ -133,7 +133,7 @@ export function growVdi(path: string, bytes: number): boolean {
   return true
 }
 
-/** Makes a VDI file from a raw image; blocks of zeroes stay holes. */
+/** Creates a VDI file from a raw image; blocks of zeroes stay holes. */
 export function vdiFromRaw(raw: string, path: string, uuid: string): void {
   const source = openSync(raw, 'r')
   const target = openSync(path, 'wx', 0o600)

@@ -34,7 +34,7 @@ describe('the expression that init hydra writes', () => {
     await removeStore(folder)
   })
 
-  /** Returns the machine of the file, as deploy would read it. */
+  /** Returns the machine in the file, as deploy would read it. */
   async function machineOf(flags: HydraFlags): Promise<DebianMachine> {
     const file = join(folder, 'hydra.nix')
     rmSync(file, { force: true })

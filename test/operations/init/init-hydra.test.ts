@@ -10,7 +10,7 @@ import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
 
 let ops: FakeOps
 let folder: string
-/** The answers of Nix. This host by default has no nixpkgs, and every text is an expression. */
+/** The answers of Nix. The default is a host without nixpkgs, on which every text is a valid expression. */
 let nix: (argv: readonly string[]) => CommandResult
 
 const ended = (code: number, stderr = ''): CommandResult => ({ kind: 'exited', code, stdout: '', stderr })
@@ -222,7 +222,7 @@ describe('init hydra with a person', () => {
       'Password of that user',
       'Package of Hydra, as a Nix expression or a store path',
     ])
-    // The name belongs to the tests' operator.
+    // The suggested user name is the name of the tests' operator.
     expect(text()).toContain('userName = "tester";')
   })
 

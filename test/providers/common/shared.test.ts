@@ -6,7 +6,7 @@ import { unreachable } from '../../../src/core/errors.js'
 import { DeploymentUuid } from '../../../src/core/names.js'
 
 describe('the addresses of network interfaces', () => {
-  /** Gives every interface the same addresses, so that each choice collides with the choices before. */
+  /** Gives every interface the same addresses, so that each choice collides with the earlier choices. */
   const colliding = (_nic: string, attempt: number) => `mac-${attempt}`
 
   it('differ within one machine, although their names lead to the same address', () => {

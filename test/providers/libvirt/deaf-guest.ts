@@ -29,7 +29,7 @@ const domainText = buildDomainXml({
   base: undefined,
 })
 
-/** A libvirt with only this guest, which runs. */
+/** A libvirt whose only guest runs. */
 export const hypervisor = {
   local: {
     run: (argv: readonly string[], options: Parameters<typeof saying>[1]) =>

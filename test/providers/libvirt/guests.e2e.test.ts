@@ -14,7 +14,7 @@ import { localCommands } from '../../../src/exec/local-commands.js'
 import { createImageStore } from '../../../src/images/store.js'
 import { openSession, type Session } from './session.js'
 
-/** A boot takes 11 to 40 s under emulation; the cores may be shared with others. */
+/** A boot takes 11 to 40 s under emulation; other programs may use the cores too. */
 const bootMs = 300_000
 
 const guest = { memorySize: 512, vcpu: 2, baseImageSize: 4, outbound: false, baseImage: 'debian-12' }

@@ -8,7 +8,7 @@ export const carefully = { allowRestart: false, allowRecreate: false, checkpoint
 
 export interface MadeMachines {
   readonly session: Session
-  /** Makes a machine that goes away after the test. */
+  /** Creates a machine that is removed after the test. */
   make(config?: object, overrides?: Partial<LibvirtResource>): Promise<LibvirtResource>
   /** Plans the same machine with other options; returns the changes of a deploy. */
   planned(
@@ -19,7 +19,7 @@ export interface MadeMachines {
   tidy(resource: LibvirtResource): void
 }
 
-/** Opens a real libvirt session for the tests of a file, and makes cheap machines. */
+/** Opens a real libvirt session for the tests of a file, and creates cheap machines. */
 export function madeMachines(): MadeMachines {
   let session: Session | undefined
   const made: LibvirtResource[] = []

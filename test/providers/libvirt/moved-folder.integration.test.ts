@@ -67,7 +67,7 @@ function renameFolder(from: string, to: string): void {
   renameSync(from, to)
 }
 
-/** Returns every file that the domain's definition names, and the files below its disk. */
+/** Returns every file that the domain's definition names, and the backing files of its disk. */
 async function filesOf({ name, handle }: LibvirtResource): Promise<string> {
   const xml = await session.virsh('dumpxml', '--inactive', name)
   const chain = await session.program([

@@ -65,7 +65,7 @@ describe('the comparison of module and schema', () => {
   ])('finds %s', async (_, ours, planted, sentence) => {
     expect(text.split(ours)).toHaveLength(2)
     const module = join(nix.folder, 'planted.nix')
-    // The planted module lies elsewhere, and imports the same file.
+    // The planted module is in another folder, but imports the same file.
     const types = join(dirname(optionsNix), '../../nix/types.nix')
     writeFileSync(module, text.replace(ours, planted).replace('../../nix/types.nix', types))
     const found = await differences(declared, module, [

@@ -2,7 +2,7 @@ import { LibvirtConfig } from '../../../providers/libvirt/config.js'
 import type { LibvirtResource } from '../../../providers/libvirt/places.js'
 import { plainMachine } from '../plain-machine.js'
 
-/** Makes a machine for tests that change nothing. */
+/** Creates a machine for tests that change nothing. */
 export function plainResource(overrides: Partial<LibvirtResource> = {}): LibvirtResource {
   const allocation = {
     mac: '52:54:00:00:00:01',

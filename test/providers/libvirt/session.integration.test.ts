@@ -124,7 +124,7 @@ describe('a port that a stranger holds', () => {
     const allocation = await session.provider.start(resource, session.run, async () => handedOut)
     const [forward] = allocation?.forwardPorts ?? []
     const host = forward?.host ?? 0
-    // Machines of other tests may have the ports that follow.
+    // Machines of other tests may use the next ports.
     expect(forward).toEqual({ host: expect.any(Number), guest: 80, asked: port })
     expect([port, next]).not.toContain(host)
     expect(session.logged).toContainEqual(
@@ -219,7 +219,7 @@ describe('the identity of a machine', () => {
     const seed = join(resource.disks, 'seed.iso')
     expect(await session.virsh('domblklist', resource.name)).toContain(seed)
     expect(statSync(seed).mode & 0o777).toBe(0o600)
-    // cloud-init looks for this label at ISO 9660's place for it.
+    // cloud-init looks for this label where ISO 9660 stores the volume label.
     expect(readFileSync(seed).subarray(32_808, 32_814).toString()).toBe('cidata')
     expect(await session.provider.plan(resource, session.run)).toEqual([])
   })

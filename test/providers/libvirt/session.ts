@@ -20,7 +20,7 @@ export interface Session {
   readonly run: Run
   readonly logged: string[]
   readonly provider: ReturnType<typeof createLibvirtProvider>
-  /** Makes an allocated machine of a new deployment, with nothing created yet. */
+  /** Allocates a machine of a new deployment, and creates nothing else. */
   makeResource(config?: object, overrides?: Partial<LibvirtResource>): Promise<LibvirtResource>
   virsh(...args: string[]): Promise<string>
   program(argv: readonly string[]): Promise<string>
@@ -64,7 +64,7 @@ export async function openSession(options: { image?: BaseImage } = {}): Promise<
   }
 }
 
-/** Makes an image that nothing boots from: the firmware finds nothing to boot, and waits. */
+/** Creates an image from which nothing boots: the firmware finds nothing to boot, and waits. */
 async function emptyImage(
   folder: string,
   program: (argv: readonly string[]) => Promise<string>,

@@ -37,13 +37,13 @@ const restore = (resource: LibvirtResource, name = 'before') => power.restore(re
 const stateOf = (resource: LibvirtResource) => session.virsh('domstate', '--reason', resource.name)
 const dataOf = ({ handle }: LibvirtResource) => handle?.extraDisks.data ?? ''
 
-/** Lists the names of the states in a disk. */
+/** Lists the names of the internal snapshots in a disk. */
 async function statesIn(disk: string): Promise<string[]> {
   const listed = await session.program(['qemu-img', 'snapshot', '-U', '-l', disk])
   return [...listed.matchAll(/^\d+\s+(\S+)/gm)].map(([, name = '']) => name)
 }
 
-/** Returns the machine after a deploy with other options. */
+/** Deploys a machine with other options, and returns the machine. */
 async function changed(resource: LibvirtResource, config: object): Promise<LibvirtResource> {
   const { wanted } = await planned(resource, config)
   return { ...wanted, handle: await session.provider.reconcile(wanted, carefully, session.run) }

@@ -5,7 +5,7 @@ import type { LoginRequest, UserSshConfig } from '../../../src/core/ssh.js'
 
 const login: LoginRequest = { user: undefined, port: undefined, sshOptions: [] }
 
-/** Makes the function, with a counter of processes, a clock, and a switch for failures. */
+/** Creates the function under test, with a counter of processes, a clock, and a switch for failures. */
 function asking() {
   const world = { asked: [] as string[], clock: 0, broken: false }
   const ask = rememberConfig(

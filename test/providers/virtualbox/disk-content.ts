@@ -8,7 +8,7 @@ import { allocateBlock, blockAddress } from './vdi-block.js'
 
 const textBytes = 512
 
-/** Writes a text to the beginning of a disk of a machine that is off, into the attached file. */
+/** Writes a text to the beginning of the attached disk of a machine that is off. */
 export async function writeDisk(
   session: Session,
   resource: VirtualBoxResource,
@@ -32,7 +32,7 @@ export async function writeDisk(
   }
 }
 
-/** Reads the text at the beginning of a disk of a machine that is off. */
+/** Reads the text at the beginning of the attached disk of a machine that is off. */
 export async function readDisk(
   session: Session,
   resource: VirtualBoxResource,
@@ -54,7 +54,7 @@ export async function readDisk(
   return ''
 }
 
-/** Lists the file in a slot, and the files that it builds on. */
+/** Lists the disk file in a slot, and the files on which it is based. */
 async function chainOf(session: Session, { handle }: VirtualBoxResource, slot = '0-0'): Promise<string[]> {
   const { attached } = parseMachine(await session.vbox('showvminfo', handle?.uuid ?? '', '--machinereadable'))
   const file = [...attached].find(([key]) => key.endsWith(`-${slot}`))?.[1]
@@ -62,7 +62,7 @@ async function chainOf(session: Session, { handle }: VirtualBoxResource, slot = 
   return [file, ...ancestorsOf(file, parseMedia(await session.vbox('list', 'hdds')))]
 }
 
-/** Tells whether a file is a difference of the stand-in, which is a file of QEMU. */
+/** Tells whether a file is a differencing disk of the stand-in, which has QEMU's format. */
 function isQcow2(file: string): boolean {
   return readFileSync(file).subarray(0, 3).toString() === 'QFI'
 }

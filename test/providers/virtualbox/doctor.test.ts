@@ -35,7 +35,7 @@ function write(path: string, content: string | Uint8Array): void {
   writeFileSync(file, content)
 }
 
-/** Gives the host a driver, for which each character device will do. */
+/** Gives the host a driver, for which any character device suffices. */
 function loadDriver(): void {
   mkdirSync(join(root, 'dev'))
   symlinkSync('/dev/null', join(root, 'dev', 'vboxdrv'))

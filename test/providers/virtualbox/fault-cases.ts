@@ -55,7 +55,7 @@ export function faultCases({ name, open, options }: Subject): void {
         await session.vbox('createvm', ...other, '--basefolder', join(session.folder, 'borrower'))
         await session.vbox('storagectl', 'borrower', '--name', 'SATA', '--add', 'sata')
         const slot = ['--storagectl', 'SATA', '--port', '0', '--device', '0']
-        // VirtualBox takes a disk twice, and says nothing.
+        // VirtualBox attaches one disk to two machines without an error.
         await session.vbox('storageattach', 'borrower', ...slot, '--type', 'hdd', '--medium', data)
         await expect(destroy(made)).rejects.toMatchObject({
           code: 'DISK_IN_USE',

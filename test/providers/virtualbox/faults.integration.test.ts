@@ -7,7 +7,7 @@ faultCases({
   name: 'the stand-in',
   open: async () => {
     const session = await openSession()
-    // The stand-in has no process that remembers.
+    // The stand-in has no process that keeps settings in memory.
     return { session, forgotten: async () => {}, dispose: async () => session.dispose() }
   },
 })

@@ -21,7 +21,7 @@ afterAll(() => session?.dispose())
 
 const { reconcile, make, facts, start, seen, stop, destroy } = machinesOf(() => session)
 
-/** Takes a port. The providers of other tests try each port for a moment, so this function tries again. */
+/** Listens on a port. Providers of other tests briefly bind ports to try them, so a failed attempt is repeated. */
 async function listen(port: number): Promise<Server> {
   for (;;) {
     const server = createServer()
@@ -65,7 +65,7 @@ describe('the disks of a machine', () => {
       message: expect.stringContaining('linked clone'),
     })
     await destroy(made)
-    // VirtualBox removes the base together with the last machine that has a linked clone of it attached.
+    // `unregistervm --delete` would also delete the base of an attached linked clone.
     expect(existsSync(base)).toBe(true)
   })
 
@@ -159,7 +159,7 @@ describe('the port for ssh', () => {
   it('moves at once when VirtualBox alone noticed, in its log, that the port was taken', async () => {
     const made = await make()
     const { sshPort } = made.allocation
-    // Another program takes the port after our look and before the start.
+    // Another program takes the port after the look and before the start.
     let server: Server | undefined
     const racing = session.providerWith({
       local: {
@@ -178,7 +178,7 @@ describe('the port for ssh', () => {
   })
 })
 
-/** Brings a new machine into a state, by VBoxManage or, where no call leads there, by force. */
+/** Brings a new machine into a state, with VBoxManage or, if no call leads there, by force. */
 async function inState(state: MachineState): Promise<Made> {
   const made = await make()
   const { uuid } = made.handle

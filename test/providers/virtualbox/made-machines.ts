@@ -5,7 +5,7 @@ import type { Session } from './session.js'
 
 export type Made = VirtualBoxResource & { handle: VirtualBoxHandle }
 
-/** Makes short names for the work of a session's provider on machines, which all have the same options. */
+/** Returns short functions that call a session's provider, for machines with the same options. */
 export function machinesOf(current: () => Session, options: object = {}) {
   const reconcile = async (resource: VirtualBoxResource, allowRecreate = false): Promise<Made> => {
     const { provider, run } = current()
@@ -28,7 +28,7 @@ export function machinesOf(current: () => Session, options: object = {}) {
   }
 }
 
-/** Another VBoxManage under test, with a way to open a session and the needs of its machines. */
+/** A VBoxManage under test, with a function that opens a session and the options that its machines need. */
 export interface Subject {
   readonly name: string
   open(): Promise<OpenedSubject>

@@ -52,7 +52,7 @@ const values: readonly unknown[] = [
   ],
 ]
 
-/** Sets that no type refuses, by the rule of the schema that they break. */
+/** Sets of options that every type accepts, although each set breaks a rule of the schema. */
 const beyondTypes = [
   { hostOnly: {} },
   { hostOnly: { adapter: 'vboxnet0', network: 'HostNetwork' } },
@@ -68,11 +68,10 @@ const beyondTypes = [
   },
 ]
 
-/** Returns the values for an option, without those that the test of the schema's own rules has. */
+/** Returns the values for an option, except the values in `beyondTypes`. */
 function valuesFor(name: string): unknown[] {
   const apart = new Set(beyondTypes.map((options) => JSON.stringify(Reflect.get(options, name))))
-  // Nix imports a path in place of a set as a module. A file that cannot be read would end the whole
-  // evaluation.
+  // Nix imports a path that replaces a set as a module. An unreadable file would end the whole evaluation.
   const isPath = (value: unknown) => typeof value === 'string' && value.startsWith('/')
   return values.filter(
     (value) => !apart.has(JSON.stringify(value)) && !(name === 'hostOnly' && isPath(value)),

@@ -2,7 +2,7 @@ import { VirtualBoxConfig } from '../../../providers/virtualbox/config.js'
 import type { VirtualBoxResource } from '../../../providers/virtualbox/places.js'
 import { plainMachine } from '../plain-machine.js'
 
-/** Makes a machine for tests that change nothing. */
+/** Creates a machine for tests that change nothing. */
 export function plainResource(overrides: Partial<VirtualBoxResource> = {}): VirtualBoxResource {
   const allocation = {
     mac: '08:00:27:00:00:01',

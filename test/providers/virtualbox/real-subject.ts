@@ -2,7 +2,9 @@ import { RealVirtualBox } from '../../fixtures/virtualbox/real-virtualbox.js'
 import type { Subject } from './made-machines.js'
 import { openSession } from './session.js'
 
-/** The real VBoxManage with machines that start without the driver, by an interpreter and on no internal network. */
+/**
+ * The real VBoxManage, with machines that run in an interpreter, without the driver and without an internal network.
+ */
 export const realSubject: Subject = {
   name: 'the real VBoxManage',
   options: { extraFlags: { 'vm-execution-engine': 'recompiler' }, lan: false },

@@ -14,7 +14,7 @@ import { inProcess } from '../../fakes/virtualbox/in-process.js'
 import { behave, endAll, installVBoxManage, type StandIn } from '../../fakes/virtualbox/install.js'
 import { sessionMachine } from '../session-machine.js'
 
-/** The recorded answers, of which the stand-in has its longest texts. */
+/** The folder of the recorded answers, from which the stand-in takes its longest texts. */
 const recorded = join(import.meta.dirname, '..', '..', 'fixtures', 'virtualbox')
 
 /** A separate, empty VirtualBox, and resources that cost almost nothing. */
@@ -25,19 +25,19 @@ export interface Session {
   readonly image: BaseImage
   readonly run: Run
   readonly logged: string[]
-  /** Commands of this host, of which VBoxManage is the stand-in. */
+  /** The commands of this host, with the stand-in as VBoxManage. */
   readonly local: Pick<LocalCommands, 'run'>
   readonly standIn: StandIn
   readonly provider: ReturnType<typeof createVirtualBoxProvider>
-  /** Makes the provider with other parts. */
+  /** Creates the provider with other parts. */
   providerWith(parts: { local?: Pick<LocalCommands, 'run'>; hostRoot?: string }): Session['provider']
-  /** Makes an allocated machine of a deployment of its own, with nothing made yet. */
+  /** Allocates a machine of a new deployment, and creates nothing else. */
   makeResource(config?: object, overrides?: Partial<VirtualBoxResource>): Promise<VirtualBoxResource>
-  /** Asks VBoxManage; a failure is an error. */
+  /** Runs VBoxManage; throws if the command fails. */
   vbox(...args: string[]): Promise<string>
   ask(...args: string[]): Promise<CommandResult>
   behave(...words: string[]): void
-  /** Lists the names of all machines and the places of all disks that this VirtualBox knows. */
+  /** Lists the names of all machines and the paths of all disks that this VirtualBox has registered. */
   registry(): Promise<string[]>
   dispose(): void
 }
@@ -113,7 +113,7 @@ export async function openSession(choices: SessionChoices = {}): Promise<Session
   }
 }
 
-/** Lists names of all machines and places of all disks that a VirtualBox knows. */
+/** Lists the names of all machines and the paths of all disks that a VirtualBox has registered. */
 export async function readRegistry(vbox: (...args: string[]) => Promise<string>): Promise<string[]> {
   const machines = parseList(await vbox('list', 'vms')).map(({ name, uuid }) => `${name} ${uuid}`)
   const running = parseList(await vbox('list', 'runningvms')).map(({ name }) => `running ${name}`)
@@ -138,7 +138,7 @@ async function smallImage(
   }
 }
 
-/** Makes a machine that somebody else has under this name. */
+/** Creates a foreign machine with this name. */
 export async function createForeign(
   session: Session,
   name: string,

@@ -15,7 +15,7 @@ function withConfig(made: Made, config: object): Made {
 
 const data = (port: number) => ({ disks: { data: { port, size: 16 } } })
 
-/** Defines the tests of snapshots, of the stand-in and of the real VBoxManage alike. */
+/** Defines the tests of snapshots, for the stand-in and for the real VBoxManage alike. */
 export function snapshotCases({ name, open, options }: Subject): void {
   describe(`snapshots, on ${name}`, () => {
     let session: Session
@@ -55,7 +55,7 @@ export function snapshotCases({ name, open, options }: Subject): void {
         expect(await list(made)).toMatchObject([{ name: 'by hand', memory: false, description: about }])
         await restore(made, 'by hand')
         expect(await readDisk(session, made)).toBe('before')
-        // The settings of that moment are not known, so the next deploy applies all settings.
+        // The settings at that moment are unknown, so the next deploy applies all settings.
         expect(await plan(made)).toMatchObject([{ detail: 'other options of the machine' }])
         await reconcile(made)
         expect(await plan(made)).toEqual([])

@@ -5,7 +5,7 @@ snapshotCases({
   name: 'the stand-in',
   open: async () => {
     const session = await openSession()
-    // The stand-in has no process that remembers.
+    // The stand-in has no process that keeps settings in memory.
     return { session, forgotten: async () => {}, dispose: async () => session.dispose() }
   },
 })

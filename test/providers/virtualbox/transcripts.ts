@@ -4,7 +4,7 @@ import type { CommandResult } from '../../../src/core/ssh.js'
 
 const folder = join(import.meta.dirname, '..', '..', 'fixtures', 'virtualbox')
 
-/** Returns a recorded answer of the real VBoxManage, by the beginning of the transcript's name: `115`. */
+/** Returns a recorded answer of the real VBoxManage, by the beginning of the transcript's name, such as `115`. */
 export function transcript(number: string): CommandResult & { kind: 'exited' } {
   const text = readFileSync(join(folder, `${number.slice(0, 1)}xx.txt`), 'utf8')
   const from = text.indexOf(`# VBoxManage transcript: ${number}`)

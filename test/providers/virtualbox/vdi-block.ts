@@ -19,13 +19,13 @@ function addressOf(file: number, index: number): number {
   return word(file, at.data) + index * (word(file, at.blockBytes) + extra) + extra
 }
 
-/** Finds the first block of a disk in a VDI file; undefined where the file has none of its own. */
+/** Returns the address of a disk's first block in a VDI file, or undefined if that block does not exist. */
 export function blockAddress(file: number): number | undefined {
   const index = word(file, word(file, at.map))
   return index >= 0xfffffffe ? undefined : addressOf(file, index)
 }
 
-/** Gives a VDI file its own first block, which is empty. */
+/** Allocates an empty first block in a VDI file, and returns its address. */
 export function allocateBlock(file: number): number {
   const index = word(file, at.allocated)
   const address = addressOf(file, index)

@@ -35,7 +35,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(async () => machines?.dispose())
 
-/** Returns a machine whose Nix has only the settings of its own files. */
+/** Returns a machine whose Nix reads only the settings in the machine's own files. */
 function host(name: 'ci' | 'b1'): Host {
   const machine = machines[name].host
   return withScript(machine as unknown as Host, (text, args, options) =>
@@ -68,7 +68,7 @@ function onB1(options?: Record<string, unknown>): TaskMachine {
 const cacheTask = (options?: Record<string, unknown>) => wantedOf(bindTask(builderCacheTask), onB1(options))
 const cachesTask = (options?: Record<string, unknown>) => wantedOf(bindTask(builderCachesTask), onCi(options))
 
-/** Does the work of a deploy of both machines. */
+/** Runs the tasks as a deploy of both machines would. */
 async function deploy(): Promise<void> {
   state.b1['builder-cache'] = await cacheTask().apply(host('b1'), run)
   state.ci['builder-caches'] = await cachesTask().apply(host('ci'), run)
@@ -76,7 +76,7 @@ async function deploy(): Promise<void> {
 
 let names = 0
 
-/** Builds a path that no other machine has, on one of them; returns the path. */
+/** Builds a new path on one of the machines; returns the path. */
 async function build(on: 'ci' | 'b1', more = ''): Promise<string> {
   names += 1
   return sh(
@@ -155,7 +155,7 @@ rm -f /etc/nix/hydra-ops-signing.conf; ${forget}; systemctl try-restart nix-daem
     expect(secret.length).toBeGreaterThan(80)
     const texts = [...seen, ...told.lines, JSON.stringify(outputs)]
     expect(texts.some((text) => text.includes(name))).toBe(true)
-    // The last half of a secret key is the public one.
+    // The last half of a secret key is the public key.
     const half = Buffer.from(secret, 'base64').subarray(0, 30).toString('base64')
     expect(texts.filter((text) => holds(text, half))).toEqual([])
   })

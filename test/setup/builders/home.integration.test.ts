@@ -20,14 +20,14 @@ const state: Record<'ci' | 'b1', Record<string, Record<string, string>>> = { ci:
 
 /**
  * A stand-in for nix-user-chroot, which shows a folder of the home as /nix in a namespace of the user. The real program
- * keeps the user's number, and this one is root in the namespace.
+ * keeps the user's id, but the stand-in is root in the namespace.
  */
 const standIn = `#!/bin/sh
 folder=$1; shift
 exec unshare --map-root-user --mount sh -c 'mount --bind "$0" /nix && exec "$@"' "$folder" "$@"
 `
 
-/** A profile that prints, as careless ones do. */
+/** A profile that prints text, as a careless profile does. */
 const profile = 'echo welcome to the profile; export FROM_PROFILE=yes; PATH=$HOME/.nix-profile/bin:$PATH\n'
 
 beforeAll(async () => {
@@ -50,7 +50,7 @@ chown -R alice: . ; chmod 700 .ssh; chmod 600 .ssh/authorized_keys`,
 }, 120_000)
 afterAll(async () => machines?.dispose())
 
-/** Returns the machine `b1` as alice sees it, who is not root there. */
+/** Returns the machine `b1` for the user alice, who is not root there. */
 function alice(): Host {
   const machine = machines.b1.host
   return withScript(machine as unknown as Host, (text, args, options) =>
@@ -150,7 +150,8 @@ describe('a Nix in a home as a builder', () => {
       expect(await machines.ci.sh(`cd /; ${ssh} "${asked}" < /dev/null 2>&1; true`), asked).toContain(
         'this login serves a Nix store, and does nothing else',
       )
-    // The daemon ends as soon as its client hangs up, before an answer too: the pipe stays open until the answer is read.
+    // The daemon ends as soon as its client hangs up, even before an answer. The pipe stays open until the answer is
+    // read.
     const daemon = `cd /home/alice; mkfifo answered
 { printf '\\143\\170\\151\\156\\0\\0\\0\\0'; read -r end < answered; } |
 SSH_ORIGINAL_COMMAND='nix-daemon --stdio' runuser -u alice -- env HOME=/home/alice .config/hydra-ops/serve-store 2> /dev/null |

@@ -29,7 +29,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** Asks the real Nix for a build that no builder may do; its error lists the builders that it knows. */
+/** Requests a build that no builder supports, and returns the builders that the error of the real Nix lists. */
 function buildersKnownBy(setting: string): string {
   const { stderr } = spawnSync('nix-build', ['--no-out-link', join(folder, 'build.nix')], {
     env: {
@@ -71,7 +71,7 @@ describe('a list of builders', () => {
   const b1 = `ssh://nix-builder@b1 ${system} - 3 1 - - -`
   const b2 = `ssh://b2 ${system} - 5`
 
-  /** Reads a setting and its files as `builders why` does, and returns what Nix would show of each builder. */
+  /** Reads a setting and its files as `builders why` does; returns each builder as Nix would show it. */
   function readAs(setting: string, text: string): string[] | undefined {
     const { read } = filesIn(setting, reader)
     const lists = [
@@ -84,7 +84,7 @@ describe('a list of builders', () => {
       .sort()
   }
 
-  /** Returns each builder that the real Nix shows, or nothing if a line ends the reading. */
+  /** Returns each builder that the real Nix shows, or undefined if Nix refuses a line. */
   function seenByNix(setting: string, text: string): string[] | undefined {
     writeFileSync(list, text)
     const said = buildersKnownBy(`builders = ${setting}`)
@@ -114,7 +114,7 @@ describe('a list of builders', () => {
     ['with a blank after the @', (file: string) => `@ ${file}`],
   ])('that a setting names %s is read if the real Nix reads it', (_, setting) => {
     const seen = seenByNix(setting(list), `${b1}\n`)
-    // Nix shows a builder by the name of the file that it passes over.
+    // Nix shows an `@FILE` that it does not read as a builder with that name.
     const named = seen?.filter((each) => !each.startsWith('(x86_64-linux'))
     expect(readAs(setting(list), `${b1}\n`)).toEqual(named)
   })

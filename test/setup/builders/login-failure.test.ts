@@ -10,7 +10,7 @@ const login = {
 }
 const what = "log in to builder 'b1' as user 'hydra-queue-runner'"
 
-/** Texts of a real Hydra with a real builder, and the cause that each of them has. */
+/** Messages of a real Hydra with a real builder, and the cause of each message. */
 const texts: readonly (readonly [string, string, string])[] = [
   [
     'cannot connect to ‘b1’: Host key verification failed.',

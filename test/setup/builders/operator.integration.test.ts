@@ -142,7 +142,7 @@ describe("the operator's Nix daemon", () => {
   it('ignores the list of a user whom it does not trust, and builds by the list of root', async () => {
     const { name, line } = entry()
     const alice = { name, through: 'daemon' as const, runAs: 'alice' }
-    // The key is for root alone, and the list for everybody.
+    // Only root may read the key, but every user may read the list.
     await sh(`chmod 600 '${keyFile}'`)
     await write(hostList, '')
     await restartDaemon(machines.ci)

@@ -22,7 +22,7 @@ function machine(options: Record<string, unknown> = {}, more: Partial<TaskMachin
   return { ...taskMachine(options), ...more }
 }
 
-/** Makes a peer whose definition offers the machine to some other machines. */
+/** Creates a peer whose definition offers the machine to some other machines. */
 function defined(builder: Record<string, unknown>, more: Partial<PeerMachine> = {}): PeerMachine {
   return peer({ definition: debianMachine({ builder }), ...more })
 }

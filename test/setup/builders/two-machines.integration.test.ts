@@ -45,7 +45,7 @@ const keyTask = () => wantedOf(bindTask(builderKeyTask), onCi())
 const accountTask = (options?: Record<string, unknown>) => wantedOf(bindTask(builderTask), onB1(options))
 const listTask = (options?: Record<string, unknown>) => wantedOf(bindTask(buildersTask), onCi(options))
 
-/** Does the work of a deploy of both machines. */
+/** Runs the tasks as a deploy of both machines would. */
 async function deploy(options?: Record<string, unknown>): Promise<void> {
   state.ci['builder-key'] = await keyTask().apply(machines.ci.host, run)
   state.b1.builder = await accountTask(options).apply(machines.b1.host, run)

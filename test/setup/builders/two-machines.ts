@@ -2,7 +2,7 @@ import { MachineName } from '../../../src/core/names.js'
 import { freePort } from '../../fixtures/free-port.js'
 import { RootNamespace } from '../../fixtures/root-namespace.js'
 
-/** Two machines with users, Nix stores and daemons of their own, on one loopback: `b1` has a real sshd. */
+/** Two machines with separate users, Nix stores and daemons, on one loopback. `b1` has a real sshd. */
 export class TwoMachines {
   readonly ci: RootNamespace
   readonly b1: RootNamespace
@@ -34,7 +34,7 @@ export class TwoMachines {
     }
   }
 
-  /** Begins a new sshd with another host key at the same port. */
+  /** Restarts sshd on the same port with another host key. */
   async changeHostKey(): Promise<void> {
     await stopSshd(this.b1)
     await this.b1.sh('cp -p /etc/ssh/b1_key /etc/ssh/kept_b1_key')
@@ -63,7 +63,7 @@ export class TwoMachines {
 export const ci = MachineName.parse('ci')
 export const b1 = MachineName.parse('b1')
 
-/** Starts the real daemon of Nix, with the settings that both machines need to run below another system. */
+/** Starts the real Nix daemon, with the settings that it needs in a namespace. */
 async function startNix(machine: RootNamespace): Promise<void> {
   await machine.sh(`getent group nix-users > /dev/null || groupadd --system nix-users
 mkdir -p /etc/nix /nix/var/nix/daemon-socket
@@ -76,17 +76,17 @@ END`)
   await restartDaemon(machine)
 }
 
-/** Restarts the daemon, which reads its settings at its start. */
+/** Restarts the daemon, so that it reads its settings again. */
 export async function restartDaemon(machine: RootNamespace): Promise<void> {
   await machine.sh(restart)
 }
 
-/** Lets `systemctl try-restart nix-daemon.service` restart the daemon of a machine, and other calls do nothing. */
+/** Places a stand-in for systemctl that only restarts the Nix daemon; other calls do nothing. */
 export async function standInSystemctl(machine: RootNamespace): Promise<void> {
   await machine.standIn('systemctl', `[ "$*" = 'try-restart nix-daemon.service' ] || exit 0\n${restart}`)
 }
 
-/** Script that waits for the daemon, which makes its socket a moment before it listens there. */
+/** Script that waits for the daemon, which creates its socket a moment before it listens there. */
 export const untilDaemonListens = `listens() { perl -MIO::Socket::UNIX -e 'exit !IO::Socket::UNIX->new(Peer => "/nix/var/nix/daemon-socket/socket")'; }
 for each in $(seq 300); do ! listens || break; sleep 0.1; done
 [ "$each" -lt 300 ]`
@@ -121,10 +121,7 @@ ${run}`,
   return key
 }
 
-/**
- * Ends sshd and waits for its end. It removes the file with its pid then, and frees its port. No init takes its exit
- * status, so a zombie counts as gone.
- */
+/** Stops sshd, and waits until it has freed its port. No init reaps the process, so a zombie counts as ended. */
 async function stopSshd(machine: RootNamespace): Promise<void> {
   await machine.sh(`pid=$(cat /run/sshd_b1.pid); kill "$pid"
 for each in $(seq 300); do grep -qs '^State:.[^ZX]' "/proc/$pid/status" || break; sleep 0.1; done

@@ -19,7 +19,7 @@ afterAll(async () => machines?.dispose())
 
 const authorized = '/var/lib/nix-builder/.ssh/authorized_keys'
 
-/** Makes a builder by hand, as docs/builders.md shows the way. */
+/** Sets up a builder by hand, as docs/builders.md describes. */
 async function makeBuilder(): Promise<void> {
   await machines.ci.sh(`mkdir -p /etc/hydra/keys; chmod 755 /etc/hydra /etc/hydra/keys
 ssh-keygen -q -t ed25519 -N '' -f /etc/hydra/keys/key; chown hydra-queue-runner /etc/hydra/keys/key
@@ -39,7 +39,7 @@ async function makeDerivationFolder(): Promise<void> {
 }
 
 let made = 0
-/** Makes a derivation that no store has built. */
+/** Creates a derivation that no store has built. */
 async function derivation(system: string, ...features: string[]): Promise<string> {
   made += 1
   return machines.ci.sh(
@@ -51,7 +51,7 @@ NIX_REMOTE=daemon nix-instantiate /srv/drv/x.nix 2> /dev/null`,
   )
 }
 
-/** Writes the only list of Hydra. */
+/** Writes Hydra's only list of builders. */
 async function list(fields: string, key = '/etc/hydra/keys/key'): Promise<void> {
   await machines.ci.sh(
     'printf "# builders\\n%s\\n" "$1" > /etc/hydra/machines',
@@ -89,7 +89,7 @@ describe('the question about a build of a queue runner', () => {
       line: expect.stringMatching(/^\/etc\/hydra\/machines:2: nix-builder@127\.0\.0\.1 .* …$/),
       also: [],
     })
-    // The question built nothing but a derivation of its own.
+    // The command built only its own derivation.
     expect(await machines.b1.sh(`ls -d ${path.slice(0, -4)} 2> /dev/null || true`)).toBe('')
   })
 

@@ -36,7 +36,7 @@ function standIn(name: string, body: string): void {
 
 const active = (unit: string) => existsSync(join(folder, 'active', unit))
 
-/** Runs the timer's file while the store's disk has this much free space. */
+/** Runs the timer's script while the store's disk has this much free space. */
 function check(gib: number, options: Record<string, number>): void {
   const settings = hydraSettings(taskMachine({ hydra: { enable: true, ...options } }))
   const text = settings === undefined ? undefined : spaceScript(settings)

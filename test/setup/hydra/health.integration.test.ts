@@ -29,7 +29,7 @@ function standIn(name: string, body: string): void {
   writeFileSync(join(folder, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
 }
 
-/** Lets the real `timeout` wait for three seconds in place of its usual time. */
+/** Lets `timeout` wait for three seconds instead of its usual time. */
 function shortTimeout(): void {
   standIn('timeout', 'shift; exec /usr/bin/timeout 3 "$@"')
 }
@@ -40,7 +40,7 @@ function settings(hydra: Record<string, unknown>): HydraSettings {
   return found
 }
 
-/** Starts a web server that answers everything with one status. */
+/** Starts a web server that answers every request with one status. */
 async function web(address: string, status: number): Promise<number> {
   const listening = createServer((_, response) => response.writeHead(status).end())
   server = listening
@@ -53,7 +53,7 @@ async function web(address: string, status: number): Promise<number> {
 describe('the health check of hydra-server', () => {
   it.each<[number, string | undefined]>([
     [200, undefined],
-    // A private Hydra answers strangers so: `private = 1` in hydra.conf.
+    // A private Hydra (`private = 1` in hydra.conf) answers anonymous requests with this status.
     [403, undefined],
     [500, 'the web server answers with status 500'],
   ])('reports for an answer with status %i: %s', async (status, wrong) => {
@@ -70,7 +70,7 @@ describe('the health check of hydra-server', () => {
 
 describe('a service that began before its user got access to the Nix daemon', () => {
   beforeEach(() => {
-    // systemd prints the properties in an order of its own; a timer has no process (seen with systemd 252).
+    // systemd prints the properties in its own order; a timer has no process (seen with systemd 252).
     standIn(
       'systemctl',
       `while case $1 in --*) ;; *) false ;; esac; do shift; done
@@ -147,7 +147,7 @@ echo 'psql: error: FATAL:  Peer authentication failed for user "hydra"' >&2; exi
       expect(await about()).toEqual([
         'the database hydra cannot be queried: PostgreSQL did not answer within 60 s',
       ])
-      // A second question would wait again.
+      // A second connection would wait again.
       expect(connections).toBe(1)
     } finally {
       vi.unstubAllEnvs()

@@ -12,7 +12,7 @@ import { Daemon } from '../../hydra/stand-in-packages.js'
 import { database, UnitsByHand } from './units-by-hand.js'
 
 /**
- * The way of a log from a build that runs to the page of a browser: the queue runner writes it, hydra-ws follows it, and
+ * The path of a log from a running build to a browser. The queue runner writes the log, hydra-ws follows the log, and
  * the real nginx passes it on. Units, settings and site are those of the set-up; hydra-ws is a stand-in.
  */
 let hydra: UnitsByHand
@@ -57,7 +57,7 @@ afterAll(async () => {
 
 const startServer = () => hydra.start('hydra-server', ({ log }) => log.includes('Accepting connections'))
 
-/** Returns the place of a derivation's log. */
+/** Returns the relative path of a derivation's log. */
 function logOf(derivation: string): string {
   const name = basename(derivation.trim())
   return join(name.slice(0, 2), name.slice(2))
@@ -81,7 +81,9 @@ async function queueBuild(): Promise<void> {
   expect(await hydra.run('hydra-evaluator', ['hydra-eval-jobset', 'p', 'j'])).toMatchObject({ status: 0 })
 }
 
-/** Starts nginx with our site. All of nginx waits a second for an answer, instead of 60, unless the site says more. */
+/**
+ * Starts nginx with hydra-ops's site. nginx waits one second for an answer, instead of 60, unless the site sets more.
+ */
 async function startNginx(liveLogsPort: number): Promise<void> {
   const { root, settings } = hydra
   const site = hydra
@@ -138,7 +140,7 @@ describe('the log of a running build', () => {
     })
     const step = await opened()
     step.send({ type: 'logsStart', buildId: 1, stepId: 1 })
-    // What was there before has no time.
+    // Lines from before the request have no time.
     const early = async () => {
       for (;;) {
         const message = await client.next()
@@ -147,7 +149,7 @@ describe('the log of a running build', () => {
     }
     await early()
 
-    // nginx cuts a connection that says nothing for longer than its own limit, and ours is none of them.
+    // nginx closes a silent connection after its default timeout, which does not apply to hydra-ops's site.
     const impatient = await opened('/hydra-ws', { Host: 'impatient.example.org' })
     await impatient.ended()
     writeFileSync(join(gates, 'second'), '')
@@ -229,7 +231,7 @@ describe('hydra-ws behind nginx', () => {
     }
     hydra.postgres.down()
     try {
-      // The real program gives up at once where the socket is missing.
+      // The real program fails at once if the socket is missing.
       expect(await asked()).toMatch(/^Database error: error communicating with database: No such file/)
       await liveLogs.says('PG listener error')
       expect(await open()).toEqual({ refused: 500 })

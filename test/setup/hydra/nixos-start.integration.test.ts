@@ -10,7 +10,7 @@ import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
 import { freePort } from '../../fixtures/free-port.js'
 
-/** The root of a machine whose Hydra is started by NixOS, and a server in the place of hydra-server and nginx. */
+/** The root of a machine whose Hydra is started by NixOS, and a server in place of hydra-server and nginx. */
 let root: string
 let host: LocalShellHost
 let server: Server

@@ -178,14 +178,14 @@ describe('the examination of a package in the Nix store', () => {
     writeFileSync(join(root, 'package/bin', name), `#!/bin/sh\n${line}\n`, { mode: 0o755 })
   }
   const look = (more: { anew?: boolean } = {}) => hydraFacts(machine, path, taskRun(), more)
-  /** Writes the record as the task does, with the place that stands for the package. */
+  /** Writes the record as the task does, with the path of the test's package. */
   const record = async (given: Awaited<ReturnType<typeof look>>, of = path) => {
     const text = String(packageRecord(of, given)?.content)
     writeFileSync(join(root, 'record'), text.replaceAll(path, join(root, 'package')))
   }
   beforeEach(() => {
     root = mkdtempSync(join(folder, 'immutable-'))
-    // The directory is open to the user who runs the programs.
+    // The user who runs the programs must be able to enter the folder.
     chmodSync(root, 0o755)
     for (const each of ['init', 'server', 'evaluator', 'create-user', 'builder'])
       file(`hydra-${each}`, 'exit 1')
@@ -255,7 +255,7 @@ describe('the systems that a machine builds for', () => {
   let root: string
   const file = (name: string) => join(root, name)
   const asked = () => existsSync(file('asked'))
-  /** Puts a stand-in for `nix show-config`, whose lines are in the order of the alphabet. */
+  /** Puts a stand-in for `nix show-config`, whose lines are in alphabetical order. */
   const nix = (lines: string) =>
     writeFileSync(file('bin/nix'), `#!/bin/sh\ntouch '${file('asked')}'\nprintf '${lines}'\n`, {
       mode: 0o755,

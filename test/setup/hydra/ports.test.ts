@@ -57,7 +57,7 @@ describe('the ports of Hydra', () => {
     ['queue_runner_metrics_address = 127.0.0.1:0', []],
     ['queue_runner_metrics_address = 127.0.0.1:9199\nqueue_runner_metrics_address = 127.0.0.1:9204', [9204]],
     ['<x>\n  queue_runner_metrics_address = 127.0.0.1:9205\n</x>', [9205]],
-    // Only the Perl parts read lines without an equal sign.
+    // Only the Perl parts read lines without an equals sign.
     ['queue_runner_metrics_address 127.0.0.1:9206', [9198]],
     ['# queue_runner_metrics_address = 127.0.0.1:9199', [9198]],
   ])('are taken from %j as the queue runner reads it', (extraConfig, expected) => {

@@ -24,8 +24,8 @@ beforeEach(async () => {
   web.users.set('alice', { password: 'secret', roles: ['admin'] })
   port = await web.listen()
   program('nix-instantiate', 'echo \'"x86_64-linux"\'')
-  // Each look takes the next file; a look without a cursor asks for the whole text. PROOF is the name of the proof's
-  // derivation, as its expression on the machine has it.
+  // Each look takes the next file; a look without a cursor requests the whole text. PROOF is the name of the proof's
+  // derivation in the expression on the machine.
   program(
     'journalctl',
     `cd '${root}/journal'
@@ -63,7 +63,7 @@ const notTrusted = transient('PROOF', 'localhost')
 const noDatabase =
   'connection to server on socket "/run/postgresql/.s.PGSQL.5432" failed: No such file or directory'
 
-/** The pace with a look at each turn, and without an end during a test. */
+/** A pace with a look in each turn, and without a timeout during a test. */
 const pace: ProofPace = { greenMs: 3_600_000, signedMs: 1, pauseMs: 1, everyMs: 0, apartMs: 0 }
 
 function wantedProof() {
@@ -82,7 +82,7 @@ function wantedProof() {
 
 const prove = (patience: ProofPace = pace) => proveByBuild(host, wantedProof(), run, patience)
 
-/** Turns the build green once the journal was read to its end. */
+/** Turns the build green once the journal has been read to its end. */
 async function greenAfterwards(): Promise<void> {
   await endsAfterwards({ buildstatus: 0 })
 }

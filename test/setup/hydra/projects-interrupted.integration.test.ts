@@ -39,7 +39,7 @@ const now = {
 /** Time for two attempts after each of ten requests. */
 const timeout = 10 * 60_000
 
-/** Values that a person set in Hydra's pages, and that the options do not name. */
+/** Values that a user has set on Hydra's pages, and that the options do not name. */
 const byHand = `update jobsets set keepnr = 9, enableemail = 1, description = 'by hand',
     emailoverride = 'x@example.org', checkinterval = 77 where project = 'fleet' and name = 'main';
   update projects set homepage = 'https://example.org', description = 'by hand', hidden = 1;
@@ -60,8 +60,8 @@ const evaluate = () =>
 const alice = () => taskRun({ 'hydra-user-alice': 'hunter2' }, [], true)
 
 /**
- * Plays the way to the machine until the request with this number. Hydra obeys that request, but its answer is lost;
- * nothing reaches the machine later.
+ * A connection to the machine that is lost at the request with this number. Hydra executes that request, but its answer
+ * is lost. Nothing reaches the machine afterwards.
  */
 class LostAnswer {
   /** First lines of the requests. */
@@ -152,7 +152,7 @@ describe('the projects of Hydra after a lost connection', () => {
 
   it('are the same after another attempt, whichever request was the last', { timeout }, async () => {
     for (const [at, request] of whole.requests.entries()) {
-      // Hydra is the same before and after a GET.
+      // A GET does not change Hydra.
       if (request.startsWith('GET')) continue
       const when = `the answer to request ${at + 1}, ${request}, is lost`
       reset()

@@ -10,10 +10,10 @@ import { freePort } from '../../fixtures/free-port.js'
 import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgres.js'
 import { StandIns } from '../../hydra/stand-in-packages.js'
 
-/** The password `hunter2`; a hash by Hydra's own parameters takes 256 MiB at each login. */
+/** The password `hunter2`; a hash with Hydra's own parameters takes 256 MiB at each login. */
 const cheapHash = '$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$+55bGFBCI8ee8BNN4vbb/g'
 
-/** The stand-in of Hydra on a real PostgreSQL, with user `alice`. The tester plays all of Hydra's Unix users. */
+/** The stand-in for Hydra on a real PostgreSQL, with the user `alice`. The tester plays all of Hydra's Unix users. */
 export class ProjectsStandIn {
   readonly host: LocalShellHost
   readonly postgres: PrivatePostgres

@@ -23,7 +23,7 @@ const nixExpression = { input: 'network', path: 'hydra/default.nix' }
 const main = { nixExpression, inputs: { network, nixpkgs: { type: 'path', value: '/srv/nixpkgs' } } }
 const fleet = { displayName: 'The fleet', jobsets: { main, nightly: { ...main, enabled: 'one-shot' } } }
 
-/** A password that the administrator types makes the task use its own user. */
+/** A password that the administrator types; the task then uses its own user. */
 const typed = { prompt: true }
 
 const wanted = (projects: unknown, password?: Record<string, unknown>) => standIn.wanted(projects, password)

@@ -16,7 +16,7 @@ beforeAll(async () => {
   await bindTask(hydraAccountsTask)(definition)?.apply(machine.host, run)
   await machine.sh(`setsid env NIX_CONFIG='substituters =' nix-daemon < /dev/null > /run/daemon-log 2>&1 &
 for _ in $(seq 200); do [ ! -S /nix/var/nix/daemon-socket/socket ] || exit 0; sleep 0.1; done; exit 1`)
-  // A start of Nix would also end in the daemon's log.
+  // A Nix process would also write to the daemon's log.
   await machine.standIn('nix-store', 'echo started >> /run/nix-store-log; exit 1')
 })
 afterAll(async () => machine?.dispose())
@@ -29,7 +29,7 @@ describe('a look at a Hydra beside a real Nix daemon', () => {
     const problems = await healthProblems(machine.host, settings, installed, run)
     expect(problems.filter((each) => /Nix daemon|nix-store/.test(each))).toEqual([])
     expect(await machine.sh('cat /run/nix-store-log 2> /dev/null || echo none')).toBe('none')
-    // The child of each connection ends after its last message.
+    // The daemon's process for each connection exits after its last message.
     await machine.sh(`for _ in $(seq 200); do
   [ "$(grep -lx nix-daemon /proc/[0-9]*/comm | wc -l)" -gt 1 ] || exit 0; sleep 0.1; done; exit 1`)
     const log = await machine.sh('cat /run/daemon-log')

@@ -10,7 +10,7 @@ import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgre
 import { StandIns } from '../../hydra/stand-in-packages.js'
 
 const standIns = new StandIns()
-/** The pace without looks at a journal, which does not exist here. */
+/** A pace without looks at the journal, which does not exist here. */
 const pace = { pauseMs: 50, everyMs: 600_000, apartMs: 600_000 }
 let postgres: PrivatePostgres | undefined
 let settings: HydraSettings

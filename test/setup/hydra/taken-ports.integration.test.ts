@@ -27,7 +27,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
-/** Makes an `ss` that reports a listener on a port. */
+/** Creates an `ss` that reports a listener on a port. */
 const listener = (port: number) =>
   program(
     'bin/ss',

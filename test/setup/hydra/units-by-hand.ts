@@ -53,7 +53,7 @@ export class UnitsByHand {
     this.#units = parts.units
   }
 
-  /** Takes the options of Hydra, and further texts that are replaced, such as an address. */
+  /** Creates the units for these options of Hydra; `instead` has more texts that are replaced, such as an address. */
   static async make(
     options: (root: string) => Readonly<Record<string, unknown>>,
     instead: Readonly<Record<string, string>> = {},
@@ -89,7 +89,7 @@ export class UnitsByHand {
     return made
   }
 
-  /** Replaces the machine's places by those of the test. */
+  /** Replaces the machine's paths with the paths of the test. */
   here(text: string): string {
     return Object.entries(this.#moved)
       .reduce((whole, [from, to]) => whole.replaceAll(from, to), text)
@@ -101,7 +101,7 @@ export class UnitsByHand {
     writeFileSync(join(this.root, 'etc', file), this.here(text))
   }
 
-  /** Parses a unit by the rules of systemd.syntax(7) that our units use. */
+  /** Parses a unit by the rules of systemd.syntax(7) that hydra-ops's units use. */
   commandOf(unit: string): { argv: string[]; env: Record<string, string> } {
     const text = this.#units.get(`${unit}.service`) ?? ''
     const [, line = ''] = /^ExecStart=(.*)$/m.exec(text) ?? []
@@ -129,7 +129,7 @@ export class UnitsByHand {
     return this.standIns.run(name, argv, await this.environmentOf(unit))
   }
 
-  /** Returns the variables of a unit. The store is the test's own; systemd sets LOGNAME by User=. */
+  /** Returns a unit's environment with the test's store; LOGNAME has the value that systemd sets for `User=`. */
   async environmentOf(unit: string): Promise<Record<string, string>> {
     const own = await this.standIns.env({ LOGNAME: 'hydra-queue-runner' })
     const { NIX_REMOTE = '' } = own

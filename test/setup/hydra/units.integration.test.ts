@@ -28,7 +28,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
-/** Returns systemd's complaints about units; '' = nothing. */
+/** Returns systemd's complaints about units; an empty text means no complaints. */
 function complaints(units: readonly { readonly name: string; readonly text: string }[]): string {
   const folder = mkdtempSync(join(root, 'units-'))
   for (const { name, text } of units) writeFileSync(join(folder, name), text)
@@ -111,7 +111,7 @@ describe('the units of Hydra', () => {
     const value = everyCharacter()
     const server = unitsOf({ extraEnv: { EVERY: value } }).find(({ name }) => name === 'hydra-server.service')
     const line = environmentIn(server?.text ?? '').find((each) => each.includes('EVERY=')) ?? ''
-    // printf has systemd.syntax(7)'s escapes for quotes and backslashes; `%%` is systemd's percent.
+    // printf supports systemd.syntax(7)'s escapes for quotes and backslashes; `%%` is systemd's percent sign.
     const inner = line.slice(1, -1).replaceAll('%%', '%').replaceAll('\\"', '"')
     expect(execFileSync('printf', ['%b', inner], { encoding: 'utf8' })).toBe(`EVERY=${value}`)
   })

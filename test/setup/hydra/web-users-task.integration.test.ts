@@ -12,8 +12,8 @@ import { StandIns } from '../../hydra/stand-in-packages.js'
 import { taskContract } from '../task-contract.js'
 
 /**
- * The stand-ins of hydra-create-user and hydra-server, which work with a real PostgreSQL. hydra-server must accept the
- * stored passwords at the login. The tester plays all of Hydra's Unix users.
+ * The stand-ins for hydra-create-user and hydra-server, which work with a real PostgreSQL. hydra-server must accept the
+ * stored passwords at login. The tester plays all of Hydra's Unix users.
  */
 const standIns = new StandIns()
 let postgres: PrivatePostgres
@@ -69,7 +69,7 @@ describe('the admin-user task', () => {
     host,
     task: wanted(),
     run: taskRun({ 'hydra-user-alice': 'hunter2' }),
-    // Each login takes 256 MiB and some time; the logins of the passwords below suffice.
+    // Each login takes 256 MiB and some time; the logins in the tests of passwords below suffice.
     verifiable: false,
     reset: psql(emptyTables),
     damages: {

@@ -10,7 +10,7 @@ import { StandIns } from '../../hydra/stand-in-packages.js'
 
 /**
  * The stand-ins for the real scripts, with a real PostgreSQL. The stand-in for hydra-create-user stores the same data
- * as the real one (a test repeats its recorded session). The tester plays all of Hydra's Unix users.
+ * as the real script (a test repeats its recorded session). The tester plays all of Hydra's Unix users.
  */
 const standIns = new StandIns()
 let postgres: PrivatePostgres

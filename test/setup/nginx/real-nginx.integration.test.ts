@@ -19,7 +19,7 @@ import { taskMachine, taskRun } from '../../fakes/task-run.js'
 
 /**
  * The input of tasks for the real `nginx -t`, which reads a folder instead of /etc/nginx. nginx binds the real ports in
- * a separate network. Starts and reloads are the part of systemd, which is a stand-in here.
+ * a separate network. systemd, which starts and reloads nginx, is a stand-in here.
  */
 const run = taskRun()
 const shipped = 'server { listen 80 default_server; listen [::]:80 default_server; root /var/www/html; }\n'

@@ -21,7 +21,7 @@ import { taskMachine, taskRun } from '../../fakes/task-run.js'
 import { CrashingHost, taskContract } from '../task-contract.js'
 
 /**
- * The folder that replaces /etc/nginx for the real scripts. nginx is a stand-in whose `-t` refuses a text with
+ * The folder that replaces /etc/nginx for the real scripts. nginx is a stand-in whose `-t` refuses a text that contains
  * "broken". The real nginx reads the same text in site-text.integration.test.ts.
  */
 let root: string
@@ -160,7 +160,7 @@ ln -sfn ../sites-available/default @/etc/sites-enabled/default`),
     const tls = wanted({ nginx: { enable: true, tls: 'self-signed' } })
     const file = (name: string) => join(root, `ssl/hydra.example.org.${name}`)
     const publicKey = (argv: string[]) => execFileSync('openssl', argv, { encoding: 'utf8' })
-    // The first steps make the certificate.
+    // The first steps create the certificate.
     for (let step = 1; step <= 6; step += 1) {
       await tls.apply(host, run)
       rmSync(file('key'))

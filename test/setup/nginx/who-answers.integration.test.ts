@@ -18,7 +18,7 @@ import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgre
 import { type Daemon, Daemon as Program, StandIns } from '../../hydra/stand-in-packages.js'
 
 /**
- * The stand-in of Hydra's web server, behind the real nginx with Hydra's site. The front proxy is another real nginx
+ * The stand-in for Hydra's web server, behind the real nginx with Hydra's site. The front proxy is another real nginx
  * with its own certificate.
  */
 const standIns = new StandIns()
@@ -73,7 +73,7 @@ function settingsOf(hydra: Record<string, unknown>): HydraSettings {
   return settings
 }
 
-/** Tells whether a text is the task's site, and not a test's own. */
+/** Tells whether a text is the site of the task, and not a site of the test. */
 const isOurs = (site: string) => site.startsWith('# Written by hydra-ops')
 
 /** Writes a configuration with these sites, each in a separate file; nginx reads the files in this order. */
@@ -113,8 +113,8 @@ async function startNginx(folder: string, sites: readonly string[], port: number
 }
 
 /**
- * Writes the content of /etc/nginx, by default the running sites. The real `nginx -T` reads the content with the real
- * ports, in a separate network with one address of the machine.
+ * Writes these sites as the content of /etc/nginx. The real `nginx -T` reads the content with the real ports, in a
+ * separate network with two addresses.
  */
 function onDisk(sites: readonly string[]): void {
   const at = configure('disk', sites, 'user root;')
@@ -238,7 +238,8 @@ describe('the answering server', () => {
     new LocalShellHost({ bin: join(root, 'bin'), moved: { '/etc/nginx': join(root, 'disk') } })
 
   /**
-   * Returns the first complaint of the proof about these running sites; '' = nothing. The sites on the disk may differ.
+   * Returns the first complaint of the proof about these running sites; an empty text means no complaint. The sites on
+   * the disk may differ.
    */
   async function complaint(
     hydra: Record<string, unknown>,

@@ -7,13 +7,13 @@ import { postgresqlTask } from '../../../src/setup/postgresql/task.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
 import { RootNamespace } from '../../fixtures/root-namespace.js'
 
-// Debian's own cluster has its shipped files here, and Hydra has separate users.
+// These tests use Debian's own cluster with its shipped files, and separate users for Hydra.
 const run = taskRun()
 const [version = ''] = readdirSync('/usr/lib/postgresql').sort((a, b) => Number(b) - Number(a))
 const conf = `/etc/postgresql/${version}/main`
 let machine: RootNamespace
 
-/** The stand-in for systemctl has the commands that the task uses. */
+/** The stand-in for systemctl supports the commands that the task uses. */
 const systemctl = `cluster=\${2#postgresql@*-} cluster=\${cluster%.service}
 case "$1 $2" in
   'is-active postgresql@'*) if pg_lsclusters -h | grep -q " $cluster .* online"; then echo active; else echo failed; fi ;;
@@ -84,7 +84,10 @@ describe('a PostgreSQL with Debian’s configuration', () => {
 const signalServer = (signal: string) =>
   machine.sh(`kill -${signal} $(head -n 1 /var/lib/postgresql/${version}/main/postmaster.pid)`)
 
-/** Stops the server, which still accepts connections. The real `timeout` then waits a second in place of a minute. */
+/**
+ * Freezes the server, for which the kernel still accepts connections. `timeout` then waits a second instead of a
+ * minute.
+ */
 async function freeze(): Promise<void> {
   await machine.standIn('timeout', 'shift; exec /usr/bin/timeout 1 "$@"')
   await signalServer('STOP')
@@ -216,7 +219,7 @@ pg_ctlcluster ${version} main restart > /dev/null 2>&1; ! pg_lsclusters -h | gre
 
 it('the only server of a NixOS machine is found by its socket, and by its database', async () => {
   await applied()
-  // /var/run is a link to /run on every real machine, and a folder of its own here.
+  // /var/run is a link to /run on every real machine, but a separate folder here.
   await machine.sh('touch /etc/NIXOS; rmdir /run/postgresql; ln -s /var/run/postgresql /run/postgresql')
   await machine.standIn('postgres', `exec /usr/lib/postgresql/${version}/bin/postgres "$@"`)
   try {

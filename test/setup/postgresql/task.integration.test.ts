@@ -40,7 +40,7 @@ afterAll(() => {
   rmSync(root, { recursive: true, force: true })
 })
 
-/** Makes the wanted task; the tester plays all of Hydra's users, which only a guest has. */
+/** Creates the wanted task; the tester plays all of Hydra's users, which only a guest has. */
 function wanted(database: Record<string, unknown> = {}) {
   const identMap = `hydra-users ${cluster.owner} hydra\nhydra-users ${cluster.owner} ${cluster.owner}`
   const task = bindTask(postgresqlTask)(

@@ -60,7 +60,7 @@ describe('the packages of a guest without a way out', () => {
       { name: 'first', version: '2', conffiles: { '/etc/first.conf': 'as shipped later\n' } },
     ])
     await guest.sh('echo mine > /etc/first.conf')
-    // The present index is fresh but lacks version 2, so apt fetches the index again.
+    // The current index is fresh but lacks version 2, so apt fetches the index again.
     expect(await install('first=2')).toEqual(['first=2'])
     expect(await guest.sh(`dpkg-query -W -f '\${Version} ' first; cat /etc/first.conf`)).toBe('2 mine')
     expect(await install('first=1')).toEqual(['first=1'])
@@ -83,7 +83,7 @@ describe('the packages of a guest without a way out', () => {
     expect(await attempt).toBeInstanceOf(Error)
     await guest.reconnect()
     expect(await missingPackages(guest.host, wanted('gated'), run)).toEqual(['gated'])
-    // Another deploy waits for the lock of the first one.
+    // The second installation waits for the lock of the first installation.
     logged.length = 0
     const second = install('gated')
     await vi.waitFor(() => expect(logged.join('\n')).toContain('waiting for /var/lib/dpkg/lock'), slow)

@@ -17,7 +17,7 @@ import { LocalShellHost } from '../../fakes/local-shell-host.js'
 
 /**
  * The root of stand-ins for dpkg-query, dpkg and apt-get. An "installation" adds a line to a list. `refuse` has the
- * error that apt-get prints instead, and `gate` makes it wait. The real apt runs in the tests with a guest.
+ * error that apt-get prints instead, and `gate` makes apt-get wait. The real apt runs in the tests with a guest.
  */
 let root: string
 let host: LocalShellHost
@@ -212,7 +212,7 @@ describe('installPackages', () => {
     writeFileSync(lock, '')
     const held = join(root, 'held')
     const { spawn } = await import('node:child_process')
-    // The process takes a POSIX lock as apt does; perl's fcntl packs the structure of 64-bit Linux.
+    // The process takes a POSIX lock as apt does; perl packs the lock structure of 64-bit Linux.
     const holder = spawn('perl', [
       '-e',
       `open F, '+<', $ARGV[0]; my $l = pack('s s x4 q q l x4', 1, 0, 0, 0, 0); fcntl(F, 6, $l) or die $!; open H, '>', $ARGV[1]; close H; <STDIN>`,
@@ -230,7 +230,7 @@ describe('installPackages', () => {
 
   it.each([
     ['another file of that number on another disk', process.pid],
-    // No process can have this largest number.
+    // No process can have this pid, which is larger than any real pid.
     ['a process that has ended', 4_194_304],
   ])('does not mistake for the holder of apt’s lock %s', async (_, pid) => {
     const lock = join(root, 'lib/apt/lists/lock')

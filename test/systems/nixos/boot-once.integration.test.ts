@@ -29,7 +29,7 @@ afterEach(() => machine.dispose())
 
 const activation = () => nixosActivation('r1', next, 'boot-1')
 
-/** Begins an activation that waits for a boot, on a machine with a boot menu. */
+/** Starts an activation that waits for a boot, on a machine with a boot menu. */
 async function begin(): Promise<void> {
   old = machine.system('old')
   next = machine.system('next')
@@ -43,7 +43,7 @@ function start(id = 'r1') {
   return beginActivation(machine.host, nixosActivation(id, next, 'boot-1'), beginning, run)
 }
 
-/** Prepares the boot as its unit does, and returns the result. `steps` kills the unit at that step. */
+/** Prepares the boot as its unit does, and returns the result. `steps_left` kills the unit at that step. */
 async function prepare(env: { steps_left?: string } = {}, loader = 'grub'): Promise<string | undefined> {
   const { prepareUnit: unit, log } = activation()
   const prepareText = prepareScript(activation(), { old, loader, times: { fallback: 330, hang: 900 } })
@@ -96,7 +96,7 @@ const remains = () => [
   ...(entersOnce() ? ['next_entry'] : []),
 ]
 
-/** Steps of the preparation. It removes an earlier one-time boot first. */
+/** Steps of the preparation, which first removes an earlier one-time boot. */
 const steps = [
   'boot-loader',
   'fallback',

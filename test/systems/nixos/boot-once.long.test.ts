@@ -36,7 +36,7 @@ beforeAll(async () => {
 afterAll(() => guest?.dispose())
 beforeEach(() => guest.reset())
 
-/** Begins an activation that waits for a boot. */
+/** Starts an activation that waits for a boot. */
 async function begin(next: StorePath) {
   const begun = await guest.begin()
   const { session } = begun
@@ -69,7 +69,7 @@ function withPower(session: MachineSession): MachineSession {
   return Object.create(session, { provider: { value: provider } })
 }
 
-/** Checks that the old system runs by its own boot, is the boot default, and that nothing is left. */
+/** Checks that the old system runs after a normal boot and is the boot default, and that nothing is left. */
 async function expectOld(): Promise<void> {
   const { old } = guest
   expect(await guest.look()).toMatchObject({

@@ -21,7 +21,7 @@ interface Machine {
   state: 'none' | 'armed' | 'confirmed' | 'fired'
   obstacle: string
   prepared: string
-  /** Makes the changes that the reboot makes. */
+  /** Makes the changes that a reboot would make. */
   reboot(): void
 }
 
@@ -86,7 +86,7 @@ describe('a one-time boot', () => {
       'boot-confirm',
       'boot-forget',
     ])
-    // `keep` makes the menu of the new system.
+    // `keep` writes the menu of the new system.
     expect(removal()).toMatchObject({ menu: 'false' })
     expect(begun.journal).toEqual(['boot-once.start', 'boot-once.reboot', 'boot-once.confirmed'])
     expect(begun.record().facts.bootId).toBe('boot-2')

@@ -81,7 +81,7 @@ describe('a wanted system', () => {
     ['24.05.20241201.abc', true],
     ['24.11.20241128.abc', false],
     ['24.11.20241128.fff', false],
-    // A channel counts commits, a flake has a date.
+    // A channel's version counts commits, and a flake's version has a date.
     ['24.11.712345.abc', false],
     ['custom', false],
     [undefined, false],

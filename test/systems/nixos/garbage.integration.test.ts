@@ -54,7 +54,7 @@ function begin(action: 'test' | 'none' = 'test'): Promise<void> {
   return beginActivation(machine.host, activation(), beginning, recordingRun())
 }
 
-/** Makes the garbage that `nix-collect-garbage -d` makes: the profile loses all generations but the current one. */
+/** Removes all generations of the profile except the current one, as `nix-collect-garbage -d` does. */
 function forgetGenerations(): void {
   const present = machine.link(systemProfile)
   for (const each of machine.list('nix/var/nix/profiles')) {
@@ -63,7 +63,7 @@ function forgetGenerations(): void {
   }
 }
 
-/** Collects garbage, and returns the systems that are still there. */
+/** Collects garbage, and returns the systems that remain. */
 function collectGarbage(): string[] {
   forgetGenerations()
   nixStore(['--gc'])

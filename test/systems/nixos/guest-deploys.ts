@@ -16,7 +16,7 @@ const afterStop = { timeout: 5 * 60_000, interval: 25 }
 export class GuestDeploys {
   readonly guest: NixosGuest
   readonly next: StorePath
-  /** A system whose activation fails, so that the guard goes back. */
+  /** A system whose activation fails, so that the guard switches back. */
   readonly bad: StorePath
   /** A system with another kernel. */
   readonly kernel: StorePath
@@ -41,15 +41,15 @@ export class GuestDeploys {
     return new GuestDeploys(guest, [next, bad, kernel])
   }
 
-  /** Puts the guest back to the moment before all deploys. */
+  /** Resets the guest to its state before all deploys. */
   async reset(): Promise<void> {
     await this.guest.reset()
     this.left = undefined
   }
 
   /**
-   * Deploys a system until a script stops at a place and says so on the serial console. `then` happens at once, and
-   * the operator is gone from then on.
+   * Deploys a system until a script stops at a place and reports so on the serial console. `then` runs at once, and the
+   * operator is gone afterwards.
    */
   async stopAt(place: Place, path: StorePath, end: string, then: () => Promise<unknown>): Promise<void> {
     const mark = `the script stops here, run ${this.runs + 1}`
@@ -68,7 +68,7 @@ export class GuestDeploys {
     await ended
   }
 
-  /** Deploys once more, and checks that everything is as after a deploy that nothing disturbed. */
+  /** Deploys once more, and checks that everything is as after an undisturbed deploy. */
   async expectConverged(path: StorePath): Promise<void> {
     const begun = await this.begin()
     await this.deploy(begun.session, path)
@@ -84,14 +84,14 @@ export class GuestDeploys {
     expect(begun.record().activation).toBeUndefined()
     const { previous, notes } = statusOf(seen)
     expect(previous).toBe(this.guest.old)
-    // Each made-up system has a kernel of its own, which only a boot changes.
+    // Each made-up system has its own kernel, which only a boot changes.
     expect(notes.filter((note) => where.booted === path || !note.startsWith('reboot needed'))).toEqual([])
     expect(seen.survey.profile).toBe(path)
     expect(await this.remains()).toBe('')
     expect(await this.guest.sh('ls /nix/var/nix/gcroots/hydra-ops')).toBe('previous')
   }
 
-  /** Checks that the old system runs, also after the next boot, and returns the notes of `info`. */
+  /** Checks that the old system runs and is the boot default, and returns the notes of `info`. */
   async expectOld(): Promise<readonly string[]> {
     const { old } = this.guest
     const { seen, ...where } = await this.guest.look()
@@ -105,7 +105,7 @@ export class GuestDeploys {
     return this.guest.begin({ run: `r${this.runs}`, activation: this.left }, change)
   }
 
-  /** Makes the steps of a deploy for a machine that has the closure. */
+  /** Runs the steps of a deploy for a machine that has the closure. */
   private async deploy(session: MachineSession, path: StorePath): Promise<void> {
     await reattach(session)
     const { survey } = await surveyNixos(hostOf(session), session.run)
@@ -115,7 +115,7 @@ export class GuestDeploys {
     await trial?.keep()
   }
 
-  /** Lists the parts of the guest that belong to a one-time boot only. */
+  /** Lists the files and settings on the guest that belong only to a one-time boot. */
   private remains(): Promise<string> {
     return this.guest.sh(`ls /etc/systemd/system.control /var/lib/hydra-ops/boot-once 2> /dev/null || true
 ls /nix/var/nix/profiles/system-profiles 2> /dev/null || true

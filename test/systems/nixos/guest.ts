@@ -16,10 +16,10 @@ import { ConnectedGuest, slow } from '../../fixtures/connected-guest.js'
 import type { LanEnd } from '../../fixtures/guest-qemu.js'
 import { type MadeSystem, systemFiles } from '../../fixtures/nixos-system/nixos-system.js'
 
-/** Unit of the guest without which nobody can log in. */
+/** Unit of the guest that every login needs. */
 export const sshd = ['ssh.service']
 
-/** A system that leaves nobody a login. */
+/** A system whose switch stops sshd, so that no login is possible. */
 export const sshdStops = { services: [], row: 'cut-ssh' } as const
 
 /** Times that a healthy switch never needs, even on an emulated guest of a busy host. */
@@ -37,7 +37,7 @@ export const hopeless = { ...guestTimes, confirm: 10 }
 
 export const options = { always: false, beforeTasks: false, again: false }
 
-/** A guest that boots made-up systems of NixOS by its own GRUB, with a snapshot in which `old` runs. */
+/** A guest that boots made-up systems of NixOS with its own GRUB, with a snapshot in which `old` runs. */
 export class NixosGuest {
   readonly guest: ConnectedGuest
   readonly old: StorePath
@@ -51,7 +51,7 @@ export class NixosGuest {
   /** Starts the guest; `lan` is the end of a cable to another guest. */
   static async start(lan?: LanEnd): Promise<NixosGuest> {
     const guest = await ConnectedGuest.start(undefined, 'debian-12-grub', lan)
-    // The image's GRUB has the parts for its own menu only, and the menu of NixOS needs more.
+    // The image's GRUB has only the modules for its own menu, and the menu of NixOS needs more.
     await guest.sh(`cp -r /usr/lib/grub/i386-pc /boot/grub/
 echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet loglevel=4" > /etc/boot-words`)
     const old = await addSystem(guest, 'old', { services: sshd })
@@ -68,7 +68,7 @@ echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet log
     return made
   }
 
-  /** Puts the guest back to the moment in which the old system runs, and nothing has happened. */
+  /** Resets the guest to the snapshot in which the old system runs. */
   async reset(): Promise<void> {
     for (const { session, ops } of this.open.splice(0)) {
       session.host?.close()
@@ -96,7 +96,7 @@ echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet log
     return addSystem(this.guest, name, made)
   }
 
-  /** Begins a session of a process of its own; `change` may give that process another SSH layer. */
+  /** Begins a session as a new process would; `change` may replace the SSH layer. */
   async begin(
     more: Parameters<typeof nixosSession>[2] = {},
     change: (ssh: Ssh) => Ssh = (ssh) => ssh,
@@ -108,7 +108,7 @@ echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet log
     return begun
   }
 
-  /** Activates a system in a session of its own; returns its end or its error. */
+  /** Activates a system in a new session; returns the result or the error. */
   async activate(path: StorePath, more: Partial<ActivationOptions> = {}, times = guestTimes) {
     const begun = await this.begin()
     const end = await activateSystem(begun.session, path, { ...options, ...more }, times).catch(
@@ -124,7 +124,9 @@ echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet log
     await trial.keep()
   }
 
-  /** Waits, over connections of the test's own, until a script succeeds; a guest that boots refuses some. */
+  /**
+   * Waits until a script succeeds, with a new connection for each attempt; a booting guest refuses some connections.
+   */
   until(script: string, ...args: string[]): Promise<void> {
     return vi.waitFor(async () => {
       await this.guest.reconnect()
@@ -151,7 +153,7 @@ echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet log
     await this.guest.guest.boot()
   }
 
-  /** Looks at the guest over a connection of the test's own. */
+  /** Looks at the guest over a new connection. */
   async look() {
     await this.guest.reconnect()
     const seen = await surveyNixos(this.guest.host, recordingRun())

@@ -5,9 +5,9 @@ import { deaths } from './script-places.js'
 import type { Place } from './stopping.js'
 
 /*
- * Each test lets an operator's host die while one of its scripts is right before a line. The test ends the operator's
- * connection, and kills the script some seconds later, as sshd does at the latest. The machine and its units go on. The
- * next operator deploys meanwhile.
+ * Each test simulates the death of an operator's host while a script is right before a line. The test ends the
+ * operator's connection, and kills the script some seconds later, as sshd does at the latest. The machine and its units
+ * continue. The next operator deploys meanwhile.
  */
 
 let deploys: GuestDeploys

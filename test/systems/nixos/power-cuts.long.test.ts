@@ -7,10 +7,10 @@ import type { Place } from './stopping.js'
 /*
  * Each test cuts the power right before one line of a script, on a guest that boots from its own disk.
  *
- * The script stops there and says so on the serial console. The test then kills QEMU with SIGKILL, some 50 ms later.
+ * The script stops there and reports so on the serial console. The test then kills QEMU with SIGKILL, some 50 ms later.
  * Writes that the guest's kernel had not made to its disk are lost. QEMU's own tables of the disk (qcow2) are lost as
- * far as QEMU had not written the tables. Writes that QEMU had handed to the host's kernel are not lost. The tests
- * simulate no disk that loses or reorders writes of its own cache, and no half-written sector.
+ * far as QEMU had not written them. Writes that QEMU had handed to the host's kernel are not lost. The tests do not
+ * simulate a disk that loses or reorders writes in its cache, nor a half-written sector.
  */
 
 let deploys: GuestDeploys
@@ -62,7 +62,7 @@ describe('a power cut while the new system becomes the boot default', () => {
     expect(allowed).toContain(current)
     expect({ booted, bootDefault, timers }).toEqual({ booted: current, bootDefault: current, timers: '0' })
     expect([guest.old, next]).toContain(profile)
-    // A machine whose work is not done never counts as deployed.
+    // A machine with unfinished work never counts as deployed.
     if (current !== next || profile !== next) expect(seen.survey.profile).toBeUndefined()
     await deploys.expectConverged(deploys.next)
   })
@@ -78,7 +78,7 @@ describe('a power cut around a one-time boot', () => {
         await cutAt(place, deploys.kernel)
         expect(await deploys.expectOld()).toEqual([])
         expect(await deploys.guest.sh('cat /proc/cmdline')).not.toContain('boot-once')
-        // The removal of the next places needs something to remove.
+        // The scripts at the next places need a one-time boot to remove.
         if (place.script === 'nixos/boot-forget') await cutAt(cuts.entry, deploys.kernel)
       },
     )

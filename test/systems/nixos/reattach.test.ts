@@ -23,7 +23,7 @@ beforeEach(() => {
 })
 afterEach(() => begun.ops.cleanup())
 
-/** Begins the later process with the record of the earlier one. */
+/** Starts the later process with the record of the earlier process. */
 async function begin(options: Parameters<typeof nixosSession>[2]): Promise<void> {
   begun = await nixosSession(ssh, fakeTarget('web'), { run: 'r2', ...options })
   await connect(begun.session)

@@ -1,11 +1,11 @@
 import type { Place } from './stopping.js'
 
 const at = (script: string, ...lines: readonly string[]): Place[] => lines.map((line) => ({ script, line }))
-/** Places in a script that stays on the machine, or in the one that brings it there. */
+/** Places in a script that stays on the machine, or in the script that installs it there. */
 const begin = (...lines: readonly string[]) => at('nixos/begin', ...lines)
 const bootStart = (...lines: readonly string[]) => at('nixos/boot-start', ...lines)
 
-/** Places of a switch up to the first of `keep`, in the order of a deploy. */
+/** Places of a switch up to the first place of `keep`, in the order of a deploy. */
 const untilKeep: readonly Place[] = [
   ...begin('step folder', 'step scripts', 'step armed', 'step guard', 'step started'),
   ...begin('sample before > "$folder/before"', 'leave ended $?'),
@@ -26,7 +26,7 @@ const removal = at(
 /** Places where a test cuts the power. */
 export const cuts = {
   untilKeep,
-  /** The file that says that the boot menu may be old is on the disk here. */
+  /** The marker of a possibly outdated boot menu is already on the disk here. */
   beforeProfile: begin('nix-env -p "$profile" --set "$new"'),
   guard: [
     ...at('nixos/undo', 'step now'),
@@ -70,7 +70,7 @@ export const cuts = {
   menuAgain: at('nixos/boot-forget', 'step menu'),
 }
 
-/** Places in the scripts of an operator who dies. Scripts that stay on the machine go on. */
+/** Places in the scripts of an operator who dies. Scripts that stay on the machine continue. */
 export const deaths = {
   untilKeep: [
     ...begin('umask 077'),

@@ -14,7 +14,7 @@ const old = StorePath.parse(`/nix/store/${'a'.repeat(32)}-nixos-system-old`)
 const next = StorePath.parse(`/nix/store/${'b'.repeat(32)}-nixos-system-next`)
 const activation = nixosActivation('r1', next, 'boot-1')
 
-/** Makes the text that hydra-ops sends, with the scripts that stay on the machine. */
+/** Returns the text that hydra-ops sends, with the scripts that stay on the machine. */
 function textOf(script: string): string {
   if (script === 'nixos/begin') {
     const beginning = { running: old, old, owner, action: 'test', guarded: true, times: usualTimes } as const

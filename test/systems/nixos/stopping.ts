@@ -2,11 +2,11 @@ import type { Host, Ssh } from '../../../src/core/ssh.js'
 
 /** A place in a script of hydra-ops, right before one of its lines. */
 export interface Place {
-  /** The script that hydra-ops sends, as `nixos/begin`. It brings the scripts that stay on the machine. */
+  /** The script that hydra-ops sends, such as `nixos/begin`. Its text includes the scripts that stay on the machine. */
   readonly script: string
-  /** The line, without its indent. */
+  /** The line, without its indentation. */
   readonly line: string
-  /** The number of the line among several equal ones; the first is 1. */
+  /** The number of the line among several equal lines; the first is 1. */
   readonly nth?: number
 }
 
@@ -24,7 +24,7 @@ function withoutIndent(line: string): string {
   return line.trim().replaceAll("'\\''", "'")
 }
 
-/** Makes an SSH layer whose scripts stop at a place, by a shell text of the test's choice. */
+/** Creates an SSH layer whose scripts stop at a place, where they run the test's shell text. */
 export function stoppingSsh(ssh: Ssh, place: Place, stop: string): Ssh {
   const begins = `# ${place.script}\n`
   const stopping = (host: Host): Host => {

@@ -26,14 +26,14 @@ import {
 /** A way to try a build: by a daemon, or by the Nix of a user. */
 export interface Way {
   readonly through: 'daemon' | 'own'
-  /** User who runs Nix; empty means the one who logged in. */
+  /** User who runs Nix; empty means the login user. */
   readonly runAs: string
-  /** Name of that user for messages. */
+  /** Name of the user who runs Nix, for messages. */
   readonly user: string
   readonly asLoginUser?: boolean
 }
 
-/** Returns the way of real builds, and ways of other users for comparison. */
+/** Returns the way in which real builds run, and the ways of other users for comparison. */
 function waysOf({ decider, user, root }: WhyPlace): readonly [Way, ...Way[]] {
   const direct: Way = { through: 'own', runAs: '', user }
   // A queue runner logs in to builders by itself.
@@ -114,7 +114,7 @@ async function factsOf(place: WhyPlace, path: string, run: Run): Promise<WhyFact
   return { ...factsIn(said, place), derivation }
 }
 
-/** Asks the machine. An error names the place in the words of all other messages. */
+/** Queries the machine. An error names the place as all other messages do. */
 async function askAt({ shell, where }: WhyPlace, question: RemoteScript, run: Run): Promise<Facts> {
   try {
     return await askMachine(shell, question, run)
@@ -156,7 +156,7 @@ function factsIn(said: Facts, { decider, reported }: WhyPlace): Omit<WhyFacts, '
   const user = fact(said, 'user')
   const trustedUsers = wordsOf(fact(said, 'trusted-users'))
   const names = [user, '*', ...(said.get('group') ?? []).map((group) => `@${group}`)]
-  // A Nix that shows no settings tells nothing about trust.
+  // Trust is assumed if Nix does not show its settings.
   const trusted = trustedUsers.length === 0 || names.some((name) => trustedUsers.includes(name))
   const files = new Map(
     (said.get('file') ?? []).map((line): [string, ListText] => {
@@ -198,7 +198,7 @@ function wordsOf(text: string): string[] {
   return text.split(/\s+/).filter((word) => word !== '')
 }
 
-/** Reads `max-jobs`; `auto` means one job for each core. */
+/** Reads `max-jobs`; `auto` means at least one job, which suffices here. */
 function jobsOf(text: string): number {
   return /^\d+$/.test(text) ? Number(text) : 1
 }
@@ -207,7 +207,7 @@ function decoded(coded: string): string {
   return Buffer.from(coded, 'base64').toString()
 }
 
-/** Builds something tiny with the same demands on one builder. If the login fails, compares with other users. */
+/** Runs a tiny build with the same demands on one builder. Compares with other users if the login fails. */
 async function tryBuild(place: WhyPlace, entry: Entry, demand: Demand, run: Run): Promise<Attempt> {
   const [way, ...others] = waysOf(place)
   const end = await endOf(place, way, { entry, demand }, run)
@@ -233,10 +233,10 @@ interface Trial {
   readonly demand: Demand
 }
 
-/** End of a build: the builder that Nix names, or all that Nix and ssh say. */
+/** End of a build: the builder that Nix names, or the whole output of Nix and ssh. */
 type End = { readonly on: string } | { readonly said: string; readonly frozen: boolean }
 
-/** Builds in one way. A daemon that does not trust the user may choose a builder of its own. */
+/** Runs the build in one way. A daemon that does not trust the user may choose a different builder. */
 async function endOf(
   { shell, decider }: WhyPlace,
   way: Way,

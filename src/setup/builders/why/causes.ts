@@ -24,7 +24,7 @@ export interface WhyFacts {
   /** User who asks, and whether the daemon trusts that user. */
   readonly user: string
   readonly trusted: boolean
-  /** Abilities of this machine's own Nix. */
+  /** Capabilities of this machine's own Nix. */
   readonly own: {
     readonly systems: readonly string[]
     readonly features: readonly string[]
@@ -34,11 +34,11 @@ export interface WhyFacts {
   /** Program that reads the lists. */
   readonly reader: ListReader
   readonly lists: readonly ListText[]
-  /** Files that the setting names after a blank, and that an early Nix does not read. */
+  /** Files that the setting names after a blank; an early Nix does not read these files. */
   readonly passedOver: readonly ListText[]
-  /** Lists that this user's setting names, and that the daemon does not read. */
+  /** Lists that this user's setting names, but that the daemon does not read. */
   readonly ignored: readonly ListText[]
-  /** Slots in use, by the name of a slot's lock. */
+  /** Slots in use, each by the name of its lock. */
   readonly busy: readonly string[]
   /** Report of a queue runner about each builder, by name. */
   readonly reported: ReadonlyMap<string, ReportedBuilder>
@@ -56,7 +56,7 @@ export type Attempt =
       readonly entry: Entry
       readonly built: false
       readonly cause: LoginCause
-      /** Text of Nix and ssh, in lines. */
+      /** Output of Nix and ssh, in lines. */
       readonly detail?: string | undefined
       /** Another user of the same machine whose build there succeeded. */
       readonly worksAs?: string | undefined
@@ -84,13 +84,13 @@ export interface Cause {
   readonly kind: CauseKind
   readonly cause: string
   readonly remedy?: string | undefined
-  /** Text of Nix and ssh about a failed build, in lines. */
+  /** Output of Nix and ssh about a failed build, in lines. */
   readonly detail?: string | undefined
-  /** The line of the builder, with its place. */
+  /** The line of the builder, with its file and line number. */
   readonly line?: string | undefined
 }
 
-/** Returns the cause that the facts tell alone, or else the builders that a real build must try. */
+/** Returns the cause if the facts alone show it, or else the builders that a real build must try. */
 export function causeFrom(facts: WhyFacts): Cause | { readonly takers: readonly Entry[] } {
   const { decider } = facts
   if (facts.built) return { kind: 'built', cause: 'every output is in the store already' }
@@ -118,8 +118,8 @@ function builders({ reader, own }: WhyFacts, lists: readonly ListText[]): Entry[
 }
 
 /**
- * Finds a line that ends the reading of all lists. Nix asks its builders first, so a build of its own fails too; only
- * a derivation that prefers the own machine asks none (seen with Nix 2.8).
+ * Finds a line that ends the reading of all lists. Nix queries its builders first, so even a local build fails. Only
+ * a derivation with `preferLocalBuild` needs no query (seen with Nix 2.8).
  */
 function badLine(facts: WhyFacts): Cause | undefined {
   const { decider, lists, reader } = facts
@@ -135,7 +135,7 @@ function badLine(facts: WhyFacts): Cause | undefined {
   }
 }
 
-/** Returns the cause if an early Nix takes a file with the wanted builder for a builder's name. */
+/** Returns the cause if an early Nix mistakes a file with the wanted builder for a builder's name. */
 function passedOverFile(facts: WhyFacts, demand: Demand): Cause | undefined {
   const [list] = facts.passedOver.filter((each) => 'takers' in matchBuilders(demand, builders(facts, [each])))
   if (list === undefined) return undefined
@@ -146,7 +146,7 @@ function passedOverFile(facts: WhyFacts, demand: Demand): Cause | undefined {
   }
 }
 
-/** Returns the cause if a list that may have the builder could not be read. */
+/** Returns the cause if a list that may contain the builder could not be read. */
 function unreadableList({ lists, decider, user }: WhyFacts): Cause | undefined {
   const shut = lists.find(({ unreadable }) => unreadable === true)?.place
   if (shut === undefined) return undefined
@@ -164,7 +164,7 @@ function unreadableList({ lists, decider, user }: WhyFacts): Cause | undefined {
       }
 }
 
-/** Says whether the daemon ignores a list of an untrusted user that has a builder for the derivation. */
+/** Returns the cause if the daemon ignores an untrusted user's list that has a builder for the derivation. */
 function ignoredList(facts: WhyFacts): Cause | undefined {
   const { derivation, decider, trusted, user, ignored } = facts
   if (decider !== 'daemon' || trusted) return undefined
@@ -210,7 +210,7 @@ function placed({ at, line }: Entry): string {
   return `${at}: ${shownLine(line)}`
 }
 
-/** Drops builders without free jobs. If none remains, the first one is the cause. */
+/** Drops builders that cannot take the build. If none remains, the first builder's obstacle is the cause. */
 function narrowed(facts: WhyFacts, takers: readonly Entry[]): Cause | { readonly takers: readonly Entry[] } {
   const steps: readonly ((entry: Entry) => Cause | undefined)[] = [
     (entry) => (entry.maxJobs === 0 ? noJobs(entry) : undefined),
@@ -239,7 +239,7 @@ function noJobs(entry: Entry): Cause {
   }
 }
 
-/** Detects a queue runner that copies to its own store by ssh, and so waits for its own lock. */
+/** Detects a queue runner that copies to its own store over ssh, and therefore waits for its own lock. */
 function ownHostByName({ decider, hostNames }: WhyFacts, entry: Entry): Cause | undefined {
   const { host } = addressOf(entry.name)
   const itself = host === 'localhost' ? !isLocalhost(entry) : hostNames.includes(host)
@@ -278,7 +278,7 @@ function allBusy({ busy, reported }: WhyFacts, entry: Entry): Cause | undefined 
   }
 }
 
-/** Returns the cause that real builds tell. One success means that nothing hinders the build. */
+/** Returns the cause that real builds show. One success means that nothing hinders the build. */
 export function causeOfAttempts(facts: WhyFacts, attempts: readonly Attempt[]): Cause {
   const { decider, reported } = facts
   const good = attempts.find(({ built }) => built)
@@ -309,7 +309,7 @@ export function causeOfAttempts(facts: WhyFacts, attempts: readonly Attempt[]): 
   }
 }
 
-/** Returns the cause for a build on a builder that Nix chose for itself. */
+/** Describes a successful build on a builder that Nix chose itself. */
 function builtElsewhere(facts: WhyFacts, name: string): Cause {
   const entries = builders(facts, facts.lists)
   return free(
@@ -326,5 +326,5 @@ function free(name: string, entry: Entry | undefined): Cause {
   }
 }
 
-/** Remedy for a failure that nobody has explained. */
+/** Remedy for a failure without a known cause. */
 export const unknownHint = 'the text above is all that Nix and ssh say'

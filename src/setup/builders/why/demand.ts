@@ -5,12 +5,14 @@ import type { Entry } from './lists.js'
 
 type Asked = Pick<WhyFacts, 'derivation' | 'own'>
 
-/** Says whether the Nix of the machine builds the derivation itself. A Nix without jobs runs no builtin either. */
+/**
+ * Says whether the Nix of the machine builds the derivation itself. A Nix without jobs does not run builtins either.
+ */
 export function buildsItself(asked: Asked): boolean {
   return asked.own.maxJobs > 0 && isAble(asked)
 }
 
-/** Says whether Nix builds the derivation without a question to its builders. */
+/** Says whether Nix builds the derivation without querying its builders. */
 export function needsNoList(asked: Asked): boolean {
   return asked.derivation.prefersLocal && buildsItself(asked)
 }
@@ -21,7 +23,9 @@ function isAble({ derivation: { system, features, builtin }, own }: Asked): bool
   )
 }
 
-/** Returns the demand on builders. A queue runner takes a builtin for its own system, and a daemon does not. */
+/**
+ * Returns the demand on builders. A queue runner treats a builtin as a build for its own system; a daemon does not.
+ */
 export function demandOf({ derivation, decider, own }: Asked & Pick<WhyFacts, 'decider'>): Demand {
   const { system, features, prefersLocal, builtin } = derivation
   if (decider !== 'queue runner') return { system, features }
@@ -33,13 +37,13 @@ export function demandOf({ derivation, decider, own }: Asked & Pick<WhyFacts, 'd
   }
 }
 
-/** Describes a tiny build that a builder takes as it would take the derivation. */
+/** Describes a tiny build that a builder accepts or refuses exactly as it would the derivation. */
 export function trialOf(
   entry: Entry,
   { system, features, local }: Demand,
 ): { readonly line: string; readonly system: string; readonly features: readonly string[] } {
   return {
-    // No program but Nix itself runs for the system of a builtin.
+    // Only Nix itself builds for the system of a builtin, so the tiny build takes a real system.
     system:
       system === builtinSystem ? (entry.systems.find((each) => each !== builtinSystem) ?? system) : system,
     features,
@@ -47,7 +51,7 @@ export function trialOf(
   }
 }
 
-/** Takes the mandatory feature `local` out of a line: only a queue runner understands this word. */
+/** Removes the mandatory feature `local` from a line; only a queue runner understands this feature. */
 function withoutLocal(line: string): string {
   const fields = line.split(/\s+/)
   const mandatory = fields[6]

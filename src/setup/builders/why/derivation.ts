@@ -19,10 +19,10 @@ const Structured = z.looseObject({
   preferLocalBuild: z.boolean().catch(false).default(false),
 })
 
-/** Reads the text of a `.drv` file; returns `undefined` for another text. */
+/** Reads the text of a `.drv` file; returns `undefined` for any other text. */
 export function readDerivation(path: string, text: string): Derivation | undefined {
   const fields = termOf(text) ?? []
-  // A newer form has its version as the first field, so fields are counted from the end.
+  // A newer format has its version as the first field, so fields are counted from the end.
   const [system, builder, , env] = fields.slice(-4)
   if (typeof system !== 'string' || env === undefined || typeof env === 'string') return undefined
   const variables = new Map(env.flatMap(variable))
@@ -62,7 +62,7 @@ function structured(json: string | undefined): z.infer<typeof Structured> | unde
 
 const escapes: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t' }
 
-/** Reads the arguments of the term `Name(…)`; returns `undefined` for a text that is not a whole term. */
+/** Reads the arguments of the term `Name(…)`; returns `undefined` for a text that is not a complete term. */
 function termOf(text: string): readonly Term[] | undefined {
   const open: Term[][] = [[]]
   const tokens = /[A-Za-z]+(?=\()|"([^"\\]*(?:\\[\s\S][^"\\]*)*)"|([([])|([)\]])|,/y

@@ -8,17 +8,17 @@ export interface ListText {
   readonly place: string
   /** Absent if the file is missing or unreadable. */
   readonly text: string | undefined
-  /** Whether the file is there, or may be there, and its reader has no right to it. */
+  /** Whether the file exists, or may exist, but its reader has no permission to read it. */
   readonly unreadable?: boolean
 }
 
 /**
- * Program that reads a list. A Nix before 2.28 (and Lix) ends a line at a semicolon within a comment, knows no line of
- * blanks, and reads no file whose name follows a blank (seen with Nix 2.8).
+ * Program that reads a list. A Nix before 2.28 (and Lix) ends a line at a semicolon within a comment. It rejects a
+ * line of blanks, and reads no file whose name follows a blank (seen with Nix 2.8).
  */
 export type ListReader = BuilderReader | 'early daemon'
 
-/** Returns the way in which a Nix reads lists, by the words of `nix --version`. */
+/** Returns how a Nix reads lists, from the output of `nix --version`. */
 export function nixReader(version: string): ListReader {
   const [, major, minor] = /(\d+)\.(\d+)/.exec(version) ?? []
   const isEarly = Number(major) < 2 || (Number(major) === 2 && Number(minor) < 28)
@@ -31,13 +31,13 @@ export interface Entry extends Abilities {
   readonly at: string
   /** Path of the list, or the name of the setting. */
   readonly list: string
-  /** The whole line, as Nix takes it in `--builders`. */
+  /** The whole line, as Nix accepts it in `--builders`. */
   readonly line: string
   readonly key: string | undefined
   readonly maxJobs: number
 }
 
-/** A line that ends the reading of its list. */
+/** A faulty line, which ends the reading of its list. */
 export interface ListFault {
   readonly at: string
   readonly line: string
@@ -65,7 +65,7 @@ export function entriesOf(lists: readonly ListText[], reader: ListReader, ownSys
   )
 }
 
-/** Finds the first line that its reader cannot take in; then the reader has no builder at all. */
+/** Finds the first line that its reader cannot parse; the reader then has no builders. */
 export function listFault(lists: readonly ListText[], reader: ListReader): ListFault | undefined {
   for (const { place, text } of lists)
     for (const { line, number } of linesOf(text, reader)) {
@@ -83,7 +83,10 @@ interface Line {
   readonly number: number
 }
 
-/** Splits a list into lines without comments and files. A line of an early Nix may be empty, and is then a fault. */
+/**
+ * Splits a list into lines, without comments and names of files. Empty lines remain for an early Nix, which rejects
+ * them.
+ */
 function linesOf(text: string | undefined, reader: ListReader): Line[] {
   return (text ?? '').split('\n').flatMap((raw, index) =>
     partsOf(raw, reader)
@@ -94,7 +97,7 @@ function linesOf(text: string | undefined, reader: ListReader): Line[] {
   )
 }
 
-/** Splits one line of a text as its reader does. A queue runner knows no semicolon. */
+/** Splits one line of a text as its reader does. A queue runner does not split at semicolons. */
 function partsOf(raw: string, reader: ListReader): string[] {
   const withoutComment = (part: string) => part.replace(/#.*/, '')
   if (reader === 'queue runner') return [withoutComment(raw)]
@@ -102,7 +105,7 @@ function partsOf(raw: string, reader: ListReader): string[] {
   return raw.split(';').map(withoutComment)
 }
 
-/** Returns the files that a setting names: those that its reader reads, and those that an early Nix passes over. */
+/** Returns the files that a setting names: files that its reader reads, and files that an early Nix skips. */
 export function filesIn(
   setting: string,
   reader: ListReader,
@@ -125,13 +128,13 @@ export function uriOf(name: string): string {
   return /^[a-z0-9+-]+:\/\//.test(name) ? name : `ssh://${name}`
 }
 
-/** Says whether two names mean one builder; the settings in a URL do not count. */
+/** Says whether two names mean the same builder; the settings in a URL do not count. */
 export function isSameBuilder(one: string, other: string): boolean {
   const [a, b] = [one, other].map((name) => uriOf(name).replace(/\?.*/, ''))
   return a === b
 }
 
-/** Says whether a queue runner takes the builder for its own machine, without a login. */
+/** Says whether a queue runner treats the builder as its own machine, without a login. */
 export function isLocalhost({ name }: Pick<Entry, 'name'>): boolean {
   return /^(?:ssh:\/\/|ssh-ng:\/\/)?localhost$/.test(name)
 }

@@ -20,8 +20,8 @@ function builderAt(through: string, line: string): string {
 }
 
 /**
- * Answers of a machine: facts, and the end of each build by `USER THROUGH BUILDER`. An empty end is a success, `on=` is
- * one on another builder, and any other text is an error.
+ * Answers of a machine: facts, and the result of each build by `USER THROUGH BUILDER`. An empty result means success,
+ * `on=` means success on another builder, and any other text is an error.
  */
 interface Answers {
   readonly facts: Readonly<Record<string, string | readonly string[]>>
@@ -276,7 +276,7 @@ describe('the question why a derivation is not built', () => {
     }
     const why = await whyNotBuilt({ ...asked, shell: { ...shell, script } }, path, taskRun())
     expect(why).toMatchObject({ kind: 'free', system: 'builtin' })
-    // The line requires the feature local, which no derivation can ask of Nix.
+    // The line requires the feature local, which no derivation can require from Nix.
     expect(tried).toEqual(["line='nix@b1 x86_64-linux - 1 1 kvm,local -'", 'system=x86_64-linux'])
   })
 

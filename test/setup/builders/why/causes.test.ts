@@ -245,7 +245,7 @@ describe('the facts about a derivation', () => {
     expect(takersOf(facts({ busy: ['ssh:__nix-builder@b1-0'] }))).toHaveLength(1)
     const two = `${b1}\nssh://b2 - - 1\nssh://b3 x86_64-linux - 0`
     expect(takersOf(facts({ line: two }))).toEqual(['ssh://nix-builder@b1', 'ssh://b2'])
-    // An untrusted user has no less than the daemon's own builders.
+    // An untrusted user can still use the daemon's own builders.
     expect(takersOf(facts({ trusted: false }))).toHaveLength(1)
   })
 
@@ -265,7 +265,7 @@ describe('the facts about a derivation', () => {
       kind: 'system',
       cause: 'no builder offers the system x86_64-linux',
     })
-    // A daemon asks for the system that the derivation names.
+    // A daemon needs a builder for the system that the derivation names.
     expect(causeOf(facts({ derivation })).cause).toContain('no builder offers the system builtin')
   })
 
@@ -276,7 +276,7 @@ describe('the facts about a derivation', () => {
     expect(takersOf(facts({ decider: 'queue runner', line, derivation, own }))).toHaveLength(1)
     expect(causeOf(facts({ decider: 'queue runner', line, own })).kind).toBe('mandatory')
     expect(causeOf(facts({ line, derivation })).kind).toBe('mandatory')
-    // The Nix of the machine could not build it itself, and then there is no local build.
+    // The machine's own Nix lacks the feature gpu, so it cannot build the derivation locally.
     const gpu = { ...derivation, features: ['gpu'] }
     const offer = line.replace('big-parallel,', 'gpu,')
     expect(causeOf(facts({ decider: 'queue runner', line: offer, derivation: gpu, own })).kind).toBe(
@@ -303,7 +303,7 @@ describe('the facts about a derivation', () => {
     const builtin = { ...facts().derivation, system: 'builtin', builtin: true }
     expect(causeOf(facts({ derivation: builtin, own })).kind).toBe('itself')
     expect(causeOf(facts({ derivation: builtin })).kind).toBe('system')
-    // Only the builder makes a builtin, and the system of that name does not.
+    // A derivation is builtin because of its builder, not because of its system.
     expect(causeOf(facts({ derivation: { ...builtin, builtin: false }, own })).kind).toBe('system')
     expect(causeOf(facts({ derivation: { ...builtin, system: 'riscv64-linux' }, own })).kind).toBe('itself')
   })
