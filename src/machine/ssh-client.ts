@@ -2,7 +2,7 @@ import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Ops } from '../core/context.js'
 import type { DeploymentPaths, DeploymentRecord } from '../core/deployment.js'
-import { messageOf, unreachable } from '../core/errors.js'
+import { messageOf, OpsError, unreachable } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
@@ -66,6 +66,7 @@ export async function wholeSshConfig(
     try {
       targets.push(await reachableTarget(ops, record, machine, run))
     } catch (error) {
+      if (!(error instanceof OpsError) || error.code === 'INTERRUPTED') throw error
       left.push({ machine, why: messageOf(error) })
     }
   }

@@ -7,6 +7,7 @@ import { replaceFile } from '../core/durable-file.js'
 import { usageError } from '../core/errors.js'
 import { fsFailure } from '../core/file-failure.js'
 import type { NixFlags } from '../core/nix.js'
+import type { DeploymentSession } from '../core/session.js'
 import { dryRunSession } from '../machine/session.js'
 import { evaluateNames } from '../network/evaluate.js'
 import { checkoutAt, refuseSecret } from '../network/jobs/git.js'
@@ -83,17 +84,21 @@ export async function initJobs(ops: Ops, request: JobsInit): Promise<JobsInitial
   )
   const { write, remove, foreign } = compareJobs(folder, wanted)
   if (foreign.length > 0) throw inTheWay(foreign)
-  // This call takes the lock before any file is written. It fails if another command holds the lock.
-  const fromGit = known.fromGit ?? (await evaluateFromGit(ops, known))
-  const settingsFirst = [...write].sort(([a], [b]) => Number(b === settingsFile) - Number(a === settingsFile))
-  for (const [path, text] of settingsFirst) await putFile(join(folder, path), text)
-  for (const path of remove) await rm(join(folder, path), { force: true })
+  // Two commands at once would otherwise mix their files.
+  await ops.store.lock(known.uuid, async (held) => {
+    if (known.fromGit === undefined) await evaluateFromGit(held)
+    const settingsFirst = [...write].sort(
+      ([a], [b]) => Number(b === settingsFile) - Number(a === settingsFile),
+    )
+    for (const [path, text] of settingsFirst) await putFile(join(folder, path), text)
+    for (const path of remove) await rm(join(folder, path), { force: true })
+  })
   const given = new Set([...inputsIn(wanted.get('spec.json'), shown)])
   return {
     folder,
     written: [...write.keys()].sort(),
     removed: [...remove].sort(),
-    fromGit,
+    fromGit: known.fromGit ?? true,
     changedFromGit: known.fromGit === undefined,
     secretsInGit: await secretsInGit(ops, root, network),
     chosenInputs: write.has('spec.json')
@@ -114,12 +119,9 @@ async function putFile(file: string, text: string): Promise<void> {
 }
 
 /** Makes deploys evaluate the source that git tracks, as Hydra does. */
-async function evaluateFromGit(ops: Ops, { uuid }: DeploymentRecord): Promise<boolean> {
-  await ops.store.lock(uuid, async (held) => {
-    await held.updateDeployment((draft) => Object.assign(draft, { fromGit: true }))
-    await held.journal({ event: 'jobs.init', result: 'done' })
-  })
-  return true
+async function evaluateFromGit(held: DeploymentSession): Promise<void> {
+  await held.updateDeployment((draft) => Object.assign(draft, { fromGit: true }))
+  await held.journal({ event: 'jobs.init', result: 'done' })
 }
 
 /** Returns the root of the checkout, and the folder for the files. */

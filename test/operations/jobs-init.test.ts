@@ -118,6 +118,11 @@ describe('hydra jobs init', () => {
     })
     expect(existsSync(join(root, 'hydra'))).toBe(false)
     expect(await init()).toMatchObject({ fromGit: true, changedFromGit: true })
+    rmSync(join(root, 'hydra/spec.json'))
+    await ops.store.lock(uuid, async () => {
+      await expect(init()).rejects.toThrow(/is locked by/)
+    })
+    expect(existsSync(join(root, 'hydra/spec.json'))).toBe(false)
   })
 
   it("gives each machine of Morph's network a jobset, with nixpkgs as an input", async () => {

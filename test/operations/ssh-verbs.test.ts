@@ -1,7 +1,9 @@
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { bindProvider } from '../../src/core/bind-provider.js'
+import { interrupted } from '../../src/core/errors.js'
+import { MachineName } from '../../src/core/names.js'
 import { consoleLog, lastBoot, openConsole } from '../../src/operations/console.js'
 import { imagesInUse } from '../../src/operations/images.js'
 import { copyFiles } from '../../src/operations/scp.js'
@@ -97,6 +99,16 @@ describe('ssh-config', () => {
     expect(text).not.toContain('Host web')
     expect(left).toEqual([{ machine: 'web', why: "machine 'web' does not exist yet" }])
   })
+
+  it.each([interrupted(), new TypeError('a bug')])(
+    'ends with %s of a provider, and does not call the machine unreachable',
+    async (error) => {
+      const { machines } = await ops.store.resolve(undefined)
+      const provider = machines[MachineName.parse('web')]?.provider ?? ''
+      vi.spyOn(ops.providers.named(provider), 'target').mockRejectedValue(error)
+      await expect(printSshConfig(ops, { deployment: undefined, selection: {} })).rejects.toBe(error)
+    },
+  )
 })
 
 describe('ssh-for-each', () => {
