@@ -361,7 +361,7 @@ async function recordNix(host: OperatorHost): Promise<string> {
   return record
 }
 
-/** The Nix task, which asks its usual questions. Every answer counts as the answer of a set-up Nix. */
+/** The Nix task with its usual probe. The result of the probe is ignored, and Nix always counts as set up. */
 const unchangedNix = bindTask({
   ...nixTask,
   debianPackages: () => ['base-files'],

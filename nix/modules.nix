@@ -93,7 +93,7 @@ in
 {
   inherit absent;
 
-  # Sources are { file; value; }. The machine's own import of a file wins over an import of the file by `defaults`.
+  # Collects the definitions from lists of sources { file; value; }. The machine's own import of a file wins over an import of the file by `defaults`.
   definitions = { own, defaults }:
     let
       mine = collect false start own;

@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 
-/** The Nix store of the operator host for all evaluations and builds. */
+/** The Nix store that the operator host uses for all evaluations and builds. */
 export interface NixStore {
   /**
    * `given` = the user's NIX_REMOTE; `daemon` = a Nix daemon of this host; `host` = /nix/store itself;

@@ -89,7 +89,7 @@ export function tellsLeftAlone(
   ]
 }
 
-/** Lists the options of Hydra and of timers that a NixOS machine does not support, each with the alternative. */
+/** Lists the settings of Hydra and timers that cannot work on a NixOS machine, each with the alternative. */
 export function hydraIssues(options: NixosOptions, made: HydraOfNixos | null): FiledIssue[] {
   const { autoUpdate, hydra, nix } = options
   const at = (path: readonly string[], say: string) => ({ path: ['deployment', ...path], say })

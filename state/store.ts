@@ -209,6 +209,6 @@ async function takeLock(
   if (attempt.kind === 'held') return attempt.lock
   const holder = attempt.holder === undefined ? 'somebody' : describeHolder(attempt.holder)
   throw locked(`deployment '${name}' is locked by ${holder}`, {
-    hint: `wait until that command ends; if the command no longer runs: hydra-ops unlock -d ${name}`,
+    hint: `wait until the command that holds the lock ends; if that command no longer runs, run hydra-ops unlock -d ${name}`,
   })
 }

@@ -1,4 +1,4 @@
-# Finds definitions of a user that evaluate but do not do what their author wants.
+# Finds definitions in the user's files that evaluate but do not do what their author wants.
 #
 # Returns [ { trap; option; files; values; } ]; nix/nixos-traps.ts turns each trap into a sentence.
 { config, options, located, isUsers }:

@@ -254,7 +254,7 @@ export function sizeChanges(
   if (linked !== undefined) {
     throw usageError(`machine '${machine}': ${linked.name} is a linked clone, which cannot grow`, {
       machine,
-      hint: 'to have a larger one, destroy the machine and deploy again',
+      hint: 'destroy the machine and deploy again: the new machine gets a disk of the wanted size',
     })
   }
   return changes

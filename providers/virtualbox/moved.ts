@@ -41,10 +41,10 @@ export async function registerHere(
   const outcome = await vbox.attempt(['registervm', settings], call, run)
   if (outcome.kind === 'done') return
   if (existsSync(join(machineFolder, 'Snapshots'))) {
-    const why = `VirtualBox cannot read its settings ${settings}: ${outcome.failure.message}`
+    const why = `VirtualBox cannot read the settings ${settings} of the machine: ${outcome.failure.message}`
     throw failure('VIRTUALBOX_SETTINGS', `machine '${machine}': ${why}`, {
       machine,
-      hint: `VirtualBox keeps the settings of before: cp ${settings}-prev ${settings}, then deploy again`,
+      hint: `VirtualBox keeps the previous settings: cp ${settings}-prev ${settings}, then deploy again`,
     })
   }
   rmSync(settings)

@@ -24,7 +24,10 @@ import {
 import { createVBoxManage, type VBoxManage } from './vboxmanage.js'
 import { imageFor, reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
 
-/** Brings the machine to its wanted form from any state, without starting or stopping the machine. */
+/**
+ * Creates the machine, or changes it as far as its state allows; never starts the machine. A recreation cuts the power
+ * first.
+ */
 export async function reconcile(
   parts: VirtualBoxParts,
   resource: VirtualBoxResource,

@@ -38,7 +38,7 @@ export interface MachinePlan {
 
 export interface Plan {
   readonly machines: readonly MachinePlan[]
-  /** Whether the plan destroys, recreates, restarts or reboots anything, so that the user is asked first. */
+  /** Whether the plan destroys, recreates, restarts or reboots anything. The user must confirm such a plan. */
   readonly disruptive: boolean
 }
 

@@ -182,7 +182,7 @@ function refuseOlder(machine: MachineName, { origin, path }: HydraBuild, record:
     `machine '${machine}' runs evaluation ${runs.evaluation} of ${runs.project}:${runs.jobset}, which is newer than evaluation ${origin.evaluation}`,
     {
       machine,
-      hint: '--allow-older deploys the older evaluation; hydra-ops rollback brings back the system before the last deploy',
+      hint: '--allow-older deploys the older evaluation; hydra-ops rollback brings back the system that ran before the last deploy',
     },
   )
 }

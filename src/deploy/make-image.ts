@@ -35,7 +35,7 @@ async function builtContent(
     const error = built !== undefined && 'error' in built ? built.error : undefined
     throw failure(
       'IMAGE_BUILD',
-      `machine '${machine}': cannot build the system of image 'nixos': ${error === undefined ? 'it is not in the Nix store' : messageOf(error)}`,
+      `machine '${machine}': cannot build the system of image 'nixos': ${error === undefined ? 'the build left no output in the Nix store' : messageOf(error)}`,
       {
         machine,
         ...(error instanceof OpsError && error.detail !== undefined ? { detail: error.detail } : {}),

@@ -102,7 +102,7 @@ async function neverGreen(api: HydraApi, wish: Wish, passed: Choice['passed']): 
   const [newest] = passed
   if (newest === undefined) {
     return failure('HYDRA_GATE', `Hydra at ${api.url}: jobset ${project}:${jobset} has no evaluation yet`, {
-      hint: `hydra-ops hydra eval ${project}:${jobset} asks for one; hydra-ops hydra status ${project}:${jobset} shows its errors`,
+      hint: `hydra-ops hydra eval ${project}:${jobset} requests an evaluation; hydra-ops hydra status ${project}:${jobset} shows the errors of the jobset`,
     })
   }
   if (newest.why.startsWith('no job')) {

@@ -33,8 +33,8 @@ export async function sweepUnfinished(local: Commands, root: string, run: Run): 
 }
 
 /**
- * Creates a folder for mmdebstrap's own files outside the state folder, which the users of its namespace cannot enter.
- * The building folder records the path, so that the files of a killed mmdebstrap can be removed.
+ * Creates a folder for mmdebstrap's own files. The folder is outside the state folder, because the users of
+ * mmdebstrap's namespace cannot enter the state folder. The building folder records the path, so that the files of a killed mmdebstrap can be removed.
  */
 export function makeScratch(building: string): string {
   const scratch = mkdtempSync(join(tmpdir(), scratchPrefix))

@@ -28,8 +28,8 @@ export interface Delivered {
 }
 
 /**
- * Compares each key with the file on the machine, in one round trip. The machine answers with a hash of the content and
- * a random nonce. An eavesdropper therefore cannot learn from later answers whether a key has changed.
+ * Compares each key with the file on the machine, in one round trip. The machine answers with a hash over a random
+ * nonce and the content. A reader of several answers therefore cannot tell whether a key has changed.
  */
 export async function inspectKeys(host: Host, keys: readonly ResolvedKey[], run: Run): Promise<SeenKey[]> {
   if (keys.length === 0) return []

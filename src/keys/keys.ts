@@ -155,7 +155,7 @@ async function runKeyCommand(
   const end = result.kind === 'exited' ? `ended with status ${result.code}` : 'did not exit normally'
   throw failure('KEY_COMMAND', `${what} '${argv[0]}' ${end}`, {
     machine: machine.name,
-    hint: 'run the command by hand to see why; hydra-ops hides its messages, because they may contain secrets',
+    hint: "run the command by hand to see why; hydra-ops hides the command's messages, because they may contain secrets",
   })
 }
 

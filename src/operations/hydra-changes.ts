@@ -43,7 +43,7 @@ async function logIn(ops: Ops, change: HydraChange): Promise<HydraSession> {
   return session
 }
 
-/** Returns the password that hydra-ops generated for the user, or reads the password from the given source. */
+/** Returns the generated password if the user wants that password; otherwise reads the given source, or asks. */
 async function passwordOf(ops: Ops, { deployment, user, password }: HydraChange): Promise<string> {
   if (password.kind === 'generate') {
     const { uuid, machines } = await ops.store.resolve(deployment)

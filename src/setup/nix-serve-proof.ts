@@ -71,7 +71,7 @@ async function proveService(host: Host, options: NixServeProofOptions, run: Task
   if (publicKey === '') {
     throw failure('CACHE_KEY', `machine '${host.machine}': ${secretKeyFile} is not a Nix signing key`, {
       machine: host.machine,
-      hint: `${unit} starts once the key exists; journalctl -u ${unit} on the machine shows more`,
+      hint: `${unit} starts once the file holds a valid key; journalctl -u ${unit} on the machine shows more`,
     })
   }
   await proveStoreServer(

@@ -8,7 +8,7 @@ export interface UserPlace {
   readonly homeDir: string
 }
 
-/** The values of the tokens, from the planned login. */
+/** The values of the tokens of ssh_config(5), such as `%h` and `%r`, for one login. */
 export interface TokenValues {
   readonly host: string
   readonly port: number

@@ -116,7 +116,7 @@ async function runSecretCommand(
   const end = result.kind === 'exited' ? `ended with status ${result.code}` : 'did not exit normally'
   throw failure('SECRET', `machine '${keeper.machine}': ${what}, '${argv[0]}', ${end}`, {
     machine: keeper.machine,
-    hint: 'run the command by hand to see why; hydra-ops hides its messages, because they may contain secrets',
+    hint: "run the command by hand to see why; hydra-ops hides the command's messages, because they may contain secrets",
   })
 }
 

@@ -20,8 +20,8 @@ $SIG{TERM} = sub { die "the update was stopped\n" };
 my ($file, @flags) = @ARGV;
 my $look_only = grep { $_ eq '--look' } @flags;
 for (@flags) { $Machine::steps_left = $1 if /^--stop-after=(\d+)\z/ }
-# Maximum number of runs that work on one attempt before the update goes back. A build that failed only by outside
-# causes is tried as often, and then once per pause.
+# Maximum number of runs that work on one attempt before the update rolls back. Also the maximum number of attempts at
+# one build if only external causes made them fail. The update then tries the build once per pause.
 my $most_tries = 3;
 my $pause      = 7 * 86_400;
 

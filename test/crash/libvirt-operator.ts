@@ -17,7 +17,7 @@ export const Place = z.object({
   /** A storage pool of the session, and the folder of its disks. */
   pool: z.string(),
   poolFolder: z.string(),
-  /** A port of 127.0.0.1 that the verb `change` forwards. */
+  /** The port on 127.0.0.1 that the verb `change` forwards to the guest. */
   port: z.number(),
 })
 export type Place = z.infer<typeof Place>

@@ -190,7 +190,7 @@ describe('a table', () => {
   })
 })
 
-/** Returns the names of options, at every depth, whose schema has no description or no example. */
+/** Returns the names of options, at every depth, whose schema lacks a description or exactly one example. */
 function undescribed(name: string, option: OptionSchema): string[] {
   const inner = Object.entries(option.properties ?? {}).flatMap(([key, schema]) => {
     const each = innerSchema(schema) ?? {}

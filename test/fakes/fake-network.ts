@@ -12,8 +12,8 @@ export function fakeStorePath(name: string): StorePath {
 }
 
 /**
- * Creates a machine of the fake provider, as an evaluation describes it. `deployment` has the common options, `fake`
- * has the provider's options. Another `version` gives another closure.
+ * Creates a machine of the fake provider, as an evaluation describes it. `deployment` has the common options, and
+ * `fake` has the provider's options. Another `version` gives another closure.
  */
 export function fakeMachine(
   name: string,

@@ -4,9 +4,9 @@ import type { HydraWay } from '../../src/hydra/way.js'
 /** A job of a modelled evaluation. */
 export interface ModelBuild {
   readonly id: number
-  /** Hydra's number of the result; absent for a build that is not finished. */
+  /** Hydra's numeric build status; absent for a build that is not finished. */
   readonly status?: number
-  /** Path of the result; absent for the usual path. */
+  /** Output path; absent for the usual path. */
   readonly path?: string | null
   /** Jobs of the same evaluation that this aggregate consists of. */
   readonly parts?: readonly string[]

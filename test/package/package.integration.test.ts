@@ -196,7 +196,7 @@ it('the package refuses a plugin for another interface in two lines, and forgets
 })
 
 describe('the example of a provider', () => {
-  // The example needs only packages that hydra-ops has already installed.
+  // The installation of hydra-ops has fetched every package that the example needs, so `--offline` works.
   beforeAll(() => install(join(top, 'examples/provider'), '--offline'), 10 * minutes)
 
   it('is loaded by the name of its package, and keeps a machine from its plan to its end', async () => {

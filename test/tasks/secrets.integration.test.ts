@@ -28,7 +28,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-/** A state folder whose deployment folder is a folder of the test. */
+/** A state folder that is also its own deployment folder. */
 const files: StateFolder = {
   get root() {
     return folder

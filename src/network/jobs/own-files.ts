@@ -7,7 +7,7 @@ import { writtenBy } from './written-by.js'
 export interface ProviderOptions {
   readonly name: string
   readonly optionKey: string | undefined
-  /** The NixOS module with the options. */
+  /** Absolute path of the NixOS module that declares the options. */
   readonly optionsNix: string
 }
 

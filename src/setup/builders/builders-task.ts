@@ -191,7 +191,7 @@ function unread({ machine }: Host): Error {
   const list = listFiles['queue runner']
   return failure('BUILDER_LIST', `machine '${machine}': the queue runner does not read ${list}`, {
     machine,
-    hint: `name the machine itself in deployment.hydra.buildMachines ("localhost"), and add ${list} to a services.hydra.buildMachinesFiles of your own`,
+    hint: `add the machine itself ("localhost") to deployment.hydra.buildMachines; if you define services.hydra.buildMachinesFiles yourself, add ${list} to that option`,
   })
 }
 

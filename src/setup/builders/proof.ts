@@ -29,7 +29,10 @@ export function trialsOf(builder: UsedBuilder): Trial[] {
   ])
 }
 
-/** Builds on a builder as its user does, once for each system and kind of build; throws the cause of a failure. */
+/**
+ * Runs the builds of `trialsOf` on a builder, through the daemon or queue runner that uses the builder. Throws an error
+ * that names the cause of a failure.
+ */
 export function proveBuilder(
   host: Host,
   { reader, key }: Pick<BuilderUse, 'reader' | 'key'>,
@@ -136,7 +139,7 @@ export function buildCause(
   if (wanted !== '')
     return {
       why: `the build needs '${wanted}, and the Nix of '${machine}' is '${offered}`,
-      hint: `run hydra-ops setup run nix --redo --on ${machine}: a feature must stand in its system-features too, and a foreign system in its extra-platforms`,
+      hint: `run hydra-ops setup run nix --redo --on ${machine}: the nix.conf of ${machine} must list each feature in system-features, and each foreign system in extra-platforms`,
       byHand: `put the feature into system-features, or the system into extra-platforms, in the nix.conf of '${machine}'`,
     }
   if (/not privileged to build|lacks a valid signature/.test(text))

@@ -47,7 +47,7 @@ export class JournalWatch {
     this.nextLook = performance.now() + pace.everyMs
   }
 
-  /** Returns the last cause, even if it did not last. */
+  /** Returns the most recent cause, even if the cause occurred only once. */
   get lastCause(): string | undefined {
     return this.seen
   }

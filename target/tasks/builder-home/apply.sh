@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# Places the forced command of a Nix in a home directory, and lets keys use the command. Other lines of the keys stay.
+# Places the forced command of a Nix installation in a home directory, and lets keys use the command. Other lines of
+# authorized_keys stay.
 # Values: user (the owner of the home), keys (one public key with its comment per line).
 # Standard input: the script of the forced command.
 : "${user:?}" "${keys?}"

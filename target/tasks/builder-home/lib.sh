@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Functions for the scripts about a Nix in a home directory. The scripts run as the user of the home, without root.
+# Functions for the scripts about a Nix installation in a home directory. The scripts run as the owner of the home.
 
 script=$HOME/.config/hydra-ops/serve-store
 # shellcheck disable=SC2034 # The scripts of this folder use the variable.

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Looks at the forced command of a Nix in a home directory, its keys, and the machine's capabilities.
+# Looks at the forced command of a Nix installation in a home directory, its keys, and the machine's capabilities.
 # Prints `hash=` (of the script, `-` if the script is missing), `key=` for each key line of hydra-ops (the text after
 # its command), `system=`, `cores=` and `kvm=` (yes or no).
 say hash "$(hash_of "${script:?}")"

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Removes the forced command of a Nix in a home directory, and the keys that may use the command. Other lines of the
-# keys stay.
+# Removes the forced command of a Nix installation in a home directory, and the keys that may use the command. Other
+# lines of authorized_keys stay.
 # Values: user (the owner of the home).
 : "${user:?}"
 check_user "$user"

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Serves the store of a Nix in a home directory without root, and does nothing else. sshd runs this script as a forced
-# command.
+# Serves the store of a Nix installation in a home directory without root, and does nothing else. sshd runs this script
+# as a forced command.
 # Values: wrapper (words of the command that enters this Nix, one per line).
 #
 # Nix requests one of two commands. Output of the profile would break Nix's protocol.

@@ -103,7 +103,7 @@ export interface Machine {
   extraData: Record<string, string>
   rootSnapshot: Snapshot | undefined
   currentSnapshot: string | undefined
-  /** The media that only the settings file lists while the machine is unregistered. */
+  /** The media that the machine uses. Only the settings file lists these media while the machine is unregistered. */
   media: Medium[]
 }
 

@@ -39,7 +39,7 @@ const now = {
 /** Time for two attempts after each of ten requests. */
 const timeout = 10 * 60_000
 
-/** Values that a user has set on Hydra's pages, and that the options do not name. */
+/** SQL for changes that a user makes in Hydra's web interface. The options do not name these values. */
 const byHand = `update jobsets set keepnr = 9, enableemail = 1, description = 'by hand',
     emailoverride = 'x@example.org', checkinterval = 77 where project = 'fleet' and name = 'main';
   update projects set homepage = 'https://example.org', description = 'by hand', hidden = 1;
