@@ -128,7 +128,7 @@ export function methodOf(host: Host): Method {
     case 'root':
       return { kind: 'ssh', prefix: [], description: 'nix-copy-closure' }
     case 'untried':
-      return { kind: 'stream', description: 'streamed, because the way to root is not known yet' }
+      return { kind: 'stream', description: 'streamed, because root access has not been tried yet' }
     case 'sudo-password':
       return { kind: 'stream', description: 'streamed, because sudo asks for a password' }
     case 'sudo': {

@@ -94,7 +94,7 @@ function expectation(issue: SchemaIssue): string {
       return bound(issue.origin, issue.inclusive === false ? 'less than' : 'at most', issue.maximum)
     case 'invalid_format':
       if (issue.format === 'starts_with' && 'prefix' in issue) {
-        return `a text that begins with ${JSON.stringify(issue.prefix)}`
+        return `text that begins with ${JSON.stringify(issue.prefix)}`
       }
       return `text in the format ${issue.format}`
     case 'invalid_union':
@@ -105,7 +105,7 @@ function expectation(issue: SchemaIssue): string {
 }
 
 function bound(origin: string, how: string, limit: number | bigint): string {
-  if (origin === 'string') return limit === 1 ? 'a text that is not empty' : `${how} ${limit} characters`
+  if (origin === 'string') return limit === 1 ? 'text that is not empty' : `${how} ${limit} characters`
   if (origin === 'array') return `${how} ${limit} ${limit === 1 ? 'element' : 'elements'}`
   return `a number of ${how} ${limit}`
 }

@@ -165,7 +165,7 @@ function hintForAddress({ message, position }: NixError, stderr: string): string
   const source = new RegExp(`^\\s*${position.line}\\|.*\\b(privateIPv4|publicIPv4)\\b`, 'm')
   const [, option] = source.exec(stderr.replaceAll(ansiColours, '')) ?? []
   if (option === undefined) return undefined
-  return `nobody knows this address before the machine runs; define networking.${option} of that machine, or take its name from DNS`
+  return `this address is unknown until the machine runs; define networking.${option} of that machine, or use its DNS name`
 }
 
 /** Beginnings of the error messages of nixpkgs' module system. */

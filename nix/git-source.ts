@@ -37,8 +37,8 @@ export async function withSource(
   const moved = files.map((file) => join(folder, relative(checkout, file)))
   const absent = files.find((_, index) => !existsSync(moved[index] ?? ''))
   if (absent !== undefined)
-    throw usageError(`git does not know the network expression ${shortPath(absent, cwd)}`, {
-      hint: 'a network that is evaluated from git needs its files in git: git add',
+    throw usageError(`git does not track the network expression ${shortPath(absent, cwd)}`, {
+      hint: 'add the file to git with git add',
     })
   return {
     ...request,
@@ -56,7 +56,7 @@ async function fetched(
   { remote, cwd }: { readonly remote: string | undefined; readonly cwd: string },
   run: Run,
 ): Promise<string> {
-  const what = `fetch ${shortPath(checkout, cwd)} as git has it`
+  const what = `fetch ${shortPath(checkout, cwd)} from git`
   const result = await command.run(
     'nix-instantiate',
     ['--eval', '--strict', '--json', '--read-write-mode', '-'],

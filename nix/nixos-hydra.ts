@@ -73,7 +73,7 @@ export function tellsLeftAlone(
     ...(keyMaker === undefined || !signs
       ? []
       : [
-          `set-up task 'cache-key' does not run, because the machine's own service '${keyMaker.service}' makes the key${
+          `set-up task 'cache-key' does not run, because the machine's own service '${keyMaker.service}' creates the key${
             keyMaker.ours
               ? ''
               : `; the service names a file other than ${made?.secretKeyFile}: set deployment.hydra.cache.secretKeyFile to its file`
@@ -82,7 +82,7 @@ export function tellsLeftAlone(
     ...(userMaker === undefined || !hasUsers
       ? []
       : [
-          `set-up task 'admin-user' does not run, because the machine's own service '${userMaker}' makes users${
+          `set-up task 'admin-user' does not run, because the machine's own service '${userMaker}' creates users${
             probe ? "; 'hydra-proof' does not run either, because it would need their password" : ''
           }`,
         ]),
@@ -101,7 +101,7 @@ export function hydraIssues(options: NixosOptions, made: HydraOfNixos | null): F
       : []),
   ].flatMap(({ path, dates }) => {
     const instead = looksLikeCron(dates) ? calendarLine(dates) : undefined
-    return instead === undefined ? [] : [at(path, `NixOS takes no line of cron; ${instead}`)]
+    return instead === undefined ? [] : [at(path, `NixOS does not support cron lines; ${instead}`)]
   })
   if (!hydra.enable) return cron
   return [
@@ -118,7 +118,7 @@ export function hydraIssues(options: NixosOptions, made: HydraOfNixos | null): F
       ? [
           at(
             ['hydra', 'nginx', 'tls'],
-            'a NixOS machine makes no certificate of its own; use "files" with a certificate of deployment.keys, or "acme"',
+            'a NixOS machine does not create a certificate; use "files" with a certificate from deployment.keys, or "acme"',
           ),
         ]
       : []),

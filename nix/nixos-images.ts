@@ -38,8 +38,8 @@ export function createImageEvaluator(parts: EvaluatorParts): Nix['nixosImages'] 
 function partsOf(machine: string, { system, parts }: z.infer<typeof Image>): NixosParts {
   if (parts === null) {
     throw usageError(
-      `machine '${machine}': image 'nixos' exists for x86_64-linux alone, and the machine is ${system}`,
-      { machine, hint: 'name an image of that platform in the options of the provider' },
+      `machine '${machine}': image 'nixos' exists for x86_64-linux only, and the machine is ${system}`,
+      { machine, hint: 'name an image for that platform in the options of the provider' },
     )
   }
   return { id: `nixos-${hashOf(parts.derivation)}`, ...parts }

@@ -19,7 +19,7 @@ export function trapText({ trap, option, values }: Trap): string {
     case 'cron':
       return values.map((value) => cronText(name, value)).join('; ')
     case 'ident':
-      return `${name}: the line "${values[0]}" comes before the line of nixpkgs, and its map has no superuser, so hydra-init cannot set up the database; remove the line, or add "${values[1]} postgres postgres" to services.postgresql.identMap`
+      return `${name}: the line "${values[0]}" comes before the line of nixpkgs, and its map has no superuser: hydra-init cannot set up the database; remove the line, or add "${values[1]} postgres postgres" to services.postgresql.identMap`
     case 'localhost':
       return `${name}: localhost becomes ssh://localhost, so Hydra logs in to its own machine to build; add protocol = null; to the builder`
     case 'machines':
@@ -27,7 +27,7 @@ export function trapText({ trap, option, values }: Trap): string {
     case 'no-builder':
       return `${name}: this release of Hydra builds nothing without a builder, not even here; write services.hydra-builder = { enable = true; queueRunnerAddr = "http://[::1]:50051"; };`
     case 'no-map':
-      return `${name}: the line "${values[0]}" comes before the line of Hydra and has no map, so Hydra's programs cannot log in to the database; define the line with lib.mkAfter, and without lib.mkForce`
+      return `${name}: the line "${values[0]}" comes before the line of Hydra and has no map: Hydra's programs cannot log in to the database; define the line with lib.mkAfter, and without lib.mkForce`
     case 'root':
       return `${name}: the list replaces the default, and root is no longer trusted; add "root" to the list`
   }
@@ -39,7 +39,7 @@ function cronText(name: string, value: string): string {
     'problem' in read
       ? read.problem
       : `write ${name} = ${read.events.map((each) => JSON.stringify(each)).join(' or ')};`
-  return `${name}: "${value}" is a line of cron, which systemd ignores, so nothing ever runs; ${mend}`
+  return `${name}: "${value}" is a cron line, which systemd ignores, so nothing ever runs; ${mend}`
 }
 
 /** Options that some releases of nixpkgs lack, with the alternative. */

@@ -4,12 +4,12 @@ import type { CommonOptions } from '../src/core/common-options.js'
 const onlyFalse: readonly (readonly [keyof CommonOptions, string])[] = [
   ['allowLocalDeployment', 'this option is not supported yet'],
   ['buildOnTarget', 'this option is not supported yet'],
-  ['buildOnly', 'not supported; leave the machine out with --exclude, or write deploy --build-only'],
+  ['buildOnly', 'not supported; leave the machine out with --exclude, or use deploy --build-only'],
   [
     'provisionSSHKey',
-    'not supported, because hydra-ops installs no key on an existing host; users.users.root.openssh.authorizedKeys keeps yours',
+    'not supported, because hydra-ops installs no key on an existing host; keep your key in users.users.root.openssh.authorizedKeys',
   ],
-  ['replaceUnknownProfiles', 'not supported as an option; write deploy --replace-unknown'],
+  ['replaceUnknownProfiles', 'not supported as an option; use deploy --replace-unknown'],
   [
     'storeKeysOnMachine',
     'not supported, because no secret may enter the Nix store; a key in a destDir outside /run survives a reboot',
@@ -30,7 +30,7 @@ const providers = 'ec2|gce|azure|azure-mgmt|digitalOcean|hetzner|container|packe
 const elsewhere: readonly (readonly [RegExp, string])[] = [
   [
     new RegExp(`^deployment\\.(?:${providers})(?:\\.|$)`),
-    'hydra-ops has no provider of this name; take the host with deployment.targetEnv = "none"',
+    'hydra-ops has no provider with this name; use an existing host with deployment.targetEnv = "none"',
   ],
   [
     /^deployment\.libvirtd\.imageDir$/,
@@ -38,16 +38,19 @@ const elsewhere: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /^deployment\.encryptedLinksTo$/,
-    'hydra-ops makes no tunnels between machines; networking.wireguard of NixOS does',
+    'hydra-ops does not create tunnels between machines; use networking.wireguard of NixOS',
   ],
   [
     /^networking\.vpnPublicKey$/,
-    'hydra-ops makes no tunnels between machines; networking.wireguard of NixOS does',
+    'hydra-ops does not create tunnels between machines; use networking.wireguard of NixOS',
   ],
-  [/^deployment\.autoLuks(?:\.|$)/, 'hydra-ops encrypts no disks; boot.initrd.luks.devices of NixOS does'],
+  [
+    /^deployment\.autoLuks(?:\.|$)/,
+    'hydra-ops does not encrypt disks; use boot.initrd.luks.devices of NixOS',
+  ],
   [
     /^deployment\.autoRaid0(?:\.|$)/,
-    'hydra-ops joins no disks; make the volume by hand, and name it in fileSystems',
+    'hydra-ops does not combine disks; create the volume by hand, and name the volume in fileSystems',
   ],
 ]
 

@@ -26,7 +26,7 @@ const forbidden: readonly ReservedPlace[] = [
 const alwaysReserved: readonly ReservedPlace[] = ['passwd', 'group', 'shadow', 'gshadow'].map((name) => ({
   path: `/etc/${name}`,
   owner: 'useradd of a package or of a set-up task',
-  instead: 'deployment.activate to make users',
+  instead: 'deployment.activate to create users',
 }))
 
 /** Lists the places in a definition that hydra-ops, or another part of the definition, also writes. */

@@ -47,7 +47,7 @@ export function createRoots(
     // Garbage collection since the move removed these paths, and nothing restores them.
     const gone = new Set(await queries.invalid([...new Set(roots.map(({ path }) => path))], run))
     const kept = roots.filter(({ path }) => !gone.has(path))
-    if (kept.length > 0) run.log(`telling Nix the new place of ${kept.length} closures in ${folder}`)
+    if (kept.length > 0) run.log(`updating the GC roots of ${kept.length} closures in ${folder}`)
     const limit = pLimit(linksAtOnce)
     await settleAll(kept.map(({ link, path }) => limit(addRoot, link, path, run)))
     await replaceFile(join(folder, placeName), folder)

@@ -124,7 +124,7 @@ function problemOf(host: Host | undefined, result: CommandResult): FetchProblem 
   if (host !== undefined && result.kind === 'lost') {
     throw failure(
       'CONNECTION_LOST',
-      `machine '${host.machine}': the connection broke while the machine fetched: ${describeEnd(result)}`,
+      `machine '${host.machine}': the connection broke while the machine fetched paths: ${describeEnd(result)}`,
       { machine: host.machine, hint: 'deploy again; the machine keeps the paths that it has' },
     )
   }

@@ -33,7 +33,7 @@ async function run(args: readonly string[]): Promise<number> {
     const message = error instanceof Error ? error.message : String(error)
     const where =
       args.includes('--debug') && error instanceof Error ? error.stack : '--debug shows the stack trace'
-    process.stderr.write(`error: this is a bug of hydra-ops: ${message}\n${where}\n`)
+    process.stderr.write(`error: this is a bug in hydra-ops: ${message}\n${where}\n`)
     return 70
   }
 }

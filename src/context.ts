@@ -132,7 +132,7 @@ const commands = once(async () => {
  * commands.
  */
 function commandsNow(): LocalCommands {
-  if (loadedCommands === undefined) throw new Error('a byte pipe was wanted before any program was run')
+  if (loadedCommands === undefined) throw new Error('a byte pipe was requested before any program was run')
   return loadedCommands
 }
 
@@ -173,7 +173,7 @@ function lazyNix(load: () => Promise<Nix>): Nix {
     fetch: async (host, path, options, run) => (await nix()).fetch(host, path, options, run),
     copyMethod: (host) => {
       // An evaluation precedes every copy, so the module is already loaded.
-      if (loaded === undefined) throw new Error('a way to copy was wanted before anything was evaluated')
+      if (loaded === undefined) throw new Error('a copy method was requested before any evaluation')
       return loaded.copyMethod(host)
     },
   }

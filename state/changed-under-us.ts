@@ -18,13 +18,13 @@ export function changedUnderUs(
   const what = machine === undefined ? whose : `machine '${machine}' of ${whose}`
   if (found.kind === 'broken') return withMore(found.error)
   if (found.kind === 'gone') {
-    return failure('STATE_CHANGED', `somebody else removed the state of ${what} while this command ran`, {
+    return failure('STATE_CHANGED', `another command removed the state of ${what} while this command ran`, {
       hint: 'see hydra-ops history, then run the same command again',
     })
   }
   return failure(
     'STATE_CHANGED',
-    `somebody else wrote the state of ${what} while this command ran ` +
+    `another command wrote the state of ${what} while this command ran ` +
       `(expected revision ${ours.revision}, found revision ${found.revision}); the newer state was not overwritten`,
     { hint: 'see hydra-ops history, then run the same command again' },
   )
@@ -34,7 +34,7 @@ function withMore(error: OpsError): OpsError {
   const { code, message, hint } = error
   return failure(
     code,
-    `${message}; the state was valid when this command began, and this command writes no more`,
+    `${message}; the state was valid when this command began, and this command writes nothing more`,
     {
       cause: error,
       ...(hint === undefined ? {} : { hint }),

@@ -133,7 +133,7 @@ async function readHashKey(file: string): Promise<Uint8Array | undefined> {
     'HASH_KEY',
     `the deployment's hash key is damaged: ${file} has ${key.length} bytes instead of ${hashKeyBytes}`,
     {
-      hint: `restore a copy, or run rm ${shellQuote(file)}; the next deploy then makes a new key and repeats all set-up tasks`,
+      hint: `restore a copy, or run rm ${shellQuote(file)}; the next deploy then generates a new key and repeats all set-up tasks`,
     },
   )
 }

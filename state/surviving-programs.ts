@@ -50,7 +50,10 @@ function stillChanged(
   waitMs: number,
 ): Error {
   const kill = `kill ${programs.map(({ pid }) => pid).join(' ')}`
-  return locked(`deployment '${deployment}' is still changed by ${sentence} (waited ${waitMs / 1000} s)`, {
-    hint: `wait until ${programs.length === 1 ? 'that program ends' : 'those programs end'}, or run: ${kill}; then try again`,
-  })
+  return locked(
+    `deployment '${deployment}' is still being changed by ${sentence} (waited ${waitMs / 1000} s)`,
+    {
+      hint: `wait until ${programs.length === 1 ? 'that program ends' : 'those programs end'}, or run: ${kill}; then try again`,
+    },
+  )
 }

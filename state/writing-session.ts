@@ -68,7 +68,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
     if (context.lock.isOurs()) return
     throw locked(
       `the lock of deployment '${head.head.name ?? uuid}' was taken from this command while it ran; ` +
-        'this command writes no more',
+        'this command writes nothing more',
       { hint: 'see hydra-ops history for the other command, then run the same command again' },
     )
   }

@@ -111,7 +111,7 @@ export function lostRootReason(handle: MadeDisks | undefined, exists: boolean): 
 
 /** Advice for disks that cannot be restored. */
 const recreates = 'hydra-ops deploy --allow-recreate, which loses all disks of the machine'
-const fillsDisk = 'hydra-ops deploy --allow-recreate, which makes an empty disk instead'
+const fillsDisk = 'hydra-ops deploy --allow-recreate, which creates an empty disk instead'
 
 /** Hint for a disk that was lost after the plan: the engine itself refuses losses in the plan. */
 const needsRecreate = 'hydra-ops deploy --allow-recreate continues; the data on the disks is then lost'
@@ -132,7 +132,7 @@ export function requireRecreate({ name, machine }: Named, why: string, allowed: 
 export function refuseLostDisks({ name, machine }: Named, lost: readonly LostDisk[]): void {
   if (lost.length === 0) return
   const files = lost.map((disk) => `disk ${disk.name} ${disk.path}`).join(', ')
-  throw failure('NEEDS_RECREATE', `machine '${machine}' (${name}): files of disks are gone: ${files}`, {
+  throw failure('NEEDS_RECREATE', `machine '${machine}' (${name}): disk files are gone: ${files}`, {
     machine,
     hint: needsRecreate,
   })
@@ -196,7 +196,7 @@ export function requireDisks(machine: string, handle: MadeDisks, attached: Reado
   throw missingFile(
     'NO_DISK',
     machine,
-    `files of disks are gone: ${files}`,
+    `disk files are gone: ${files}`,
     `restore the files if you have a copy; otherwise use ${cost}`,
   )
 }

@@ -15,7 +15,7 @@ export function optionalText(description: string, example: string, words: Option
 /** Options that name the base image. */
 export const imageOptions = {
   baseImage: optionalText(
-    'base image: a name in `hydra-ops image list`, a qcow2 or raw file, or a URL. A later change needs `--allow-recreate`. `"nixos"` is made from the nixpkgs of the machine, and is experimental',
+    'base image: a name in `hydra-ops image list`, a qcow2 or raw file, or a URL. A later change needs `--allow-recreate`. `"nixos"` is built from the nixpkgs of the machine, and is experimental',
     'debian-12',
     { path: true, shownDefault: 'the image for `deployment.os` (`"debian-12"`, `"nixos"`)' },
   ),

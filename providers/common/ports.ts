@@ -89,7 +89,7 @@ function refuseForeignForwards(
   const clash = forwards.find(({ host }) => takenPorts.has(host) && !ours.has(host))
   if (clash === undefined) return
   throw usageError(
-    `machine '${machine}' asks for port ${clash.host} of this host, but another deployment uses that port`,
+    `machine '${machine}' requests port ${clash.host} of this host, but another deployment uses that port`,
     {
       machine,
       hint: `choose another port in ${option}; hydra-ops info --all lists the ports in use`,

@@ -41,7 +41,7 @@ export const LibvirtConfig = z.strictObject({
       .string()
       .regex(
         /^(?:qemu|test)(?:\+unix)?:\/\/\//,
-        'a libvirt of this host: "qemu:///session" or "qemu:///system"',
+        'a libvirt URI of this host: "qemu:///session" or "qemu:///system"',
       )
       .nullable()
       .default(null),
@@ -56,7 +56,7 @@ export const LibvirtConfig = z.strictObject({
   ...imageOptions,
   baseImageIdentity: documented(
     z.enum(['fwcfg', 'nocloud', 'none']).nullable().default(null),
-    'way in which the image gets host name and keys: a systemd credential (`"fwcfg"`), a seed disk, also for cloud-init (`"nocloud"`), or none',
+    'way in which the image gets the host name and the keys: a systemd credential (`"fwcfg"`), a seed disk, also for cloud-init (`"nocloud"`), or none',
     'nocloud',
     { shownDefault: 'the record of the image' },
   ),

@@ -34,7 +34,7 @@ export async function diskFolder(
   const text = await createVirsh(parts.local, places.uri).must(['pool-dumpxml', pool], call, run)
   const parsed = Pool.safeParse(parseXml(text, []))
   if (parsed.success) return parsed.data.pool.target.path
-  throw usageError(`machine '${machine}': storage pool '${pool}' is not a directory`, {
+  throw usageError(`machine '${machine}': storage pool '${pool}' is not a directory pool`, {
     machine,
     hint: 'deployment.libvirtd.storagePool = null keeps the disks in a folder of the deployment',
   })

@@ -38,7 +38,7 @@ function mendDaemon(uri: string): string {
 async function checkEmulator(parts: LibvirtParts, uri: string, run: Run): Promise<Finding> {
   const id = 'libvirt.emulator'
   const args = ['domcapabilities', '--virttype', 'qemu', '--arch', 'x86_64', '--machine', 'q35']
-  const outcome = await createVirsh(parts.local, uri).attempt(args, { what: 'ask libvirt for QEMU' }, run)
+  const outcome = await createVirsh(parts.local, uri).attempt(args, { what: 'ask libvirt about QEMU' }, run)
   if (outcome.kind === 'done') return { id, level: 'ok', what: 'libvirt can run QEMU guests' }
   return {
     id,
@@ -56,7 +56,7 @@ async function checkKvm(parts: LibvirtParts, run: Run): Promise<Finding> {
   return {
     id,
     level: 'note',
-    what: `KVM does not work (${answer.why}); guests run by emulation (TCG), which is slower`,
+    what: `KVM does not work (${answer.why}); guests run under emulation (TCG), which is slower`,
     mend: mendKvm(answer.why),
   }
 }

@@ -162,7 +162,7 @@ async function liveDisks(
 async function sayWhy(parts: LibvirtParts, run: Run): Promise<void> {
   const answer = await parts.kvm(run)
   if (!answer.works)
-    run.log(`KVM does not work here (${answer.why}); the machine runs by emulation (TCG), which is slower`)
+    run.log(`KVM does not work here (${answer.why}); the machine runs under emulation (TCG), which is slower`)
 }
 
 function isOutdated(seen: Seen, spec: DomainSpec): boolean {

@@ -78,7 +78,7 @@ async function snapshotXml(
   name: string,
   run: Run,
 ): Promise<string | undefined> {
-  const call = { what: `look at snapshot '${name}' of domain '${resource.name}'`, machine: resource.machine }
+  const call = { what: `read snapshot '${name}' of domain '${resource.name}'`, machine: resource.machine }
   const args = ['snapshot-dumpxml', resource.name, '--snapshotname', name, '--security-info']
   const outcome = await virsh.attempt(args, call, run)
   if (outcome.kind === 'done') return outcome.stdout
@@ -102,7 +102,7 @@ export async function createSnapshot(
   if (seen.state.active) refuseOtherFiles(resource)
   else await prepareDisks(subject, name, run)
   const call = {
-    what: `make snapshot '${name}' of domain '${resource.name}'`,
+    what: `create snapshot '${name}' of domain '${resource.name}'`,
     machine,
     timeoutMs: memoryMs,
   }
@@ -121,7 +121,7 @@ export async function createSnapshot(
 }
 
 const onlyQcow2 =
-  'libvirt keeps snapshots in qcow2 disks alone, and without UEFI variables: see deployment.libvirtd.extraDevicesXML and extraDomainXML'
+  'libvirt creates snapshots only of machines with qcow2 disks and without UEFI variables; see deployment.libvirtd.extraDevicesXML and extraDomainXML'
 
 /** Prepares the disks of a stopped machine for a new snapshot with this name. */
 async function prepareDisks(subject: Subject, name: string, run: Run): Promise<void> {
@@ -183,10 +183,10 @@ async function restorable(
   if (facts.external) {
     throw failure(
       'SNAPSHOT_EXTERNAL',
-      `machine '${machine}': snapshot '${name}' was made by another program, in files beside the disks`,
+      `machine '${machine}': snapshot '${name}' was created by another program, in files beside the disks`,
       {
         machine,
-        hint: `that program restores the snapshot; or see: virsh -c ${subject.places.uri} snapshot-info`,
+        hint: `restore the snapshot with that program; virsh -c ${subject.places.uri} snapshot-info shows the snapshot`,
       },
     )
   }
@@ -286,7 +286,7 @@ async function giveSnapshot(
   const moved = move !== undefined && isReal(move) ? move : undefined
   if (added.length + removed.length === 0 && moved === undefined) return
   const call: VirshCall = {
-    what: `give snapshot '${facts.name}' of domain '${resource.name}' the current ports and paths`,
+    what: `update the ports and paths of snapshot '${facts.name}' of domain '${resource.name}'`,
     machine: resource.machine,
   }
   const text = replaceForwards(moved === undefined ? xml : movedXml(xml, moved), wanted)

@@ -53,7 +53,7 @@ function folderOf(plugin: string, startedAs: string | undefined): string {
   const found = folders.map((folder) => join(folder, plugin)).find((folder) => existsSync(folder))
   if (found !== undefined) return found
   throw unusable(plugin, `there is no such package in ${folders.filter(existsSync).join(', ')}`, {
-    hint: `npm install puts the package beside hydra-ops, with the same --prefix; hydra-ops config unset plugins forgets the setting`,
+    hint: `npm install puts the package beside hydra-ops, with the same --prefix; hydra-ops config unset plugins removes the setting`,
   })
 }
 
@@ -81,7 +81,7 @@ function firstSentence(error: unknown): string {
 function refuseOtherInterface(plugin: string, { hydraOps }: Manifest): void {
   if (hydraOps === undefined)
     throw unusable(plugin, 'its package.json does not name its provider interface', {
-      hint: `the author adds "hydraOps": { "providerInterface": ${providerInterface} } to the package.json`,
+      hint: `ask the author to add "hydraOps": { "providerInterface": ${providerInterface} } to the package.json`,
     })
   const { providerInterface: wanted } = hydraOps
   if (wanted === providerInterface) return
@@ -112,7 +112,8 @@ function importTarget(exports: unknown): string | undefined {
 }
 
 async function defaultExport(plugin: string, entry: string): Promise<unknown> {
-  if (!existsSync(entry)) throw unusable(plugin, `its package.json names a file that is not there: ${entry}`)
+  if (!existsSync(entry))
+    throw unusable(plugin, `its package.json names a file that does not exist: ${entry}`)
   try {
     const module: { readonly default?: unknown } = await import(pathToFileURL(realpathSync(entry)).href)
     return module.default
@@ -125,5 +126,5 @@ async function defaultExport(plugin: string, entry: string): Promise<unknown> {
 }
 
 function besideHint(entry: string): string {
-  return `the plugin lies in ${resolve(dirname(entry))}, and hydra-ops must be installed beside it; npm install --install-links copies a folder instead of linking it`
+  return `the plugin is in ${resolve(dirname(entry))}, and hydra-ops must be installed beside it; npm install --install-links copies a folder instead of linking it`
 }

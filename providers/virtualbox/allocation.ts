@@ -18,7 +18,9 @@ export async function allocate(request: Request): Promise<VirtualBoxAllocation> 
     lanMac: known?.lanMac ?? macOf('lan'),
     sshPort,
     forwardPorts,
-    lan: config.lan ? { address: lanOf(request, names, 'deployment.virtualbox.lan = false').address } : null,
+    lan: config.lan
+      ? { address: lanOf(request, names, 'set deployment.virtualbox.lan = false').address }
+      : null,
   }
 }
 

@@ -52,7 +52,7 @@ export async function planChanges(
   const handle = wantedHandle(places, known)
   if (!existsSync(handle.disk)) return [lostRoot(handle.disk)]
   if (seen.kind === 'inaccessible') {
-    const detail = 'its settings are not where VirtualBox looks for them: it is registered anew'
+    const detail = 'its settings are not where VirtualBox looks for them; the machine is registered again'
     return [...lostDiskItems(lost), { action: 'change', detail, needs: 'nothing' }]
   }
   return [...lostDiskItems(lost), ...(await machineItems(parts, { known, handle, seen, media, places }, run))]

@@ -109,7 +109,7 @@ export const VirtualBoxConfig = z.strictObject({
   ...imageOptions,
   baseImageIdentity: documented(
     z.enum(['nocloud', 'none']).nullable().default(null),
-    'way in which the image gets host name and keys: a seed disk, also for cloud-init (`"nocloud"`), or none',
+    'way in which the image gets the host name and the keys: a seed disk, also for cloud-init (`"nocloud"`), or none',
     'nocloud',
     { shownDefault: 'the record of the image' },
   ),
@@ -133,7 +133,7 @@ export const VirtualBoxConfig = z.strictObject({
       .refine(
         (disks) =>
           disks[rootName] !== undefined || !Object.values(disks).some(({ port }) => port === rootPort),
-        `port 0 is that of ${rootName}, the disk with the system`,
+        `port 0 belongs to ${rootName}, the disk with the system`,
       )
       .refine(
         (disks) =>
@@ -174,7 +174,7 @@ export const VirtualBoxConfig = z.strictObject({
   natForwards: forwardOption,
   firmware: documented(
     z.enum(['bios', 'efi']).default('bios'),
-    'firmware of the machine; the images of hydra-ops boot by a BIOS alone',
+    'firmware of the machine; the images of hydra-ops boot only with a BIOS',
     'efi',
   ),
 })

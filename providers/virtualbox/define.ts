@@ -187,7 +187,7 @@ async function attachDisks(vbox: VBoxManage, definition: Definition, run: Run): 
     const kind = path === seed ? ['--type', 'hdd', ...seedKind] : ['--type', 'hdd']
     const file = newestFile(path, { media, kept, folder: dirname(facts.settings) })
     const args = ['--port', String(port), '--device', '0', ...kind, '--medium', file]
-    const hint = path === seed ? 'hydra-ops deploy writes it anew' : undefined
+    const hint = path === seed ? 'hydra-ops deploy writes the seed disk again' : undefined
     await vbox.mustUnlocked(
       ['storageattach', facts.uuid, '--storagectl', spec.controller, ...args],
       { ...call, hint },

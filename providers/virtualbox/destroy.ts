@@ -97,7 +97,7 @@ async function removeMedia(
           `machine '${machine}': disk ${location} is attached to another machine: ${message}`,
           {
             machine,
-            hint: `detach it there: VBoxManage list hdds --long names the machine`,
+            hint: 'detach the disk from that machine; VBoxManage list hdds --long names the machine',
           },
         )
       : vboxError(outcome.failure, call)
@@ -154,9 +154,9 @@ export async function cutPower(
     },
   }
   if (await waitUntilOff(steps, powerOffMs, run)) return
-  throw failure('STILL_RUNNING', `machine '${machine}': its power was cut, and it runs on${last}`, {
+  throw failure('STILL_RUNNING', `machine '${machine}': its power was cut, but it is still running${last}`, {
     machine,
-    hint: `find its process and end it: pgrep -af ${seen.facts.uuid}`,
+    hint: `end the process of the machine; pgrep -af ${seen.facts.uuid} finds the process`,
   })
 }
 

@@ -178,12 +178,12 @@ export async function createSeed(
   await qemuImg(
     parts.local,
     ['convert', '-f', 'raw', '-O', 'vdi', places.seed, draft],
-    'make the seed disk',
+    'create the seed disk',
     run,
   )
   if (uuid !== undefined) {
     const args = ['internalcommands', 'sethduuid', draft, uuid]
-    await vbox.must(args, { what: 'make the seed disk', machine }, run)
+    await vbox.must(args, { what: 'create the seed disk', machine }, run)
   }
   await renameDurably(draft, places.seedDisk)
   rmSync(places.seed, { force: true })

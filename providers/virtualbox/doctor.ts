@@ -93,7 +93,7 @@ function checkKvm({ hostRoot }: VirtualBoxParts): Finding[] {
       id,
       level: 'problem',
       what: `KVM (${held}) holds the processor's virtualisation, so that VirtualBox cannot start guests`,
-      mend: `stop the guests of KVM, then sudo modprobe -r ${held} kvm`,
+      mend: `stop the guests of KVM, then run sudo modprobe -r ${held} kvm`,
     },
   ]
 }
@@ -114,7 +114,7 @@ function checkGroup({ hostRoot, uid }: VirtualBoxParts): Finding[] {
       id: 'virtualbox.group',
       level: 'note',
       what: `user ${name} is not in group vboxusers, which host-only adapters and USB devices may need`,
-      mend: `sudo adduser ${name} vboxusers   # then log in anew`,
+      mend: `sudo adduser ${name} vboxusers   # then log in again`,
     },
   ]
 }

@@ -78,7 +78,7 @@ export async function refuseHostOnly(
     usageError(`machine '${machine}': deployment.virtualbox.hostOnly: ${why}`, { machine, hint })
   if (wanted.network !== null) {
     throw refuse(
-      'VirtualBox has host-only networks on macOS alone',
+      'VirtualBox has host-only networks on macOS only',
       'name a host-only adapter: hostOnly = { adapter = "vboxnet0"; }',
     )
   }
@@ -90,14 +90,17 @@ export async function refuseHostOnly(
   if (found === undefined) {
     const names = adapters.map(({ name }) => name).join(', ') || 'none'
     throw refuse(
-      `this host has no host-only adapter '${wanted.adapter}' (there are: ${names})`,
+      `this host has no host-only adapter '${wanted.adapter}' (available: ${names})`,
       'VBoxManage hostonlyif create',
     )
   }
   const address = wanted.address?.split('/')[0]
   const network = `${found.address}/${prefixOf(found.mask)}`
   if (address === undefined || isWithin(address, network)) return
-  throw refuse(`${address} is outside of ${network}, the network of ${found.name}`, 'give it another address')
+  throw refuse(
+    `${address} is outside of ${network}, the network of ${found.name}`,
+    'choose an address in the network of the adapter',
+  )
 }
 
 function refuseRange(
@@ -110,7 +113,7 @@ function refuseRange(
   const where = fromFile ? '/etc/vbox/networks.conf allows' : 'VirtualBox allows'
   throw refuse(
     `${where} only ${ranges.join(', ') || 'no IPv4 range'}, and ${address} is outside`,
-    'choose an address inside, or add a line `* RANGE` to /etc/vbox/networks.conf',
+    'choose an allowed address, or add a line `* RANGE` to /etc/vbox/networks.conf',
   )
 }
 

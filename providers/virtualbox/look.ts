@@ -91,7 +91,7 @@ export function parseExtraData(text: string): Map<string, string> {
 }
 
 export async function readMark(vbox: VBoxManage, uuid: string, run: Run): Promise<Mark | undefined> {
-  const call = { what: `look at the marks of machine ${uuid}` }
+  const call = { what: `read the marks of machine ${uuid}` }
   const outcome = await vbox.attempt(['getextradata', uuid, 'enumerate'], call, run)
   if (outcome.kind === 'failed') {
     // The machine disappeared, or lost its settings file, while hydra-ops looked at it.

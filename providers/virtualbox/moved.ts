@@ -44,7 +44,7 @@ export async function registerHere(
     const why = `VirtualBox cannot read the settings ${settings} of the machine: ${outcome.failure.message}`
     throw failure('VIRTUALBOX_SETTINGS', `machine '${machine}': ${why}`, {
       machine,
-      hint: `VirtualBox keeps the previous settings: cp ${settings}-prev ${settings}, then deploy again`,
+      hint: `restore the previous settings: cp ${settings}-prev ${settings}, then deploy again`,
     })
   }
   rmSync(settings)

@@ -46,7 +46,7 @@ in
       type = types.nullOr (types.either types.path types.str);
       default = null;
       example = "debian-12";
-      description = "Base image: a name in `hydra-ops image list`, a qcow2 or raw file, or a URL. A later change needs `--allow-recreate`. `\"nixos\"` is made from the nixpkgs of the machine, and is experimental. Default: the image for `deployment.os` (`\"debian-12\"`, `\"nixos\"`).";
+      description = "Base image: a name in `hydra-ops image list`, a qcow2 or raw file, or a URL. A later change needs `--allow-recreate`. `\"nixos\"` is built from the nixpkgs of the machine, and is experimental. Default: the image for `deployment.os` (`\"debian-12\"`, `\"nixos\"`).";
     };
     baseImageSha256 = mkOption {
       type = types.nullOr (types.strMatching "[0-9a-f]{64}");
@@ -58,7 +58,7 @@ in
       type = types.nullOr (types.enum [ "nocloud" "none" ]);
       default = null;
       example = "nocloud";
-      description = "Way in which the image gets host name and keys: a seed disk, also for cloud-init (`\"nocloud\"`), or none. Default: the record of the image.";
+      description = "Way in which the image gets the host name and the keys: a seed disk, also for cloud-init (`\"nocloud\"`), or none. Default: the record of the image.";
     };
     baseImageSize = mkOption {
       type = types.ints.between 1 65536;
@@ -187,7 +187,7 @@ in
       type = types.enum [ "bios" "efi" ];
       default = "bios";
       example = "efi";
-      description = "Firmware of the machine; the images of hydra-ops boot by a BIOS alone.";
+      description = "Firmware of the machine; the images of hydra-ops boot only with a BIOS.";
     };
   };
 }

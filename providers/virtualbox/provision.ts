@@ -95,7 +95,7 @@ async function makeDisks(
   run: Run,
 ): Promise<void> {
   if (!existsSync(handle.disk)) {
-    run.log(`making its disk on ${handle.image.reference}`)
+    run.log(`creating the disk from base image ${handle.image.reference}`)
     await createRoot(parts, vbox, resource, handle, run)
   }
   for (const [name, { size, baseImage }] of dataDisks(resource.config)) {

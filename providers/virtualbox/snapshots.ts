@@ -57,7 +57,7 @@ export async function createSnapshot(
   const present = await snapshotsOf(vbox, resource, run)
   if (present.some((each) => each.name === name)) throw snapshotExists(machine, name)
   const call = {
-    what: `make snapshot '${name}' of machine '${resource.name}'`,
+    what: `create snapshot '${name}' of machine '${resource.name}'`,
     machine,
     timeoutMs: memoryMs,
   }
@@ -78,7 +78,7 @@ function snapshotNamed(
   if (second === undefined) return first
   throw failure('SNAPSHOT_AMBIGUOUS', `machine '${machine}' has several snapshots '${name}'`, {
     machine,
-    hint: `give one of them another name: VBoxManage snapshot ${vm} edit ${second.uuid} --name NAME`,
+    hint: `rename one of the snapshots: VBoxManage snapshot ${vm} edit ${second.uuid} --name NAME`,
   })
 }
 
@@ -233,6 +233,6 @@ function refuseNeeded(machine: string, { name, children, isCurrent }: SnapshotFa
   throw failure(
     'SNAPSHOT_NEEDED',
     `machine '${machine}': snapshot '${name}' cannot be deleted, because more than one newer state builds on it: ${children.join(', ')}${isCurrent ? ' and the current state' : ''}`,
-    { machine, hint: `hydra-ops snapshot delete ${first} ${machine}, then delete this one` },
+    { machine, hint: `hydra-ops snapshot delete ${first} ${machine}, then delete '${name}'` },
   )
 }

@@ -26,7 +26,7 @@ export function reasonToRecreate({ handle, config, os }: VirtualBoxResource): Re
   const wanted = diskController === null ? handle.controller : controllerOf(diskController)
   return wanted === handle.controller
     ? undefined
-    : { detail: `controller of the disks ${handle.controller} → ${wanted}` }
+    : { detail: `disk controller ${handle.controller} → ${wanted}` }
 }
 
 /**
@@ -59,9 +59,9 @@ export function imageFor(resource: VirtualBoxResource): BaseImage {
 export function refuseFirmware({ config, machine, os }: VirtualBoxResource): void {
   const image = imageReference(config, os)
   if (config.firmware === 'bios' || !isOwnImage(image)) return
-  throw usageError(`machine '${machine}': image '${image}' has a boot loader for a BIOS alone`, {
+  throw usageError(`machine '${machine}': image '${image}' has a boot loader for a BIOS only`, {
     machine,
-    hint: 'deployment.virtualbox.firmware = "bios", or a baseImage that boots by EFI',
+    hint: 'set deployment.virtualbox.firmware = "bios", or choose a baseImage that boots with EFI',
   })
 }
 

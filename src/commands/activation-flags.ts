@@ -27,7 +27,7 @@ export function activationFlags(command: Command): void {
     .addOption(
       new Option(
         '--on-degraded <policy>',
-        'NixOS: with a faulty new system, keep the old boot default (fail, the default), make the new system the boot default (keep), or go back to the old system (rollback)',
+        'NixOS: if the new system is faulty, keep the old boot default (fail, the default), make the new system the boot default (keep), or go back to the old system (rollback)',
       ).choices(['fail', 'keep', 'rollback']),
     )
     .option(
@@ -40,7 +40,7 @@ export function activationFlags(command: Command): void {
     .addOption(
       new Option(
         '--on-failure <policy>',
-        'when a machine fails: go on with the others (continue, the default), begin no other (stop), or bring the switched NixOS machines back, too (rollback-all)',
+        'when a machine fails: go on with the other machines (continue, the default), deploy no further machines (stop), or also roll back the switched NixOS machines (rollback-all)',
       ).choices(['continue', 'stop', 'rollback-all']),
     )
 }
@@ -79,7 +79,7 @@ export function activationOf(
           ...given('--kill-obsolete', part === '--dry-activate' && flags.killObsolete === true),
           ...given('--on-degraded keep', part === '--test' && flags.onDegraded === 'keep'),
         ]
-  if (others.length > 0) throw usageError(`${[part, ...others].join(' and ')} exclude each other`)
+  if (others.length > 0) throw usageError(`${[part, ...others].join(' and ')} cannot be combined`)
   return {
     mode: modes.get(part) ?? 'switch',
     onDegraded: flags.onDegraded,

@@ -90,8 +90,11 @@ interface WhyFlags extends CommonFlags {
 function registerWhy(command: Command, cli: Cli): void {
   const why = part(command, 'why <derivation>', 'explain why a derivation is not built')
   why
-    .option('--machine <name>', 'machine that should have it built (needed where several have builders)')
-    .option('--here', 'ask about the Nix of this host instead')
+    .option(
+      '--machine <name>',
+      'machine that needs the derivation (required if several machines have builders)',
+    )
+    .option('--here', 'query the Nix of this host instead')
   example(
     why,
     'hydra-ops builders why /nix/store/…-x.drv -d lab',

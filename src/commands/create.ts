@@ -18,7 +18,7 @@ export function registerCreate(command: Command, cli: Cli): void {
     .option('-I <path>', 'add to the Nix search path: PATH or NAME=PATH', collect)
     .option('--arg <name> <value>', 'argument of the network expression, as Nix text', collectPair)
     .option('--argstr <name> <value>', 'argument of the network expression, as a string', collectPair)
-    .option('--from-git', 'evaluate the files from the source that git has, as Hydra does')
+    .option('--from-git', 'evaluate only the files that git tracks, as Hydra does')
     .option('--or-modify', 'change the deployment of that name if the deployment exists')
   commonFlags(command, { deployment: false, json: true })
   example(command, 'hydra-ops create ./network.nix ./network-libvirt.nix -d lab')

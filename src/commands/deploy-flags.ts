@@ -59,7 +59,7 @@ export function planFlags(command: Command): void {
       '--allow-recreate',
       'allow hydra-ops to recreate machines and missing disks; the data on them is lost',
     )
-    .option('--prune', 'remove what set-up tasks made and the expression no longer names')
+    .option('--prune', 'remove objects of set-up tasks that the expression no longer names')
     .option('--always-activate', 'activate the closure even if it is already active')
     .option('--allow-reboot', 'allow restarts for changes that need a restart')
     .option('--force-reboot', 'reboot every selected machine')
@@ -109,7 +109,7 @@ export async function deployRequest(
 function untilOf(flags: DeployFlags): DeployRequest['until'] {
   const asked = (['build', 'create', 'copy'] as const).filter((stage) => flags[`${stage}Only`] === true)
   if (asked.length > 1) {
-    throw usageError(`${asked.map((stage) => `--${stage}-only`).join(' and ')} exclude each other`)
+    throw usageError(`${asked.map((stage) => `--${stage}-only`).join(' and ')} cannot be combined`)
   }
   return asked[0]
 }

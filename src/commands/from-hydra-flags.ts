@@ -32,8 +32,8 @@ export function fromHydraFlags(command: Command): void {
     .option('--latest', 'Hydra: the newest success of each machine by itself, without a gate')
     .option('--ignore-gate', 'Hydra: deploy --eval or --build even if the gate is not green')
     .option('--max-age <time>', 'Hydra: refuse older evaluations (36h, 2d)')
-    .option('--allow-older', 'Hydra: deploy an older evaluation than the one that runs')
-    .option('--allow-unsigned', 'Hydra: take paths without a trusted signature')
+    .option('--allow-older', 'Hydra: deploy an evaluation even if the machines run a newer evaluation')
+    .option('--allow-unsigned', 'Hydra: accept paths without a trusted signature')
 }
 
 /**
@@ -49,7 +49,7 @@ export function hydraWishOf(flags: FromHydraFlags): HydraWish | undefined {
     ...(flags.latestFinished === true ? [['--latest-finished', { kind: 'latest-finished' }] as const] : []),
   ]
   const [first, ...others] = choices
-  if (others.length > 0) throw usageError(`${choices.map(([flag]) => flag).join(' and ')} exclude each other`)
+  if (others.length > 0) throw usageError(`${choices.map(([flag]) => flag).join(' and ')} cannot be combined`)
   if (fromHydra === undefined) {
     refuseWithout(flags, first?.[0])
     return undefined
@@ -57,7 +57,7 @@ export function hydraWishOf(flags: FromHydraFlags): HydraWish | undefined {
   const ignoreGate = flags.ignoreGate ?? false
   if (ignoreGate && first?.[0] !== '--eval' && first?.[0] !== '--build')
     throw usageError('--ignore-gate needs --eval or --build', {
-      hint: 'without them, hydra-ops looks for a green gate; --latest looks at no gate',
+      hint: 'choose an evaluation with --eval or --build; --latest needs no gate',
     })
   return {
     source: fromHydra === true ? undefined : readJobsetUrl(fromHydra),

@@ -53,8 +53,8 @@ function registerStatus(command: Command, cli: Cli): void {
   command
     .description('show evaluations, their errors, the queue and the last green gate')
     .argument('[place]', `${placeText} (default: everything)`)
-    .option('--watch', 'look again and again, until Ctrl-C')
-    .option('--every <seconds>', `seconds between two looks (default: ${watchSeconds})`, positive)
+    .option('--watch', 'refresh the output until Ctrl-C')
+    .option('--every <seconds>', `seconds between refreshes (default: ${watchSeconds})`, positive)
   askFlags(command, { gate: true, json: true })
   example(
     command,
@@ -98,8 +98,11 @@ function registerCheck(command: Command, cli: Cli): void {
   command
     .description('look for trouble; exit status 0: all is well, 1: something is wrong')
     .argument('<place>', placeText)
-    .option('--max-age <time>', 'the last success may be this old (36h, 2d)')
-    .option('--stuck-after <time>', 'an evaluation that waits or runs so long is stuck (default: 1h)')
+    .option('--max-age <time>', 'maximum age of the last success (36h, 2d)')
+    .option(
+      '--stuck-after <time>',
+      'time after which a waiting or running evaluation counts as stuck (default: 1h)',
+    )
   askFlags(command, { gate: true, json: true })
   example(command, 'hydra-ops hydra check infra:main --max-age 2d -d lab')
   command.action((place: string, _: CheckFlags, self: Command) => {
@@ -122,7 +125,7 @@ function registerCheck(command: Command, cli: Cli): void {
 
 function registerPrometheus(command: Command, cli: Cli): void {
   command
-    .description('print a scrape configuration of Prometheus for all jobs')
+    .description('print a Prometheus scrape configuration for all jobs')
     .argument('[place]', `${placeText} (default: everything)`)
   askFlags(command, {})
   example(command, 'hydra-ops hydra prometheus infra -d lab')
@@ -137,7 +140,7 @@ function registerPrometheus(command: Command, cli: Cli): void {
 }
 
 function registerEval(command: Command, cli: Cli): void {
-  command.description('ask for an evaluation now').argument('<jobset>', 'PROJECT:JOBSET')
+  command.description('request an evaluation now').argument('<jobset>', 'PROJECT:JOBSET')
   changeFlags(command, 'eval-jobset')
   example(command, 'hydra-ops hydra eval infra:main --user alice -d lab')
   command.action((jobset: string, _: ChangeFlags, self: Command) => {
@@ -176,8 +179,7 @@ function changeFlags(command: Command, role: string): void {
 
 function changeOf(flags: ChangeFlags): HydraChange {
   const { user, passwordFile, passwordStdin } = flags
-  if (user === undefined)
-    throw usageError('Hydra changes nothing without a user', { hint: 'add --user NAME' })
+  if (user === undefined) throw usageError('this command needs a user of Hydra', { hint: 'add --user NAME' })
   if (passwordFile !== undefined && passwordStdin === true)
     throw usageError('choose one source of the password: --password-file or --password-stdin')
   return {

@@ -12,7 +12,7 @@ interface InitFlags extends CommonFlags {
 
 /** Registers the actions for the jobs that a Hydra creates from a network. */
 export function registerHydraJobs(command: Command, cli: Cli): void {
-  command.description('the jobs that Hydra makes of the network: init').argument('[action]', 'the action')
+  command.description('the Hydra jobs of the network: init').argument('[action]', 'the action')
   example(command, 'hydra-ops hydra jobs init -d lab')
   command.action((action: string | undefined) => {
     throw noSuchAction(action ?? '', command)
@@ -68,7 +68,7 @@ export function linesOf({
   const inputs = [
     ...(changedFromGit
       ? [
-          'deploys now evaluate the files that git has, so a new file needs git add; hydra-ops modify --no-from-git takes that back',
+          'deploys now evaluate only files that git tracks, so a new file needs git add; hydra-ops modify --no-from-git undoes the change',
         ]
       : []),
     ...secretsInGit,
@@ -89,8 +89,8 @@ export function linesOf({
   ]
   if (!fromGit)
     inputs.push(
-      'deploys evaluate files as they lie; hydra-ops modify --from-git lets them build what Hydra builds',
+      'deploys evaluate the files without git; hydra-ops modify --from-git lets deploys build what Hydra builds',
     )
-  if (done.length === 0) return [`nothing to do: ${folder} fits the network and the state`, ...inputs]
+  if (done.length === 0) return [`nothing to do: ${folder} matches the network and the state`, ...inputs]
   return [...done, ...inputs, 'commit these files, and push them: Hydra reads the repository']
 }

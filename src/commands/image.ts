@@ -14,8 +14,8 @@ export function registerImage(command: Command, cli: Cli): void {
   example(command, 'hydra-ops image build debian-12 --refresh', 'hydra-ops image list')
   const build = command
     .command('build <reference>')
-    .description('make or fetch an image that this host lacks: debian-12, nixos, a path, a URL')
-    .option('--refresh', 'make a new image in any case')
+    .description('build or fetch an image that this host lacks: debian-12, nixos, a path, a URL')
+    .option('--refresh', 'build or fetch a new image even if this host has the image')
   commonFlags(build, { json: true })
   buildFlags(build)
   evaluationFlags(build)

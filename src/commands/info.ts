@@ -21,7 +21,7 @@ export function registerInfo(command: Command, cli: Cli): void {
   command.action((flags: Flags) =>
     cli.run(flags, async (ops, ui) => {
       if (flags.all === true && flags.deployment !== undefined)
-        throw usageError('--all and --deployment exclude each other')
+        throw usageError('--all and --deployment cannot be combined')
       const { deploymentInfo } = await import('../operations/info.js')
       const infos = await deploymentInfo(ops, {
         deployment: flags.deployment,

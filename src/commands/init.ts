@@ -46,12 +46,12 @@ function registerInitHydra(command: Command, cli: Cli): void {
     )
     .option(
       '--package <expr>',
-      "package of Hydra: a Nix expression, in which paths begin at the file's folder, or a store path (default: that of nixpkgs)",
+      'package of Hydra: a store path, or a Nix expression with paths relative to the new file (default: the package of nixpkgs)',
     )
   commonFlags(command, { deployment: false, json: true })
   command.addHelpText(
     'after',
-    '\nhydra-ops asks at a terminal for all open values when a flag without a default is missing\n(--admin; for provider none also --target-host and --host-name).',
+    '\nhydra-ops asks at a terminal for every missing value if a flag without a default is missing\n(--admin; for provider none also --target-host and --host-name).',
   )
   example(
     command,

@@ -16,7 +16,7 @@ export function registerList(command: Command, cli: Cli): void {
         ui.events.emit({ kind: 'notice', text: hint === undefined ? message : `${message} (${hint})` })
       }
       if (lab !== undefined) {
-        const more = `user ${lab.user} has ${lab.deployments} more deployments: ${lab.command}`
+        const more = `more deployments of user ${lab.user} (${lab.deployments}): ${lab.command}`
         ui.events.emit({ kind: 'notice', text: more })
       }
       return list.problems.length === 0 ? 0 : 1

@@ -13,8 +13,8 @@ export function registerModify(command: Command, cli: Cli): void {
     .argument('[file...]', 'files that replace the remembered files')
     .option('-n, --name <name>', 'new name')
     .option('-I <path>', 'Nix search path that replaces the remembered one', collect)
-    .option('--from-git', 'evaluate the files from the source that git has, as Hydra does')
-    .option('--no-from-git', 'evaluate the files as they lie')
+    .option('--from-git', 'evaluate only the files that git tracks, as Hydra does')
+    .option('--no-from-git', 'evaluate the files without git')
   commonFlags(command, { json: true })
   example(
     command,

@@ -39,7 +39,7 @@ export function expressionFlags(command: Command): void {
 
 export function evaluationFlags(command: Command): void {
   command
-    .option('--show-trace', "show Nix' trace of an error in the expression")
+    .option('--show-trace', 'show the Nix trace of an error in the expression')
     .option('--option <name> <value>', 'set an option of Nix', collectPair)
 }
 

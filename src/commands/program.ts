@@ -119,7 +119,7 @@ function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status
       const say = () =>
         ui.events.emit({
           kind: 'notice',
-          text: 'interrupted; hydra-ops ends its work in order, and a second Ctrl-C ends hydra-ops at once',
+          text: 'interrupted; hydra-ops is shutting down cleanly, and a second Ctrl-C ends hydra-ops at once',
         })
       const stopListening = how.handsOver === true ? () => {} : onAbort(signal, say)
       try {

@@ -16,7 +16,7 @@ interface Flags extends MachinesFlags, YesFlags, DrainFlags {
 export function registerRollback(command: Command, cli: Cli): void {
   command
     .argument('[machines...]', 'the machines (default: all NixOS machines that are selected)')
-    .option('--allow-reboot', 'reboot a machine whose earlier system needs that')
+    .option('--allow-reboot', 'reboot a machine if its earlier system needs a reboot')
     .addOption(new Option('--on-degraded <policy>', 'as for deploy').choices(['fail', 'keep', 'rollback']))
     .option(
       '--confirm-timeout <seconds>',
@@ -30,7 +30,7 @@ export function registerRollback(command: Command, cli: Cli): void {
   command.action((machines: string[], flags: Flags) =>
     cli.run(flags, async (ops, ui) => {
       if (machines.length > 0 && machines.every((word) => /^\d+$/.test(word))) {
-        throw usageError('rollback takes machines, and no number of a generation', {
+        throw usageError('rollback takes machine names, not a generation number', {
           hint: 'hydra-ops rollback MACHINE goes back to the system before the last deploy of the machine',
         })
       }
@@ -54,7 +54,7 @@ export function registerRollback(command: Command, cli: Cli): void {
       })
       await ui.settle()
       if (ui.json) ui.printJson(results)
-      else await showResults(ui, results, 'there was nothing to go back')
+      else await showResults(ui, results, 'there was nothing to roll back')
       return machinesStatus(results)
     }),
   )

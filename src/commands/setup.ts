@@ -25,7 +25,7 @@ export function registerSetup(command: Command, cli: Cli): void {
     )
     .argument('[task]', 'the task to run')
     .option('--redo', 'run the task even where the task is done')
-    .option('--prune', 'let the task remove what it made and the expression no longer names')
+    .option('--prune', 'let the task remove its earlier results that the expression no longer names')
   selectionFlags(command)
   commonFlags(command, { json: true, plain: true })
   example(
@@ -51,8 +51,8 @@ function verify(cli: Cli, task: string | undefined, flags: Flags): Promise<void>
 function status(cli: Cli, task: string | undefined, flags: Flags): Promise<void> {
   return cli.run(flags, async (ops, ui) => {
     if (task !== undefined) throw usageError(`setup status takes no task, got '${task}'`)
-    if (flags.redo === true) throw usageError('--redo belongs to hydra-ops setup run TASK')
-    if (flags.prune === true) throw usageError('--prune belongs to hydra-ops setup run TASK')
+    if (flags.redo === true) throw usageError('--redo works only with hydra-ops setup run TASK')
+    if (flags.prune === true) throw usageError('--prune works only with hydra-ops setup run TASK')
     const { setupStatus } = await import('../operations/setup.js')
     const rows = await setupStatus(ops, {
       deployment: flags.deployment,

@@ -11,7 +11,7 @@ interface Flags extends CommonFlags, EvaluationFlags {
 export function registerShowOption(command: Command, cli: Cli): void {
   command
     .argument('[option]', 'the option, such as services.nginx.enable; with --physical, the machine')
-    .argument('[machine]', 'the only machine (default: every machine)')
+    .argument('[machine]', 'only this machine (default: every machine)')
     .option('--physical', 'show the facts of the provider as definitions: address, host key, disks')
     // NixOps needs this flag for facts of the provider. Evaluations of hydra-ops always include these facts.
     .addOption(new Option('--include-physical').hideHelp())

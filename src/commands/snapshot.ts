@@ -35,12 +35,12 @@ export function registerSnapshot(command: Command, cli: Cli): void {
   const create = part(
     command,
     'create <name>',
-    'keep the disks of machines, and the memory of running machines',
+    'save the disks of machines, and the memory of running machines',
   )
   create.option('--description <text>', 'purpose of the snapshot')
   example(create, "hydra-ops snapshot create before-update web --description 'all is well' -d lab")
   create.action((name: string, machines: string[], _: Flags, self: Command) =>
-    onNamed(cli, machines, self.optsWithGlobals(), 'to keep', async (ops, request, { description }) => {
+    onNamed(cli, machines, self.optsWithGlobals(), 'to save', async (ops, request, { description }) => {
       const { createSnapshots } = await import('../operations/snapshots.js')
       return createSnapshots(ops, { ...request, name, description })
     }),

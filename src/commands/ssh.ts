@@ -5,7 +5,7 @@ import type { Cli, CommonFlags } from './verb.js'
 export function registerSsh(command: Command, cli: Cli): void {
   command
     .argument('<machine>', 'the machine, or USER@MACHINE')
-    .argument('[args...]', 'flags of ssh, then a command, as after the host name of ssh')
+    .argument('[args...]', 'flags and a command, as ssh takes them after the host name')
   commonFlags(command, {})
   example(command, 'hydra-ops ssh -d lab web', "hydra-ops ssh -d lab web -- 'systemctl --failed | head'")
   command.action((who: string, args: string[], flags: CommonFlags) =>

@@ -59,7 +59,7 @@ export const verbs: readonly Verb[] = [
   {
     name: 'unlock',
     group: 'Deployments:',
-    summary: 'remove the lock of a deployment whose holder is gone',
+    summary: 'remove a lock that a dead process left on a deployment',
     load: async () => (await import('./unlock.js')).registerUnlock,
   },
   {
@@ -107,7 +107,7 @@ export const verbs: readonly Verb[] = [
   {
     name: 'snapshot',
     group: 'Machines:',
-    summary: 'keep machines as they are, and bring them back',
+    summary: 'save the state of machines, and restore it',
     load: async () => (await import('./snapshot.js')).registerSnapshot,
   },
   {
@@ -157,13 +157,13 @@ export const verbs: readonly Verb[] = [
   {
     name: 'ssh-config',
     group: 'Looking:',
-    summary: 'print a configuration for ssh -F, rsync, Ansible',
+    summary: 'print a configuration for ssh -F, rsync or Ansible',
     load: async () => (await import('./ssh-config.js')).registerSshConfig,
   },
   {
     name: 'check',
     group: 'Looking:',
-    summary: 'check that every machine exists, is up, reachable and healthy',
+    summary: 'check that every machine exists, runs, is reachable and is healthy',
     // NixOps' bit mask uses 0 to 31, so errors of the call itself use higher statuses.
     statusOf: (code) => (code === 2 ? 64 : code === 130 ? 130 : 69),
     load: async () => (await import('./check.js')).registerCheck,

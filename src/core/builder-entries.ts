@@ -110,10 +110,10 @@ export function listProblem(text: string): string | undefined {
 
 function lineProblem(fields: readonly string[], seen: Set<string>): string | undefined {
   const [name = '', systems, key, , , features, mandatory, hostKey, ...rest] = fields
-  if (rest.length > 0) return `${fields.length} fields, and a builder has at most 8`
-  if (seen.has(name)) return `${name} is there twice`
+  if (rest.length > 0) return `${fields.length} fields, but a builder has at most 8`
+  if (seen.has(name)) return `${name} is listed twice`
   seen.add(name)
-  if (systems === undefined || systems.split(',').includes('')) return 'the list of systems is wrong'
+  if (systems === undefined || systems.split(',').includes('')) return 'the name of a system is missing'
   if (key !== undefined && key !== none && !key.startsWith('/'))
     return `the key ${key} is not an absolute path`
   const unreadable = unreadableField(fields, 'queue runner')
@@ -136,9 +136,9 @@ const notBase64 = 'the host key is not in base64'
 export function unreadableField(fields: readonly string[], reader: BuilderReader): string | undefined {
   const absent = reader === 'daemon' ? [undefined, none] : [undefined]
   const [, , , maxJobs, speed, , , hostKey = none] = fields
-  if (!absent.includes(maxJobs) && !/^\d+$/.test(maxJobs ?? '')) return `maxJobs is ${maxJobs}, and no number`
+  if (!absent.includes(maxJobs) && !/^\d+$/.test(maxJobs ?? '')) return `maxJobs is ${maxJobs}, not a number`
   if (!absent.includes(speed) && !/^\d+(?:\.\d+)?$/.test(speed ?? ''))
-    return `the speed factor is ${speed}, and no number`
+    return `the speed factor is ${speed}, not a number`
   return hostKey === none || /^[A-Za-z0-9+/]+=*$/.test(hostKey) ? undefined : notBase64
 }
 

@@ -77,7 +77,7 @@ function dates(day: string, weekday: string): ((month: string) => string)[] {
   for (const field of [day, weekday])
     if (field.lastIndexOf('*') > 0 && !(day === '*' || weekday === '*'))
       throw new NotCron(
-        `${JSON.stringify(field)}: implementations of cron differ about a "*" that is not the first; remove that "*"`,
+        `${JSON.stringify(field)}: implementations of cron differ about a "*" after the first character; remove that "*"`,
       )
   const monthDays = listOf(ofMonth, days.least, days.most)
   const weekDays = weekdayText(ofWeek)

@@ -194,7 +194,7 @@ const Nginx = z.strictObject({
 })
 
 /** Error message for an `nginx.cacheHostName` that is also a host name of Hydra. */
-export const sharedCacheName = 'is a name of Hydra itself: nginx would never ask the cache'
+export const sharedCacheName = 'is a name of Hydra itself: nginx would never reach the cache'
 
 function hostOf(url: string | null | undefined): string | undefined {
   return url != null && URL.canParse(url) ? new URL(url).hostname : undefined
@@ -371,7 +371,7 @@ export const HydraOptions = z
     if (!hydra.nginx.enable && hydra.nginx.tls !== 'none')
       refuse(['nginx', 'tls'], 'needs nginx.enable = true')
     if (nginx.tls !== 'none' && hydra.url?.startsWith('http:') === true)
-      refuse(['url'], 'begins with http://, and nginx.tls encrypts: nginx would lead there and back forever')
+      refuse(['url'], 'begins with http://, but nginx.tls encrypts: nginx would redirect in an endless loop')
     const { cacheHostName } = nginx
     const names = [nginx.hostName ?? hydra.hostName, ...nginx.serverAliases, hostOf(hydra.url), 'localhost']
     const own = names.map((name) => name?.toLowerCase())
@@ -380,7 +380,7 @@ export const HydraOptions = z
     if (optionsSetBy(hydra.extraConfig).has('gc_roots_dir'))
       refuse(
         ['extraConfig'],
-        'gc_roots_dir cannot be replaced: the units of Hydra may write to /nix/var/nix/gcroots/hydra alone',
+        'gc_roots_dir cannot be replaced: the units of Hydra may write only to /nix/var/nix/gcroots/hydra',
       )
     const { nixServe } = hydra
     // Only root may listen on lower ports (Debian's ip_unprivileged_port_start).
@@ -393,7 +393,7 @@ export const HydraOptions = z
       if (/^(?:127\.|::1$|localhost\.)/.test(machine.hostName))
         refuse(
           ['buildMachines', String(index), 'hostName'],
-          'the machine itself is called "localhost": by another name the store would be locked twice',
+          'the machine itself is called "localhost": another name would lock the store twice',
         )
   })
 export type HydraOptions = z.infer<typeof HydraOptions>

@@ -188,7 +188,7 @@ function faultsOf(projects: ProjectsOptions): ProjectFault[] {
     const names = Object.keys(jobsets)
     return [
       ...(project === proofProject
-        ? [{ path: [project], say: 'is the project of the proof; choose another name' }]
+        ? [{ path: [project], say: 'is reserved for hydra-ops; choose another name' }]
         : []),
       ...(declarative == null || names.length === 0
         ? []
@@ -214,11 +214,11 @@ function jobsetFaults(jobset: JobsetOptions): ProjectFault[] {
   if (flake != null)
     return given.length === 0
       ? []
-      : [{ path: ['inputs'], say: 'a jobset with a flake has no inputs; the flake names its own' }]
+      : [{ path: ['inputs'], say: 'a jobset with a flake has no inputs; the flake names its own inputs' }]
   const unknown = nixExpression != null && inputs != null && !Object.hasOwn(inputs, nixExpression.input)
   return [
     ...(unknown
-      ? [{ path: ['nixExpression', 'input'], say: `'${nixExpression.input}' is none of the jobset's inputs` }]
+      ? [{ path: ['nixExpression', 'input'], say: `'${nixExpression.input}' is not an input of the jobset` }]
       : []),
     ...given.flatMap(([input, { type, value }]) => {
       const wrong = valueFault(type, value)
@@ -232,7 +232,7 @@ const evaluation = /^(?:\d+|[A-Za-z_][\w-]*:[A-Za-z_][\w.-]*(?::[\w.-]+)?)$/
 /** Returns the fault in an input's value, by Hydra's rules for the type of the input. */
 function valueFault(type: JobsetInput['type'], value: string): string | undefined {
   if (type === 'string') return undefined
-  if (value.trim() !== value) return 'blanks at the ends, which Hydra drops'
+  if (value.trim() !== value) return 'has blanks at the ends, which Hydra drops'
   if (type === 'boolean')
     return value === 'true' || value === 'false' ? undefined : `expected "true" or "false", got "${value}"`
   if (type === 'eval')

@@ -21,7 +21,7 @@ export const DeploymentName = z
   .string()
   .regex(
     /^[a-zA-Z_-][a-zA-Z0-9_.-]*$/,
-    'a deployment name begins with a letter, "_" or "-" and goes on with letters, digits, "_", "-", "."',
+    'a deployment name begins with a letter, "_" or "-" and continues with letters, digits, "_", "-", "."',
   )
   .brand<'DeploymentName'>()
 export type DeploymentName = z.infer<typeof DeploymentName>

@@ -43,7 +43,7 @@ function lineProblem(line: string): string | undefined {
   if (name === undefined || (name === '!include' && sign !== undefined && rest.length === 0)) return undefined
   const shown = JSON.stringify(line.trim())
   if (name === 'include') {
-    return `${shown}: write !include, without which a file that is missing stops every program of Nix`
+    return `${shown}: write !include, because a missing file after include stops every program of Nix`
   }
   if (sign !== '=' || !/^[a-z0-9-]+$/.test(name)) {
     return `${shown} is not a line of nix.conf: expected "name = value" (with blanks around "=") or "!include FILE"`

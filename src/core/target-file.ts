@@ -47,7 +47,7 @@ function readAll(): ReadonlyMap<string, string> {
 
 function notInstalled(path: string, why: string): Error {
   return failure('INSTALLATION', `hydra-ops is not installed properly: target/${path}: ${why}`, {
-    hint: `install hydra-ops again; its scripts belong into ${join(packageRoot(), 'target')}`,
+    hint: `install hydra-ops again; its scripts belong in ${join(packageRoot(), 'target')}`,
   })
 }
 

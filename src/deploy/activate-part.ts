@@ -44,7 +44,7 @@ export function lookToTry(job: Job, { look }: Assessment): MachineState {
     `machine '${job.machine}' is not running or does not answer, so no switch can be tried`,
     {
       machine: job.machine,
-      hint: '--dry-activate neither makes nor starts a machine; deploy without the flag does',
+      hint: 'start the machine, or deploy without --dry-activate',
     },
   )
 }

@@ -267,7 +267,7 @@ async function answering(user: MachineSession, { builder }: BuilderRow, wish: Se
           {
             machine: builder,
             cause: error,
-            hint: `start '${machine}' or wait for it; --no-drain goes on, and builds that run there fail`,
+            hint: `start '${machine}' or wait for it; --no-drain skips the drain, and running builds fail`,
           },
         )
       : failure(
@@ -313,9 +313,9 @@ async function waitForBuilds(
     session.run.log(`${messageOf(error)}; its running builds cannot be awaited`)
     return
   }
-  const hint = `--drain-deadline waits longer than ${Math.round(times.deadlineMs / 60_000)} min; --no-drain does not wait, and builds that run there fail`
+  const hint = `--drain-deadline waits longer than ${Math.round(times.deadlineMs / 60_000)} min; --no-drain does not wait, and running builds fail`
   try {
-    await untilIdle(session, times, { what: `no build runs there any more, before it is ${how}`, hint })
+    await untilIdle(session, times, { what: `the builder is idle and can be ${how}`, hint })
   } catch (error) {
     // A machine without a connection cannot be rebooted from inside.
     if (session.host !== undefined || how === 'rebooted') throw error
@@ -348,7 +348,7 @@ export async function untilIdle(
     }
     idleSince ??= performance.now()
     const idle = performance.now() - idleSince
-    return idle >= idleMs ? undefined : 'no build runs, and the lists of builders may not be read yet'
+    return idle >= idleMs ? undefined : 'no build runs, but the lists of builders may not have been read'
   }
   const connectAgain = async (error: unknown) => {
     throwIfAborted(run.signal)

@@ -20,12 +20,12 @@ const kinds: Readonly<Record<FetchProblem['kind'], string>> = {
 
 const hints: Readonly<Record<FetchProblem['kind'], string>> = {
   absent:
-    'add the cache of Hydra to the substituters (deployment.nix.substituters; --option extra-substituters URL for this host), or deploy without --from-hydra, which builds',
+    'add the cache of Hydra to the substituters (deployment.nix.substituters; --option extra-substituters URL for this host), or deploy without --from-hydra to build the path',
   unsigned:
     'add the public key of the cache (deployment.nix.trustedPublicKeys; --option extra-trusted-public-keys KEY for this host); --allow-unsigned accepts the path anyway',
   unreachable: 'check that the cache runs, and that its address is right for the machine',
   full: 'collect garbage (nix-store --gc), or make the disk larger',
-  other: 'the lines of Nix show more',
+  other: 'read the messages of Nix',
 }
 
 /** Returns whether a Hydra built the closure of a machine. */
@@ -81,7 +81,9 @@ export async function fetchClosure(job: Job, path: StorePath, survey: Survey): P
   if (asked.kind === 'valid') return endUnfinished(job)
   const problem = asked.kind === 'absent' ? asked.problem : await fetchThere(job, path, survey, asked)
   if (problem === undefined) return
-  job.run.log(`the machine cannot fetch ${path}: ${kinds[problem.kind]}; this host fetches and copies`)
+  job.run.log(
+    `the machine cannot fetch ${path}: ${kinds[problem.kind]}; this host fetches and copies the path`,
+  )
   if (!(await nix.isBuilt(path))) await fetchHere(job, path, problem)
   return copyClosure(job, path, survey)
 }

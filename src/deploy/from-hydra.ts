@@ -51,7 +51,7 @@ export async function withHydraBuilds(
 ): Promise<DeployRequest> {
   const wish = request.fromHydra
   if (wish === undefined || wanted.length === 0) return request
-  if (request.closures.size > 0) throw usageError('--closure and --from-hydra exclude each other')
+  if (request.closures.size > 0) throw usageError('--closure and --from-hydra cannot be combined')
   const definitions = wanted.map((name) => definitionIn(network, name))
   const place = placeOf(definitions, network, wish)
   const api = hydraApi(wayFromOperator(place.url, operatorRun(ops)))
@@ -82,7 +82,7 @@ export function placeOf(
     return { name, place: { url: url.replace(/\/+$/, ''), project, jobset, gate } }
   })
   const [first, ...others] = places
-  if (first === undefined) throw new Error('a place for no machine was wanted')
+  if (first === undefined) throw new Error('a jobset was requested without a machine')
   const other = others.find(({ place }) => textOf(place) !== textOf(first.place))
   if (other === undefined) return first.place
   throw usageError(

@@ -170,7 +170,7 @@ async function fetchItem(
   if (asked.kind === 'valid')
     return { subject: 'closure', action: 'activate', detail: 'the machine has all paths', note: wanted }
   if (asked.kind === 'absent')
-    return { ...fetch, detail: 'through this host: the caches of the machine lack it' }
+    return { ...fetch, detail: 'through this host: the caches of the machine lack the path' }
   return { ...fetch, detail: `${asked.paths} paths, ${mebibytes(asked.bytes)}, by the machine itself` }
 }
 

@@ -16,8 +16,8 @@ export function refuseFlags(
   const names = wanted.filter((name) => !systemOf(definitionIn(network, name)).goesBack)
   const [first] = names
   if (first === undefined) return
-  const which = names.length === 1 ? `machine '${first}' is none` : `these are none: ${names.join(', ')}`
-  throw usageError(`${flag} is for NixOS machines, and ${which}`, {
-    hint: `leave the others out: --exclude ${names.join(' ')}`,
+  const which = names.length === 1 ? `machine '${first}'` : `machines ${names.join(', ')}`
+  throw usageError(`${flag} is for NixOS machines, not for ${which}`, {
+    hint: `exclude the other machines: --exclude ${names.join(' ')}`,
   })
 }

@@ -31,7 +31,7 @@ async function refuseUnknownSystem(job: Job, { running, previous, owner }: Surve
     `machine '${job.machine}' runs a system that neither this deployment nor this host knows: ${running}; it was not touched`,
     {
       machine: job.machine,
-      hint: 'deploy with --replace-unknown if that system may go; hydra-ops rollback brings it back',
+      hint: 'deploy with --replace-unknown if that system may be replaced; hydra-ops rollback brings it back',
     },
   )
 }

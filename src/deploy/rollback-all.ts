@@ -57,7 +57,7 @@ async function goBack(job: Job, result: MachineResult, because: string): Promise
       [],
     )
   } catch (error) {
-    const why = `machine '${machine}' was to go back, because ${because}, and could not: ${messageOf(error)}`
+    const why = `machine '${machine}' was to go back, because ${because}, but could not: ${messageOf(error)}`
     return failedResult(machine, 'activate', result.seconds, failure('WENT_BACK', why, { cause: error }), [])
   } finally {
     closeJob(job)

@@ -3,7 +3,7 @@ import type { Finding } from '../core/provider.js'
 import type { HostProbe } from './host-probe.js'
 
 const purposes = {
-  guests: 'make and run guests (provider libvirt)',
+  guests: 'create and run guests (provider libvirt)',
   images: 'build base images',
   nix: 'evaluate, build and copy',
   ssh: 'reach machines',

@@ -19,7 +19,7 @@ export async function checkSshAgent(host: HostProbe): Promise<Finding> {
     return {
       id,
       level: 'note',
-      what: 'the ssh agent answers and has no key',
+      what: 'the ssh agent answers, but has no keys',
       mend: 'ssh-add',
     }
   }

@@ -24,11 +24,11 @@ export async function checkUserNamespaces(host: HostProbe): Promise<Finding> {
   }
   const tried = await host.run(['unshare', '--user', '--map-root-user', 'true'])
   if (tried?.kind === 'exited' && tried.code === 0)
-    return { id, level: 'ok', what: 'user namespaces can be made' }
+    return { id, level: 'ok', what: 'user namespaces can be created' }
   return {
     id,
     level: 'problem',
-    what: `user namespaces cannot be made (${tried?.stderr.trim() || 'unshare cannot be run'}); hydra-ops cannot create its own Nix store or build images`,
+    what: `user namespaces cannot be created (${tried?.stderr.trim() || 'unshare cannot be run'}); hydra-ops cannot create its own Nix store or build images`,
     mend: `sudo sysctl -w ${switches.map(({ name, good }) => `${name}=${good}`).join(' ')}   # in a container: allow unshare(2)`,
   }
 }

@@ -64,7 +64,7 @@ export function hydraApi(way: HydraWay): HydraApi {
   }
 }
 
-const urlHint = 'the URL must be that of Hydra itself, such as https://hydra.example.org'
+const urlHint = 'use the URL of Hydra itself, such as https://hydra.example.org'
 
 /** Sends one request; throws an error with the URL if the connection fails or stays silent. */
 export async function asked(
@@ -87,8 +87,8 @@ export function noAnswer(url: string, path: string, error: unknown): OpsError {
   return failure('HYDRA_DOWN', `Hydra at ${url} does not answer ${path}: ${why}`, {
     cause: error,
     hint: /certificate|self.signed/i.test(why)
-      ? 'set NODE_EXTRA_CA_CERTS=FILE if your own authority made the certificate'
-      : 'check the URL; on the machine of Hydra, systemctl status hydra-server nginx shows more',
+      ? 'set NODE_EXTRA_CA_CERTS=FILE if your own certificate authority issued the certificate'
+      : 'check the URL; systemctl status hydra-server nginx on the Hydra machine shows more',
   })
 }
 
@@ -101,7 +101,7 @@ export function pathBehind(url: string, got: HttpAnswer, path: string): string {
   const prefix = base.pathname.replace(/\/$/, '')
   if (to === undefined || to.origin !== base.origin || !to.pathname.startsWith(`${prefix}/`)) {
     throw failure('HYDRA_ANSWER', `Hydra at ${url} redirects to another address: ${location}`, {
-      hint: 'use the URL of that address if it is the same Hydra; otherwise the proxy in front of Hydra must pass Host, and X-Forwarded-Proto with TLS',
+      hint: 'use the other address as the URL if the same Hydra answers there; otherwise the proxy in front of Hydra must pass Host, and X-Forwarded-Proto with TLS',
     })
   }
   return `${to.pathname.slice(prefix.length)}${to.search}`
@@ -116,15 +116,15 @@ export function refusedBy(url: string, path: string, answer: HttpAnswer): OpsErr
   const said = refusal(answer)
   if (answer.status === 403 || answer.status === 401) {
     return failure('HYDRA_REFUSED', `Hydra at ${url} refuses ${path}: ${said}`, {
-      hint: 'the user needs a role for that (hydra-ops hydra user list); hydra-ops cannot read a private Hydra or project without a user',
+      hint: 'the user needs a role for this request (hydra-ops hydra user list); hydra-ops cannot read a private Hydra or project without a user',
     })
   }
   if (answer.status >= 500) {
     return failure('HYDRA_ANSWER', `Hydra at ${url} fails at ${path}: ${said}`, {
       hint:
         answer.status >= 502 && answer.status <= 504
-          ? 'only the proxy answers; on the machine of Hydra, systemctl status hydra-server shows more'
-          : 'on the machine of Hydra, journalctl -u hydra-server shows more',
+          ? 'only the proxy answers; systemctl status hydra-server on the Hydra machine shows more'
+          : 'journalctl -u hydra-server on the Hydra machine shows more',
     })
   }
   return failure('HYDRA_ANSWER', `Hydra at ${url} refuses ${path}: ${said}`, { hint: urlHint })
@@ -137,7 +137,7 @@ function parsed<T>(url: string, path: string, answer: HttpAnswer, schema: z.ZodT
     throw failure(
       'HYDRA_ANSWER',
       `Hydra at ${url} answers ${path} with ${page ? 'a page of HTML' : 'text'} instead of JSON`,
-      { hint: `${urlHint}, and a proxy in front of Hydra must pass the header Accept` },
+      { hint: `${urlHint}; a proxy in front of Hydra must pass the Accept header` },
     )
   }
   const result = schema.safeParse(value)
@@ -145,7 +145,7 @@ function parsed<T>(url: string, path: string, answer: HttpAnswer, schema: z.ZodT
   const fields = result.error.issues.map((issue) => issue.path.join('.') || 'the whole answer')
   throw failure(
     'HYDRA_ANSWER',
-    `Hydra at ${url} answers ${path} with JSON that hydra-ops does not know: ${[...new Set(fields)].slice(0, 3).join(', ')}`,
+    `Hydra at ${url} answers ${path} with JSON that hydra-ops does not understand: ${[...new Set(fields)].slice(0, 3).join(', ')}`,
     { hint: urlHint },
   )
 }

@@ -139,7 +139,7 @@ function refuseOtherJobset(api: HydraApi, wish: Wish, what: string, { project, j
   if (project === wish.jobset.project && jobset === wish.jobset.jobset) return
   throw failure(
     'HYDRA_ABSENT',
-    `Hydra at ${api.url}: ${what} belongs to the jobset ${project}:${jobset}, and not to ${wish.jobset.project}:${wish.jobset.jobset}`,
+    `Hydra at ${api.url}: ${what} belongs to the jobset ${project}:${jobset}, not to ${wish.jobset.project}:${wish.jobset.jobset}`,
     { hint: `--from-hydra ${api.url}/job/${project}/${jobset} chooses that jobset` },
   )
 }
@@ -185,7 +185,7 @@ async function latestFinished(api: HydraApi, wish: Wish): Promise<Found> {
 async function evaluationWith(api: HydraApi, build: Build): Promise<Evaluation> {
   const newest = Math.max(...build.jobsetevals)
   if (Number.isFinite(newest)) return read.evaluation(api, newest)
-  throw failure('HYDRA_ABSENT', `Hydra at ${api.url}: build ${build.id} belongs to no evaluation any more`, {
+  throw failure('HYDRA_ABSENT', `Hydra at ${api.url}: build ${build.id} no longer belongs to an evaluation`, {
     hint: 'Hydra forgets evaluations beyond keepEvaluations; choose a newer build',
   })
 }
@@ -265,7 +265,7 @@ function resultOf(api: HydraApi, build: Build, machine: string, proven = false):
   throw failure(
     'HYDRA_NO_JOB',
     `machine '${machine}': build ${build.id} ('${build.job}') at ${api.url} has no output 'out'`,
-    { machine, hint: 'the job of a machine must be its system, as hydra/default.nix makes it' },
+    { machine, hint: 'the job of a machine must build its system, as in hydra/default.nix' },
   )
 }
 
@@ -283,7 +283,7 @@ async function latestOfEach(api: HydraApi, wish: Wish, now: Date): Promise<Choic
         throw failure(
           'HYDRA_NO_JOB',
           `machine '${machine}': job '${job}' of ${project}:${jobset} at ${api.url} has never succeeded`,
-          { machine, hint: `hydra-ops hydra status ${project}:${jobset}:${job} shows its builds` },
+          { machine, hint: `hydra-ops hydra status ${project}:${jobset}:${job} shows the builds of the job` },
         )
       }
       const evaluation = await evaluationWith(api, build)

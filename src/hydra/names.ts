@@ -22,7 +22,7 @@ export function readPlace(text: string): {
 } {
   const found = new RegExp(`^(${name})(?::(${jobset})(?::(${job}))?)?$`).exec(text)
   if (found === null)
-    throw usageError(`'${text}' is not a place in Hydra`, {
+    throw usageError(`'${text}' is not a project, jobset or job of Hydra`, {
       hint: 'write PROJECT, PROJECT:JOBSET or PROJECT:JOBSET:JOB',
     })
   const [, project = '', set, one] = found
@@ -50,7 +50,7 @@ export function readJobsetUrl(text: string): JobsetName & { readonly url: string
   )
   // A password in a URL would appear in process lists, logs and records.
   if (found === null || !URL.canParse(found[1] ?? '') || /\/\/[^/]*@/.test(text)) {
-    throw usageError(`'${withoutPassword(text)}' is not a jobset of a Hydra`, {
+    throw usageError(`'${withoutPassword(text)}' is not the URL of a jobset`, {
       hint: 'write URL/job/PROJECT/JOBSET, such as https://hydra.example.org/job/infra/main',
     })
   }

@@ -17,7 +17,7 @@ export function judgeQueue(status: RunnerStatus, queued: number, now: Date): Que
   if (status.status !== 'up') {
     const cause =
       status.status === 'unknown' ? 'the queue runner has never started' : 'the queue runner is not running'
-    const remedy = 'on the machine of Hydra: systemctl status hydra-queue-runner'
+    const remedy = 'run systemctl status hydra-queue-runner on the Hydra machine'
     return { kind: 'down', runnable, active, blocked: [{ steps: queued, cause, remedy }] }
   }
   const blocked = blockagesOf(status, now)
@@ -80,7 +80,7 @@ function abilitiesOf(
 function systemRemedy({ gap }: Mismatch, system: string): string {
   return gap === 'builders'
     ? 'the queue runner has no builder at all: one bad line in its machines file drops all of them; hydra-ops setup verify shows more'
-    : `add a builder of ${system}, for instance by deployment.hydra.buildMachines, or emulate ${system} on one`
+    : `add a builder for ${system}, for instance with deployment.hydra.buildMachines, or emulate ${system} on an existing builder`
 }
 
 function isDisabled(builder: Builder, now: Date): boolean {
@@ -105,15 +105,15 @@ function disabledCause(
   return {
     cause: `the builders for these steps are disabled: ${names.join(', ')}`,
     remedy:
-      'on the machine of Hydra: journalctl -u hydra-queue-runner shows the failures; a restart of the queue runner tries at once',
+      'journalctl -u hydra-queue-runner on the Hydra machine shows the failures; a restart of the queue runner retries at once',
   }
 }
 
 function waiting(steps: number): Blockage {
   return {
     steps,
-    cause: 'steps wait, no step runs, and each step has a builder that offers what it needs',
+    cause: 'steps wait and no step runs, although each step has a suitable builder',
     remedy:
-      'a builder with maxJobs 0 is drained, and a failed step waits for its next try; on the machine of Hydra: journalctl -u hydra-queue-runner shows more',
+      'a builder with maxJobs 0 is drained, and a failed step waits for its next try; journalctl -u hydra-queue-runner on the Hydra machine shows more',
   }
 }

@@ -35,7 +35,7 @@ export async function evaluation(api: HydraApi, id: number): Promise<Evaluation>
   const found = await api.find(`/eval/${id}`, Evaluation)
   if (found !== undefined) return found
   throw failure('HYDRA_ABSENT', `Hydra at ${api.url} has no evaluation ${id}`, {
-    hint: 'hydra-ops hydra status PROJECT:JOBSET shows the newest; Hydra forgets evaluations beyond keepEvaluations',
+    hint: 'hydra-ops hydra status PROJECT:JOBSET shows the newest evaluation; Hydra forgets evaluations beyond keepEvaluations',
   })
 }
 

@@ -111,7 +111,7 @@ function quote(text: string): string {
 }
 
 async function pack(build: DebianBuild, run: Run): Promise<void> {
-  run.log('making the file system')
+  run.log('creating the file system')
   const { virtualBytes, loader, cmdline } = build.recipe
   const values = Object.entries({ size: virtualBytes, loader, label: 'root', cmdline, store: '' })
     .map(valueLine)

@@ -38,7 +38,7 @@ export async function buildNixos({ local, content, folder, root }: NixosBuild, r
   writeFileSync(join(work, 'registration'), registration)
   const values = { size: virtualBytes, loader: 'nixos', label: 'nixos', cmdline: '', store: storeFolder }
   const script = Object.entries(values).map(valueLine).join('') + targetFile('pack-image.sh')
-  run.log('making the file system')
+  run.log('creating the file system')
   await imageCommand(
     build,
     [...(root ? [] : ['unshare', '--map-root-user']), 'sh', '-euc', script],

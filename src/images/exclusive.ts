@@ -22,7 +22,7 @@ export async function exclusively<T>(
   action: () => Promise<T>,
 ): Promise<T> {
   mkdirSync(root, { recursive: true, mode: 0o700 })
-  const what = 'wait for another hydra-ops that makes an image'
+  const what = 'wait for another hydra-ops process that builds an image'
   const file = join(root, '.lock')
   const holder = local.spawnDuplex(['flock', file, 'sh', '-c', 'echo locked; exec cat >/dev/null'], {
     signal: run.signal,
@@ -31,7 +31,7 @@ export async function exclusively<T>(
   try {
     await new Promise<void>((resolve, reject) => {
       const waiting = setTimeout(
-        () => run.log('waiting for another hydra-ops, which makes an image'),
+        () => run.log('waiting for another hydra-ops process, which builds an image'),
         patienceMs,
       )
       const deadline = setTimeout(() => {

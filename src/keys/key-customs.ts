@@ -31,7 +31,7 @@ const nixos: KeyCustoms = {
   judgesFoldersEarly: false,
   folderHint: (users) => {
     const options = users.map((user) => `users.users.${user}.extraGroups = [ "keys" ]`)
-    return `set ${options.join('; ')}: a folder without ACLs, as /run/keys of NixOS, lets in members of group keys alone`
+    return `set ${options.join('; ')}: a folder without ACLs, such as /run/keys on NixOS, admits only members of the group keys`
   },
 }
 

@@ -109,7 +109,7 @@ async function acceptHostKey(
   target: SshTarget,
   seen: HostKeySeen,
 ): Promise<boolean> {
-  const where = `machine '${session.machine}' (${target.host}:${target.port}) shows the host key ${seen.fingerprint}`
+  const where = `machine '${session.machine}' (${target.host}:${target.port}) presents the host key ${seen.fingerprint}`
   const pinned = `set deployment.targetHostKey = "${seen.key}"`
   const unknownHostKey = (message: string, hint: string) =>
     failure('HOST_KEY_UNKNOWN', message, { machine: session.machine, hint })
@@ -141,7 +141,7 @@ async function withConsole(session: MachineSession, error: unknown): Promise<unk
   return unreachable(session.machine, error.message, {
     hint: error.hint ?? `hydra-ops console ${session.machine} --log shows the whole boot`,
     cause: error,
-    detail: `the end of its serial console:\n${tail}`,
+    detail: `the end of the serial console log:\n${tail}`,
   })
 }
 

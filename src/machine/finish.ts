@@ -21,7 +21,7 @@ export function failedResult(
     seconds,
     reason: messageOf(error),
     hint:
-      error instanceof OpsError ? error.hint : 'this is probably a bug of hydra-ops; --debug shows its place',
+      error instanceof OpsError ? error.hint : 'this is probably a bug in hydra-ops; report it with the log',
     evidence: detail === undefined ? lastLines : detail.split('\n'),
   }
 }

@@ -120,7 +120,7 @@ export async function missingImage({
   const reference = provider.imageReference(definition.provider, definition.os)
   if (reference === undefined) return undefined
   if (reference === nixosImage && nixos === undefined) {
-    throw usageError(`machine '${definition.name}': image 'nixos' is for NixOS machines alone`, {
+    throw usageError(`machine '${definition.name}': image 'nixos' is only for NixOS machines`, {
       machine: definition.name,
       hint: 'name another image in the options of the provider, or set deployment.os = "nixos"',
     })

@@ -100,7 +100,7 @@ export async function operatorBuilders(
   const problem = listProblem(list)
   if (problem !== undefined)
     throw failure('BUILDER_LIST', `the list of this host's builders is wrong: ${problem}`, {
-      hint: 'correct deployment.builder of that builder; the present list was not touched',
+      hint: 'correct deployment.builder of that builder; the current list was not changed',
     })
   const rendered = ops.ssh.renderConfig(targets, { knownHosts: places.knownHosts })
   await writeIfChanged(places.knownHosts, rendered.knownHosts)
@@ -137,7 +137,7 @@ async function settingsOf(ops: Ops, run: Run): Promise<ReadonlyMap<string, strin
     return await ops.nix.settings(run)
   } catch (error) {
     if (!(error instanceof OpsError) || error.code === 'INTERRUPTED') throw error
-    run.log(`the settings of Nix stay unknown: ${messageOf(error)}`)
+    run.log(`cannot read the settings of Nix: ${messageOf(error)}`)
     return new Map()
   }
 }
@@ -145,7 +145,7 @@ async function settingsOf(ops: Ops, run: Run): Promise<ReadonlyMap<string, strin
 async function isTrustedHere(ops: Ops, run: Run): Promise<boolean> {
   const settings = await settingsOf(ops, run)
   const named = (settings.get('trusted-users') ?? '').split(/\s+/).filter((name) => name !== '')
-  const options = { signal: run.signal, timeoutMs: askMs, what: 'ask for the groups of the user' }
+  const options = { signal: run.signal, timeoutMs: askMs, what: 'read the groups of the user' }
   const groups = await ops.local.run(['id', '-Gn'], options)
   return isTrusted(named, { user: ops.operator.user, groups: groups.stdout.trim().split(/\s+/) })
 }
@@ -158,7 +158,7 @@ async function unreachedBy(ops: Ops, entries: readonly OperatorEntry[], run: Run
     const alias = entry.name.replace(/^ssh:\/\/[^@]*@/, '')
     // This user cannot read root's own ssh configuration, but can read the configuration of the system.
     const file = ops.operator.user === 'root' ? [] : ['-F', '/etc/ssh/ssh_config']
-    const options = { signal: run.signal, timeoutMs: askMs, what: 'ask ssh for its settings' }
+    const options = { signal: run.signal, timeoutMs: askMs, what: 'read the settings of ssh' }
     const said = await ops.local.run(['ssh', ...file, '-G', '--', alias], options)
     if (!hasBlock(said.stdout, entry.sshBlock)) unreached.push(entry)
   }
@@ -234,7 +234,7 @@ export async function syncOperatorBuilders(
   }
   if (readFileSync(use.list, 'utf8') === before) return
   const names = use.entries.map(({ builder }) => `'${builder.machine}'`).join(', ')
-  const texts = [`this host's Nix builds on ${names} in later builds of hydra-ops`]
+  const texts = [`this host's Nix will build on ${names} in later runs of hydra-ops`]
   const hindering = hindrances(ops, use)
   for (const text of hindering.length === 0 ? texts : hindering) ops.events.emit({ kind: 'notice', text })
 }
@@ -251,7 +251,7 @@ async function removeOperatorBuilders(ops: Ops, record: DeploymentRecord): Promi
   if (namesKey(hostList, keyFile))
     ops.events.emit({
       kind: 'notice',
-      text: `no builder is for this host any more: remove the lines with ${keyFile} from ${hostList}`,
+      text: `this host no longer has a builder: remove the lines with ${keyFile} from ${hostList}`,
     })
 }
 

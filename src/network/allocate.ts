@@ -248,7 +248,7 @@ function refuseChangedProviders(record: DeploymentRecord, network: NetworkDefini
     const known = record.machines[definition.name]
     if (known === undefined || known.provider === definition.providerName) return
     throw usageError(
-      `machine '${definition.name}' exists with provider ${known.provider}; deployment.targetEnv now asks for ${definition.providerName}`,
+      `machine '${definition.name}' exists with provider ${known.provider}; deployment.targetEnv now names ${definition.providerName}`,
       {
         machine: definition.name,
         hint: `destroy the machine first: hydra-ops destroy --include ${definition.name}`,

@@ -30,7 +30,7 @@ export async function buildersWhy(ops: Ops, request: WhyRequest): Promise<BuildW
     throw usageError(
       `expected the path of a derivation (/nix/store/….drv), got ${JSON.stringify(derivation)}`,
     )
-  if (here && machine !== undefined) throw usageError('--here and --machine exclude each other')
+  if (here && machine !== undefined) throw usageError('--here and --machine cannot be combined')
   const run: Run = { signal: ops.signal, log: (line) => ops.events.emit({ kind: 'notice', text: line }) }
   return here ? whyHere(ops, derivation, run) : whyOn(ops, request, run)
 }
@@ -106,7 +106,7 @@ async function reportOf(
     return reportedBuilders(await runnerStatus(api), ops.now())
   } catch (error) {
     if (!(error instanceof OpsError) || error.code === 'INTERRUPTED') throw error
-    run.log(`Hydra tells nothing about busy and disabled builders: ${messageOf(error)}`)
+    run.log(`Hydra does not report its busy and disabled builders: ${messageOf(error)}`)
     return new Map()
   }
 }
@@ -134,7 +134,7 @@ async function whyHere(ops: Ops, derivation: string, run: Run): Promise<BuildWhy
   const file = await ops.nix.folderOf(StorePath.parse(derivation))
   if (file === undefined)
     throw failure('NO_DERIVATION', `the Nix store of this host has no ${derivation}`, {
-      hint: 'nix-instantiate makes the derivation; ask about another machine with --machine NAME',
+      hint: 'create the derivation with nix-instantiate, or ask about another machine with --machine NAME',
     })
   const daemon = remote === 'daemon' || remote.startsWith('unix://')
   return ops.whyNotBuilt(

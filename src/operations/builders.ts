@@ -84,7 +84,7 @@ async function stepsOf(
     log: (line) => ops.events.emit({ kind: 'line', machine: user, line }),
   }
   const logins = rows.filter(({ usedBy }) => usedBy === user).map(loginOf)
-  const what = 'ask for the builds on the builders'
+  const what = 'count the builds on the builders'
   const question = { what, script: 'tasks/builders/steps', values: { logins }, timeoutMs: stepsMs }
   const session = recordedMachine(ops, dryRunSession(ops.files, record), user, run)
   try {
@@ -100,7 +100,7 @@ async function stepsOf(
     throwIfAborted(run.signal)
     ops.events.emit({
       kind: 'notice',
-      text: `machine '${user}' cannot tell what its builders do: ${messageOf(error)}`,
+      text: `machine '${user}' cannot report what its builders are doing: ${messageOf(error)}`,
     })
     return undefined
   } finally {
@@ -225,7 +225,7 @@ async function waitForIdle(
   await withLink(session, async () => {
     await connect(session)
     await untilIdle(session, request, {
-      what: 'no build runs there any more',
+      what: 'the builder is idle',
       hint: `builder '${builder}' gets no new builds; run hydra-ops builders drain ${builder} again, or hydra-ops builders resume ${builder}`,
     })
   })
@@ -236,7 +236,7 @@ function usersOf(ops: Ops, record: DeploymentRecord, builder: string | undefined
   const rows = rowsOf(ops, record)
   const names = [...new Set(rows.map((row) => row.builder))]
   if (rows.length === 0)
-    throw failure('NO_BUILDERS', 'no machine of the deployment builds for another one yet', {
+    throw failure('NO_BUILDERS', 'no machine of the deployment builds for another machine yet', {
       hint: 'set deployment.builder on a machine, then run hydra-ops deploy',
     })
   if (builder !== undefined && !names.some((name) => name === builder)) {

@@ -43,7 +43,7 @@ function refuseWhileDisksRemain(folder: string, called: string): void {
     entry.isFile(),
   )
   if (disks.length === 0) return
-  throw usageError(`disks of machines lie in the folder of deployment '${called}': ${folder}`, {
+  throw usageError(`disks of machines are in the folder of deployment '${called}': ${folder}`, {
     hint: 'hydra-ops destroy removes the disks with their machines; to keep the disks, move them to another folder first',
   })
 }

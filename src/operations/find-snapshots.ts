@@ -41,7 +41,7 @@ export async function selectKeepers(
   checkEach(machines, (machine) => {
     if (powerOf(ops, record, machine) !== undefined) return
     const { provider } = machineRecord(record, machine)
-    throw usageError(`machine '${machine}': provider '${provider}' keeps no snapshots`, {
+    throw usageError(`machine '${machine}': provider '${provider}' does not support snapshots`, {
       machine,
       hint: `leave the machine out: --exclude ${machine}`,
     })
@@ -116,7 +116,7 @@ function noSnapshot(name: string, found: readonly Found[], machine: MachineName 
   ]
   const close = suggest(name, names)
   const all =
-    names.length === 0 ? 'hydra-ops snapshot create NAME makes one' : `there are: ${names.join(', ')}`
+    names.length === 0 ? 'hydra-ops snapshot create NAME creates one' : `there are: ${names.join(', ')}`
   const who = machine === undefined ? 'no machine' : `machine '${machine}'`
   return usageError(`${who} has ${machine === undefined ? 'a' : 'no'} snapshot '${name}'`, {
     ...(machine === undefined ? {} : { machine }),

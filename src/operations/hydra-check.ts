@@ -55,7 +55,7 @@ async function evaluatorProblems(
   const stuck =
     age > stuckAfter
       ? [
-          `${name}: the evaluation ${row.starttime == null ? 'waits' : 'runs'} for ${describeAge(age)}; on the machine of Hydra: systemctl status hydra-evaluator`,
+          `${name}: the evaluation has been ${row.starttime == null ? 'waiting' : 'running'} for ${describeAge(age)}; run systemctl status hydra-evaluator on the Hydra machine`,
         ]
       : []
   const error =

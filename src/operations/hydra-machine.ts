@@ -99,7 +99,7 @@ function hydraMachine(record: DeploymentRecord, wanted: string | undefined): Mac
   if (wanted !== undefined && !hydras.includes(wanted)) {
     const close = suggest(wanted, hydras)
     const known = machines.some(([name]) => name === wanted)
-    throw usageError(known ? `machine '${wanted}' has no Hydra yet` : `no machine '${wanted}' has a Hydra`, {
+    throw usageError(known ? `machine '${wanted}' has no Hydra yet` : `there is no machine '${wanted}'`, {
       hint:
         close === undefined
           ? `these machines have a Hydra: ${list || 'none yet'}`

@@ -138,7 +138,7 @@ export async function hydraLog(ops: Ops, choice: HydraChoice, build: number): Pr
   if (log !== undefined) return log
   const found = await read.build(api, build)
   throw failure('HYDRA_ABSENT', `build ${build} at ${api.url} has no log (${describeBuild(found)})`, {
-    hint: 'a build that was fetched from a cache has no log; another one has its log once it runs',
+    hint: 'a build that was fetched from a cache has no log; any other build has a log once it runs',
   })
 }
 

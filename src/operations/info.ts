@@ -176,7 +176,7 @@ async function lookInside(
   } catch (error) {
     throwIfAborted(run.signal)
     if (!isNixos) return {}
-    return { system: { ...nothingKnown, notes: [`the machine could not be asked: ${messageOf(error)}`] } }
+    return { system: { ...nothingKnown, notes: [`the machine could not be queried: ${messageOf(error)}`] } }
   }
 }
 

@@ -113,7 +113,7 @@ async function putFile(file: string, text: string): Promise<void> {
   try {
     await mkdir(dirname(file), { recursive: true })
   } catch (error) {
-    throw fsFailure(error, 'make the folder of', file)
+    throw fsFailure(error, 'create the folder of', file)
   }
   await replaceFile(file, text, { mode: 0o644 })
 }
@@ -137,7 +137,7 @@ function placeOf(
     })
   const outside = expressions.find((file) => !isWithin(base, file))
   if (outside !== undefined)
-    throw usageError(`the network expression ${outside} does not lie in ${base}`, {
+    throw usageError(`the network expression ${outside} is not in ${base}`, {
       hint: 'name a folder above the files of the network, or move these files into the folder',
     })
   return { root, folder: join(base, jobsFolder) }
@@ -148,7 +148,7 @@ function refuseOther(folder: string, uuid: string): void {
   const text = textOf(folder, 'machines.json')
   const other = text === undefined ? undefined : /"uuid": "([0-9a-f-]{36})"/.exec(text)?.[1]
   if (other === undefined || other === uuid) return
-  throw usageError(`${join(folder, 'machines.json')} is of another deployment (${other})`, {
+  throw usageError(`${join(folder, 'machines.json')} belongs to another deployment (${other})`, {
     hint: 'each network needs a folder of its own: move the files of this network there with git mv; give the deployment the new paths with hydra-ops modify; run hydra-ops hydra jobs init DIR',
   })
 }
@@ -212,7 +212,7 @@ function neededInputs({ args, searchPath }: DeploymentRecord): string[] {
 function inTheWay(foreign: readonly string[]): Error {
   const files = foreign.map((path) => join(jobsFolder, path)).sort()
   return usageError(
-    `${files.join(', ')} ${files.length === 1 ? 'is' : 'are'} not of hydra-ops; nothing was written`,
+    `${files.join(', ')} ${files.length === 1 ? 'was' : 'were'} not written by hydra-ops; nothing was changed`,
     { hint: 'move these files away, or name another folder: hydra-ops hydra jobs init DIR' },
   )
 }

@@ -32,9 +32,9 @@ export async function buildNixosImages(
   const wanted = await evaluateImages(ops, session, { ...options, existing: true }, machines, run)
   if (wanted.size === 0) {
     throw usageError(
-      `no machine of deployment '${known.name ?? known.uuid}' is made from image '${nixosImage}'`,
+      `no machine of deployment '${known.name ?? known.uuid}' is created from image '${nixosImage}'`,
       {
-        hint: 'the image is for NixOS machines that a provider makes and whose definition names no other image',
+        hint: 'the image is for NixOS machines that a provider creates and whose definition names no other image',
       },
     )
   }

@@ -49,7 +49,7 @@ export async function restoreSnapshots(
   const record = await ops.store.resolve(request.deployment)
   const { holders, others } = await findHolders(ops, record, request)
   await sayLosses(ops, record, holders)
-  if (others.length > 0) say(ops, `${others.join(', ')}: without a snapshot '${name}', and left unchanged`)
+  if (others.length > 0) say(ops, `${others.join(', ')}: no snapshot '${name}'; left unchanged`)
   const include = holders.map(({ machine }) => machine)
   if (!request.yes) {
     const called = record.name ?? record.uuid
@@ -117,7 +117,7 @@ function deploysSince(history: readonly JournalEntry[], machine: string, at: str
 }
 
 function running(observed: Observation): string[] {
-  return observed.kind === 'running' ? ['the machine runs, and its programs end as by a power cut'] : []
+  return observed.kind === 'running' ? ['the machine is running, and its programs end as in a power cut'] : []
 }
 
 interface Restoring {

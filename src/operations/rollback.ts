@@ -107,7 +107,7 @@ async function rollbackOne(
     await system.reattach(session)
     const survey = await lookToGoBack(session, system)
     if (survey.profile === to && survey.running === to)
-      return { unchanged: 'the machine runs its earlier system already' }
+      return { unchanged: 'the machine already runs its earlier system' }
     const { onDegraded, confirmSeconds } = request
     const options = { always: false, beforeTasks: false, again: false, onDegraded, confirmSeconds }
     const { kept, degraded } = await aloneOnMachine(session, async () => {
@@ -153,7 +153,7 @@ function notRebooted(machine: MachineName, error: unknown): Error {
     {
       machine,
       cause: error,
-      hint: `hydra-ops reboot --include ${machine} enters that system; --drain-deadline waits longer, and --no-drain does not wait for builds`,
+      hint: `hydra-ops reboot --include ${machine} boots the earlier system; --drain-deadline waits longer, and --no-drain does not wait for builds`,
     },
   )
 }
@@ -178,6 +178,6 @@ function systemFor(session: MachineSession): System {
 function noWayBack({ machine }: MachineSession): OpsError {
   return failure('NO_WAY_BACK', `machine '${machine}' has no earlier system that hydra-ops replaced`, {
     machine,
-    hint: 'the first switch of a machine by hydra-ops remembers the system before it; a generation of your own can be deployed with --closure',
+    hint: 'hydra-ops records the earlier system when it first switches a machine; deploy a generation of your own with --closure',
   })
 }

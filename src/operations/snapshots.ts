@@ -73,7 +73,7 @@ async function finish(session: MachineSession, present: Snapshot): Promise<boole
   if (begun === undefined || begun.at !== undefined) {
     throw snapshotExists(machine, present.name)
   }
-  session.run.log(`snapshot '${present.name}' was made by a command that did not end`)
+  session.run.log(`snapshot '${present.name}' was created by a command that did not finish`)
   await complete(session, present)
   return true
 }

@@ -142,7 +142,7 @@ WantedBy=timers.target
 async function probeUpdate(host: Host, options: AutoUpdateTask, run: Run): Promise<TaskState> {
   if (options.kind === 'withdraw') {
     const { wrong } = await lookAtServices(host, nothing, run)
-    return wrong.length === 0 ? 'done' : { drifted: 'the machine is no longer to update itself' }
+    return wrong.length === 0 ? 'done' : { drifted: 'the machine must no longer update itself' }
   }
   const { absent, wrong } = await lookAtServices(host, updateServices(options.wanted), run)
   if (absent) return 'needed'

@@ -145,7 +145,7 @@ function stateOf(seen: SeenKeys, options: CacheKeyOptions): TaskState {
   const wanted = [directory, `640 root ${options.group}`, '644 root root']
   return wanted.every((mode, index) => mode === seen.modes[index])
     ? 'done'
-    : { drifted: 'owner, group or mode differ' }
+    : { drifted: 'owner, group or mode differs' }
 }
 
 /** Creates a missing key; completes the files of an existing key, and never replaces the key itself. */
@@ -156,7 +156,7 @@ export async function applyCacheKey(
 ): Promise<Record<string, string>> {
   const seen = await look(host, options, run)
   refuseForeignKey(host, seen, options)
-  const what = 'make the signing key'
+  const what = 'create the signing key'
   const { secretFile, newName, group } = options
   const script = targetScript('tasks/cache-key/apply', { ...placesOf(options), name: newName, group })
   const result = await host.script(script, [], { signal: run.signal, timeoutMs: applyMs, what })

@@ -44,7 +44,7 @@ export const nixTask: SetupTask<NixOptions> = {
   owns: () => [
     { path: nixConf, instead: 'deployment.nix.extraOptions' },
     { path: nixSettingsFile, instead: 'deployment.nix.extraOptions' },
-    { path: nixRecordFile, instead: 'a file of another name in the same folder' },
+    { path: nixRecordFile, instead: 'a file with another name in the same folder' },
     ...ownedUnit(`${gcUnit}.service`, 'deployment.nix.gc'),
     ...ownedUnit(`${gcUnit}.timer`, 'deployment.nix.gc'),
     ...ownedService('nix-daemon.service'),
@@ -168,7 +168,7 @@ async function checkSchedule(host: Host, dates: string, run: Run): Promise<void>
 
 /** Checks that the daemon itself answers over its socket. */
 async function verifyNix(host: Host, _options: NixOptions, run: Run): Promise<void> {
-  const what = 'ask the Nix daemon'
+  const what = 'query the Nix daemon'
   const argv = ['env', 'NIX_REMOTE=daemon', 'nix-store', '--check-validity', '--print-invalid', absentPath]
   const result = await host.exec(argv, { signal: run.signal, timeoutMs: probeMs, what })
   const { stdout } = requireSuccess(result, { machine: host.machine, what })

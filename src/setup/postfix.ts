@@ -152,7 +152,7 @@ async function applyPostfix(
     await refuseTakenPort(host, { port: 25, unit: 'postfix@-.service', hint }, run)
   }
   if (!options.forHydra)
-    run.log('Hydra sends its mails to deployment.hydra.smtpHost, not through this postfix')
+    run.log('Hydra sends its mail to deployment.hydra.smtpHost, not through this postfix')
   const setUp = {
     what: 'set up postfix',
     script: 'tasks/postfix/apply',
@@ -168,7 +168,7 @@ async function verifyPostfix(host: Host, options: PostfixOptions, run: TaskRun):
   if (found.kind === 'left alone' && !options.forHydra) return
   const hint =
     found.kind === 'left alone'
-      ? `${found.why}; let this mail server listen there, or name another mail server in deployment.hydra.smtpHost`
+      ? `${found.why}; let this mail server listen at ${mailHost}:25, or name another mail server in deployment.hydra.smtpHost`
       : 'journalctl -u postfix@- on the machine shows more'
   await waitUntil(host.machine, run, {
     what: `a mail server answers at ${mailHost}:25 of the machine`,

@@ -79,11 +79,11 @@ async function contentProblem(
   const debianPackage = unpackers[compression]
   if (debianPackage === undefined)
     return fileHash === ''
-      ? `its NAR is compressed by '${compression}', which hydra-ops does not know`
+      ? `the NAR is compressed with '${compression}', which hydra-ops does not support`
       : undefined
   const seen = await unpackedHash(host, compression, bytes, run)
   if (seen === undefined)
-    return `its NAR is compressed by '${compression}', but the machine lacks that program; set deployment.aptPackages = [ "${debianPackage}" ]`
+    return `the NAR is compressed with '${compression}', but the machine lacks that program; set deployment.aptPackages = [ "${debianPackage}" ]`
   return hashProblem(seen, promised)
 }
 
@@ -106,7 +106,7 @@ async function unpackedHash(
   bytes: Uint8Array,
   run: Run,
 ): Promise<Buffer | undefined> {
-  const what = `unpack a NAR by ${program}`
+  const what = `unpack a NAR with ${program}`
   const options = { signal: run.signal, timeoutMs: unpackMs, what, stdin: bytes }
   const result = await host.script(targetScript('tasks/unpack', { program }), [], options)
   if (result.kind === 'exited' && result.code === notInstalled) return undefined
@@ -122,7 +122,7 @@ function hashProblem(seen: Buffer, promised: string): string | undefined {
     `sha256:${seen.toString('hex')}`,
     `sha256-${seen.toString('base64')}`,
   ]
-  return forms.includes(promised) ? undefined : `its NAR has the hash ${forms[0]} instead of ${promised}`
+  return forms.includes(promised) ? undefined : `the NAR has the hash ${forms[0]} instead of ${promised}`
 }
 
 const digits = '0123456789abcdfghijklmnpqrsvwxyz'

@@ -243,7 +243,7 @@ function isRefusedChannel(error: unknown): boolean {
 
 function stillRunning(error: unknown, target: SshTarget): unknown {
   if (!(error instanceof OpsError)) return error
-  const detail = `the command could not be ended on machine '${target.machine}' and may still run there`
+  const detail = `the command could not be stopped on machine '${target.machine}' and may still run there`
   return new OpsError(error.code, error.exitCode, error.message, {
     machine: target.machine,
     cause: error,

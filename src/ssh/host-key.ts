@@ -62,10 +62,10 @@ export function hostKeyChanged(target: SshTarget, pinned: HostKey, seen: HostKey
   const hint = target.existingHost
     ? `if the host was reinstalled on purpose, check its fingerprint, then set deployment.targetHostKey = "${seen.key}"`
     : 'hydra-ops created the known key; restore /etc/ssh of the machine if it was changed by hand, ' +
-      "or run 'hydra-ops deploy --allow-recreate', which makes the machine anew"
+      "or run 'hydra-ops deploy --allow-recreate', which recreates the machine"
   return failure(
     'HOST_KEY_CHANGED',
-    `machine '${machine}' (${target.host}:${target.port}) shows another host key than the known one; hydra-ops refused the connection, as the host may be another one`,
+    `machine '${machine}' (${target.host}:${target.port}) presents a host key other than the known key; hydra-ops refused the connection, because another machine may answer`,
     {
       machine,
       hint,

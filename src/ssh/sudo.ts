@@ -149,7 +149,7 @@ export function noEscalation({ target, said }: Who, status: number): Error {
   const words = refusalIn(said)
   return failure(
     'NO_SUDO',
-    `machine '${machine}': user '${user}' cannot become root by '${program}'${inItsWords(words)}`,
+    `machine '${machine}': user '${user}' cannot become root with '${program}'${inItsWords(words)}`,
     {
       machine,
       hint: /must have a tty/.test(said)
@@ -163,7 +163,7 @@ export function noEscalation({ target, said }: Who, status: number): Error {
 export function passwordNeeded({ target, said }: Who): Error {
   return failure(
     'SUDO_PASSWORD',
-    `machine '${target.machine}': sudo asks for the password of user '${target.user}', but there is no terminal to ask on`,
+    `machine '${target.machine}': sudo requires the password of user '${target.user}', but there is no terminal for the question`,
     {
       machine: target.machine,
       hint: `run the command in a terminal, allow '${target.user}' sudo without a password (NOPASSWD), or log in as root`,
@@ -183,7 +183,7 @@ export function passwordRefused({ target, said }: Who): Error {
     return failure('SUDO_PASSWORD', message, { machine, detail: lastWords(said) })
   }
   const words = refusalIn(said)
-  const message = `machine '${machine}': user '${user}' cannot become root by sudo${inItsWords(words)}`
+  const message = `machine '${machine}': user '${user}' cannot become root with sudo${inItsWords(words)}`
   return failure('SUDO_PASSWORD', message, { machine, ...beyond(words, lastWords(said)) })
 }
 

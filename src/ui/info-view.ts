@@ -87,7 +87,7 @@ function heading(info: DeploymentInfo, style: Style): string {
     ['Network UUID', info.uuid],
     ['Network description', info.description ?? '(none)'],
     ['Nix expressions', info.expressions.join(' ')],
-    ...(info.fromGit ? [['Evaluated from', 'the files that git has'] as const] : []),
+    ...(info.fromGit ? [['Evaluated from', 'the files that git tracks'] as const] : []),
     ...(info.searchPath.length === 0
       ? []
       : [['Nix search path', info.searchPath.map((entry) => `-I ${entry}`).join(' ')] as const]),

@@ -17,7 +17,7 @@ export function reportError(thrown: unknown, { debug, colour, env, stderr }: Rep
   const error = withFileFailure(thrown)
   const say = (text: string) => void stderr.write(`${text}\n`)
   if (!(error instanceof OpsError)) {
-    say(`${style.bad('error:')} this is a bug of hydra-ops: ${printable(messageOf(error))}`)
+    say(`${style.bad('error:')} this is a bug in hydra-ops: ${printable(messageOf(error))}`)
     say(
       debug ? stackOf(error) : `${style.strong('hint:')} please report this error with the output of --debug`,
     )

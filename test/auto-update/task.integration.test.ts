@@ -104,7 +104,7 @@ describe('the task of an automatic update', () => {
       await task().apply(host, run)
       mkdirSync(join(root, 'var/auto-update'), { recursive: true })
       writeFileSync(join(root, 'var/auto-update/result.json'), '{}')
-      expect(await removal.probe(host, run)).toEqual({ drifted: 'the machine is no longer to update itself' })
+      expect(await removal.probe(host, run)).toEqual({ drifted: 'the machine must no longer update itself' })
       const script = `steps_left=${step}`
       const dying = Object.assign(Object.create(host), {
         script: (given: string, args: readonly string[], options: Parameters<typeof host.script>[2]) =>

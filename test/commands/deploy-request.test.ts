@@ -85,13 +85,13 @@ describe('deploy', () => {
   })
 
   it.each([
-    [['--dry-activate', '--boot'], '--boot and --dry-activate exclude each other'],
-    [['--boot', '--test', '--dry-activate'], '--boot and --test and --dry-activate exclude each other'],
-    [['--test', '--copy-only'], '--test and --copy-only exclude each other'],
-    [['--boot', '--force-reboot'], '--boot and --force-reboot exclude each other'],
-    [['--test', '--on-degraded', 'keep'], '--test and --on-degraded keep exclude each other'],
-    [['--dry-activate', '-k'], '--dry-activate and --kill-obsolete exclude each other'],
-    [['--boot', '--on-failure', 'rollback-all'], '--boot and --on-failure rollback-all exclude each other'],
+    [['--dry-activate', '--boot'], '--boot and --dry-activate cannot be combined'],
+    [['--boot', '--test', '--dry-activate'], '--boot and --test and --dry-activate cannot be combined'],
+    [['--test', '--copy-only'], '--test and --copy-only cannot be combined'],
+    [['--boot', '--force-reboot'], '--boot and --force-reboot cannot be combined'],
+    [['--test', '--on-degraded', 'keep'], '--test and --on-degraded keep cannot be combined'],
+    [['--dry-activate', '-k'], '--dry-activate and --kill-obsolete cannot be combined'],
+    [['--boot', '--on-failure', 'rollback-all'], '--boot and --on-failure rollback-all cannot be combined'],
   ])('refuses %j', async (words, message) => {
     await expect(requestOf(words)).rejects.toMatchObject({ message, exitCode: 2 })
   })
@@ -162,11 +162,11 @@ describe('deploy', () => {
   })
 
   it.each([
-    [['--from-hydra', '--eval', '1', '--latest'], '--eval and --latest exclude each other'],
+    [['--from-hydra', '--eval', '1', '--latest'], '--eval and --latest cannot be combined'],
     [['--from-hydra', '--ignore-gate'], '--ignore-gate needs --eval or --build'],
-    [['--from-hydra', 'https://hydra.example.org'], 'is not a jobset of a Hydra'],
+    [['--from-hydra', 'https://hydra.example.org'], 'is not the URL of a jobset'],
     [['--from-hydra', '--job', 'infra:main'], "'infra:main' is not a job of Hydra"],
-    [['--build-only', '--copy-only'], '--build-only and --copy-only exclude each other'],
+    [['--build-only', '--copy-only'], '--build-only and --copy-only cannot be combined'],
     [['--closure', path], 'expected MACHINE=/nix/store/…'],
     [['--closure', 'web=/tmp/x'], 'expected MACHINE=/nix/store/…'],
     [['--arg', 'not a name', '1'], "'not a name' is not a valid name of an argument in Nix"],

@@ -247,11 +247,13 @@ describe('hydra check', () => {
 
   it('reports an evaluator that is stuck, but not one of a disabled jobset', async () => {
     page('/api/jobsets?project=infra', [{ ...row, starttime: nowSeconds() - 7_200 }])
-    expect(await problems()).toEqual([expect.stringMatching(/^infra:main: the evaluation runs for 2 hours;/)])
+    expect(await problems()).toEqual([
+      expect.stringMatching(/^infra:main: the evaluation has been running for 2 hours;/),
+    ])
     expect(await problems('--stuck-after', '3h')).toEqual([])
     page('/api/jobsets?project=infra', [{ ...row, triggertime: nowSeconds() - 7_200 }])
     expect(await problems()).toEqual([
-      expect.stringMatching(/^infra:main: the evaluation waits for 2 hours;/),
+      expect.stringMatching(/^infra:main: the evaluation has been waiting for 2 hours;/),
     ])
     page('/jobset/infra/main', { name: 'main', enabled: 0 })
     expect(await problems()).toEqual([])
@@ -315,7 +317,7 @@ describe('a change of Hydra', () => {
   })
 
   it('needs a user, and one source of the password', async () => {
-    expect((await change('restart', '7')).stderr).toContain('Hydra changes nothing without a user')
+    expect((await change('restart', '7')).stderr).toContain('this command needs a user of Hydra')
     expect(
       (await change('cancel', '7', '--user', 'a', '--password-stdin', '--password-file', file)).stderr,
     ).toContain('choose one source of the password: --password-file or --password-stdin')

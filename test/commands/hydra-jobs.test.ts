@@ -17,7 +17,7 @@ it('hydra jobs init prints the address and the nixpkgs that it chose, and only t
   ])
   expect(linesOf(made)).toHaveLength(2)
   expect(linesOf({ ...made, changedFromGit: true })).toContain(
-    'deploys now evaluate the files that git has, so a new file needs git add; hydra-ops modify --no-from-git takes that back',
+    'deploys now evaluate only files that git tracks, so a new file needs git add; hydra-ops modify --no-from-git undoes the change',
   )
   expect(linesOf({ ...made, secretsInGit: ['a secret'] })).toContain('a secret')
 })

@@ -105,12 +105,12 @@ describe('a wrong flag', () => {
   it.each([
     [['deploy', '--plan-only'], 'hydra-ops plan shows the plan'],
     [['deploy', '--repair'], 'deploy --check verifies every path'],
-    [['deploy', '--max-concurrent-copy=3'], 'write --max-concurrent N'],
+    [['deploy', '--max-concurrent-copy=3'], 'use --max-concurrent N'],
     [['stop', '--all'], 'name the deployments one by one with -d'],
     [['reboot', '--no-wait'], 'reboot waits until the machine answers'],
-    [['list', '-s', 'deployments.nixops'], 'write --state DIR'],
-    [['deploy', '--tagged', 'web'], "write --on '@TAG'"],
-    [['deploy', '--reboot'], 'write --allow-reboot'],
+    [['list', '-s', 'deployments.nixops'], 'use --state DIR'],
+    [['deploy', '--tagged', 'web'], "use --on '@TAG'"],
+    [['deploy', '--reboot'], 'use --allow-reboot'],
     [['deploy', '--magic-rollback', 'true'], 'unless a new login confirms the system'],
     [['deploy', 'dry-activate'], 'did you mean: hydra-ops deploy --dry-activate'],
     [['deploy', '-d', 'lab', 'web'], 'select machines with --include MACHINE…'],
@@ -173,7 +173,7 @@ describe('an error', () => {
   it('says so when it is a bug, and exits with 70, with a stack only for --debug', async () => {
     const quiet = await failing(new TypeError('x is undefined'))
     expect(quiet.code).toBe(70)
-    expect(quiet.stderr).toContain('this is a bug of hydra-ops: x is undefined')
+    expect(quiet.stderr).toContain('this is a bug in hydra-ops: x is undefined')
     expect(quiet.stderr).not.toMatch(/^\s+at /m)
     expect((await failing(new TypeError('x is undefined'), '--debug')).stderr).toMatch(/^\s+at /m)
   })

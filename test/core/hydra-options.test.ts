@@ -52,7 +52,7 @@ describe('deployment.hydra', () => {
     [{ url: 'https://example.org/hydra' }, /url: expected a URL without a path/],
     [
       { url: 'http://hydra.example.org', nginx: { enable: true, tls: 'self-signed' } },
-      /url: begins with http:\/\/, and nginx\.tls encrypts/,
+      /url: begins with http:\/\/, but nginx\.tls encrypts/,
     ],
     [{ port: 0 }, /port: expected a number of at least 1/],
     [{ port: 80 }, /port: expected a number of at least 1024: hydra-server is not root/],

@@ -127,7 +127,7 @@ describe('a deploy from a Hydra', () => {
   })
 
   it('gives a new machine the names of the others before it fetches, and leaves that to the closure later', async () => {
-    const named = () => ops.ssh.execs.filter(({ what }) => what === 'name the other machines')
+    const named = () => ops.ssh.execs.filter(({ what }) => what === 'write the names of the other machines')
     await run({ which: { kind: 'evaluation', id: 97 } })
     expect(
       named()
@@ -148,7 +148,7 @@ describe('a deploy from a Hydra', () => {
   it('does not ask a machine for a cache of the LAN before the machine has the names', async () => {
     await run({}, { until: 'create' })
     for (const machine of ['web', 'db']) ops.nix.caches.delete(machine)
-    ops.ssh.answer('name the other machines', ({ machine }) => {
+    ops.ssh.answer('write the names of the other machines', ({ machine }) => {
       ops.nix.caches.set(machine, 'ok')
       return succeed()
     })
@@ -295,7 +295,7 @@ describe('a deploy from a Hydra changes nothing', () => {
       [...closures].flatMap(([name, path]) => (path === undefined ? [] : [[name, path] as const])),
     )
     expect((await refusal(run({}, { closures: given }))).message).toBe(
-      '--closure and --from-hydra exclude each other',
+      '--closure and --from-hydra cannot be combined',
     )
   })
 })

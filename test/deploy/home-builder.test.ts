@@ -32,7 +32,7 @@ beforeEach(async () => {
     placed = { script: stdin, keys: values.keys ?? '' }
     return succeed()
   })
-  ops.ssh.answer("let no machine use the Nix of user 'alice'", () => {
+  ops.ssh.answer("stop machines from using the Nix of user 'alice'", () => {
     placed = undefined
     return succeed()
   })
@@ -84,7 +84,7 @@ describe('a host where somebody without root has Nix in a home', () => {
       ({ results }) => results.map(({ reason }) => reason ?? '').join(),
       (error: Error) => error.message,
     )
-    expect(told).toContain('where hydra-ops has no root for deployment.aptPackages')
+    expect(told).toContain('where hydra-ops has no root access for deployment.aptPackages')
     expect(placed).toBeUndefined()
   })
 })

@@ -124,7 +124,7 @@ describe('a NixOS machine that is made from the image nixos', () => {
 it('a Debian machine that names the image nixos is refused before anything is built', async () => {
   ops.nix.network = fakeNetwork([fakeMachine('web', { fake: { baseImage: 'nixos' } })])
   await expect(deploy(ops, { ...standardRequest, dryRun: true })).rejects.toMatchObject({
-    message: "machine 'web': image 'nixos' is for NixOS machines alone",
+    message: "machine 'web': image 'nixos' is only for NixOS machines",
     hint: 'name another image in the options of the provider, or set deployment.os = "nixos"',
     exitCode: 2,
   })
@@ -144,7 +144,7 @@ describe('the images of a deployment, built by their verb', () => {
   it('are refused for a deployment without such a machine', async () => {
     ops.nix.network = fakeNetwork([fakeMachine('web')])
     await expect(buildNixosImages(ops, request, fakeRun())).rejects.toMatchObject({
-      message: "no machine of deployment 'net' is made from image 'nixos'",
+      message: "no machine of deployment 'net' is created from image 'nixos'",
       exitCode: 2,
     })
   })

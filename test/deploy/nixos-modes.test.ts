@@ -118,12 +118,12 @@ describe('a part of a deploy', () => {
     ops.nix.network = fakeNetwork([v2, fakeMachine('db'), fakeMachine('mail')])
     const before = await ops.store.resolve('net')
     await expect(run({ mode: 'boot' })).rejects.toMatchObject({
-      message: '--boot is for NixOS machines, and these are none: db, mail',
-      hint: 'leave the others out: --exclude db mail',
+      message: '--boot is for NixOS machines, not for machines db, mail',
+      hint: 'exclude the other machines: --exclude db mail',
       exitCode: 2,
     })
     await expect(run({ onDegraded: 'keep', selection: { exclude: ['mail'] } })).rejects.toMatchObject({
-      message: "--on-degraded is for NixOS machines, and machine 'db' is none",
+      message: "--on-degraded is for NixOS machines, not for machine 'db'",
     })
     expect(await ops.store.resolve('net')).toEqual(before)
     expect((await run({ mode: 'boot', selection: { on: 'web' } })).results).toMatchObject([

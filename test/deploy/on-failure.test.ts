@@ -96,7 +96,7 @@ describe('the failure of one machine', () => {
     const [first] = await run({ onFailure: 'rollback-all' })
     expect(first).toMatchObject({
       outcome: 'failed',
-      reason: expect.stringMatching(/was to go back, because b failed, and could not: .*status 2/),
+      reason: expect.stringMatching(/was to go back, because b failed, but could not: .*status 2/),
     })
     expect(fleet.machine('a').current).toBe(pathOf('a', 'v2'))
   })

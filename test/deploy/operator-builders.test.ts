@@ -134,7 +134,7 @@ describe('a builder for the operator', () => {
   })
 
   it('gets the next builds of hydra-ops, by a list with pinned host keys in the folder of the deployment', async () => {
-    said("this host's Nix builds on 'b1' in later builds of hydra-ops")
+    said("this host's Nix will build on 'b1' in later runs of hydra-ops")
     const used = await build()
     const list = join(await folder(), 'machines')
     expect(used).toMatchObject({

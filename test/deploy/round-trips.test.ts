@@ -57,7 +57,7 @@ describe('the number of commands given to a machine', () => {
     for (const deep of [
       'look at PostgreSQL',
       'look at the services of hydra',
-      'ask the services of Hydra',
+      'query the services of Hydra',
       'look for the proof',
     ])
       expect(asked).toContain(deep)

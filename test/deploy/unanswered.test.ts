@@ -45,7 +45,7 @@ describe('a missing terminal', () => {
       web: { outcome: 'unchanged' },
       db: { outcome: 'failed', stage: 'inspect' },
     })
-    expect(results.db?.reason).toMatch(/shows the host key SHA256:.* no terminal to ask about it/)
+    expect(results.db?.reason).toMatch(/presents the host key SHA256:.* no terminal to ask about it/)
     expect(results.db?.hint).toMatch(/--accept-host-key, or set deployment\.targetHostKey = "ssh-ed25519 /)
     expect(await run({ acceptHostKey: true })).toMatchObject({ db: { outcome: 'unchanged' } })
   })

@@ -38,7 +38,7 @@ describe('the check of programs', () => {
     expect(named(findings, 'programs.guests')).toEqual({
       id: 'programs.guests',
       level: 'problem',
-      what: 'programs to make and run guests (provider libvirt) are missing: virsh, qemu-img',
+      what: 'programs to create and run guests (provider libvirt) are missing: virsh, qemu-img',
       mend: 'sudo apt-get install -y --no-install-recommends libvirt-clients qemu-utils',
     })
     expect(findings.filter((finding) => finding.level !== 'ok')).toHaveLength(1)

@@ -157,10 +157,10 @@ describe('a Hydra whose user has a service that makes key and user', () => {
   it('keeps the key and the user of the service, and says which tasks do not run', async () => {
     const said = await deploy('--replace-unknown')
     expect(said).toContain(
-      "set-up task 'cache-key' does not run, because the machine's own service 'hydra-manual-setup' makes the key",
+      "set-up task 'cache-key' does not run, because the machine's own service 'hydra-manual-setup' creates the key",
     )
     expect(said).toContain(
-      "set-up task 'admin-user' does not run, because the machine's own service 'hydra-manual-setup' makes users",
+      "set-up task 'admin-user' does not run, because the machine's own service 'hydra-manual-setup' creates users",
     )
     expect(await status()).toEqual({ 'binary-cache': 'done', 'nix-serve-proof': 'done' })
     const before = await made()

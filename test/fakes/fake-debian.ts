@@ -45,7 +45,7 @@ export function runFakeDebian(ops: FakeOps, options: FakeDebianOptions = {}): vo
   ops.ssh.answer('release the set-up lock of the machine', succeed())
   ops.ssh.answer('read which packages are installed', succeed('ii |nix-bin|2.8.0|\n'))
   ops.ssh.answer(/other operators/, succeed())
-  ops.ssh.answer('name the other machines', succeed())
+  ops.ssh.answer('write the names of the other machines', succeed())
   ops.ssh.answer('start the activation', ({ machine, values }) => {
     const { unit = '', closure: path = '' } = values
     const [, owner = ''] = linesOf(values.options)

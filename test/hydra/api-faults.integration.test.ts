@@ -116,7 +116,7 @@ describe('a question to a Hydra', () => {
     const url = await listen((_, answer) => answer.writeHead(200, { 'content-type': 'text/html' }).end(page))
     const fault = await faultOf(url)
     expect(fault.message).toBe(`Hydra at ${url} answers /queue with a page of HTML instead of JSON`)
-    expect(fault.hint).toContain('the URL must be that of Hydra itself')
+    expect(fault.hint).toContain('use the URL of Hydra itself')
   })
 
   it('passes on the reason of a status 500, and not a page', async () => {
@@ -164,7 +164,7 @@ describe('a question to a Hydra', () => {
   it('names the fields of JSON that is not the expected', async () => {
     const url = await listen((_, answer) => answer.end(JSON.stringify([{ id: 'seven', finished: 0 }])))
     expect((await faultOf(url)).message).toBe(
-      `Hydra at ${url} answers /queue with JSON that hydra-ops does not know: 0.id`,
+      `Hydra at ${url} answers /queue with JSON that hydra-ops does not understand: 0.id`,
     )
   })
 
@@ -184,7 +184,7 @@ describe('a question to a Hydra', () => {
     const api = hydraApi(wayFromOperator(url, { signal: controller().signal, log: () => {} }))
     await expect(jobsets(api, 'infra')).rejects.toMatchObject({
       message: `Hydra at ${url} has no page /`,
-      hint: expect.stringContaining('the URL must be that of Hydra itself'),
+      hint: expect.stringContaining('use the URL of Hydra itself'),
     })
   })
 })

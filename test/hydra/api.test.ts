@@ -143,7 +143,7 @@ describe('the name of a place in Hydra', () => {
   })
 
   it.each(['', 'a:b:c:d', '9a', 'a/b', 'a:b/../c', 'a b'])('is not %j', (text) => {
-    expect(() => readPlace(text)).toThrow(`'${text}' is not a place in Hydra`)
+    expect(() => readPlace(text)).toThrow(`'${text}' is not a project, jobset or job of Hydra`)
   })
 
   it('may be an address as the browser shows it, also below a path', () => {
@@ -163,12 +163,12 @@ describe('the name of a place in Hydra', () => {
     'ftp://ci.example.org/job/infra/main',
     'https://ci.example.org/job/infra/main?x=1',
   ])('is not an address without both names: %s', (text) => {
-    expect(() => readJobsetUrl(text)).toThrow(`'${text}' is not a jobset of a Hydra`)
+    expect(() => readJobsetUrl(text)).toThrow(`'${text}' is not the URL of a jobset`)
   })
 
   it('never shows the password of an address', () => {
     expect(() => readJobsetUrl('https://alice:hunter2@ci.example.org/job/infra/main')).toThrow(
-      "'https://ci.example.org/job/infra/main' is not a jobset of a Hydra",
+      "'https://ci.example.org/job/infra/main' is not the URL of a jobset",
     )
   })
 })

@@ -216,9 +216,7 @@ describe('a wish is refused', () => {
     const hydra = new ModelHydra([evaluation(99, { status: 0 })])
     hydra.pages.set('/build/990', { body: { id: 990, project: 'infra', jobset: 'staging', finished: 1 } })
     const error = await refusal(chosen(hydra, { which: { kind: 'evaluation', id: 99 } }))
-    expect(error.message).toContain(
-      'evaluation 99 belongs to the jobset infra:staging, and not to infra:main',
-    )
+    expect(error.message).toContain('evaluation 99 belongs to the jobset infra:staging, not to infra:main')
     expect(error.hint).toBe('--from-hydra http://hydra.example.org/job/infra/staging chooses that jobset')
   })
 

@@ -124,7 +124,7 @@ describe('the owner of a key in the ramfs of NixOS', () => {
     await expect(deliver('post-activation', mine)).rejects.toMatchObject({
       code: 'KEY_FOLDER',
       message: `machine 'local': key "token": user 'app' and group 'root' cannot be given access to the folder "/run/keys"`,
-      hint: 'set users.users.app.extraGroups = [ "keys" ]: a folder without ACLs, as /run/keys of NixOS, lets in members of group keys alone',
+      hint: 'set users.users.app.extraGroups = [ "keys" ]: a folder without ACLs, such as /run/keys on NixOS, admits only members of the group keys',
     })
   })
 })

@@ -42,11 +42,11 @@ describe('a wrong option', () => {
     [{ memorySize: [1] }, 'deployment.x.memorySize: expected a number, got a list'],
     [{ memorySize: { a: 1 } }, 'deployment.x.memorySize: expected a number, got a set'],
     [{ memorySize: { '<function>': true } }, 'deployment.x.memorySize: expected a number, got a function'],
-    [{ name: '' }, 'deployment.x.name: expected a text that is not empty, got ""'],
+    [{ name: '' }, 'deployment.x.name: expected text that is not empty, got ""'],
     [{ kind: 'c' }, 'deployment.x.kind: expected "a" or "b", got "c"'],
     [{ flag: 'yes' }, 'deployment.x.flag: expected true or false, got "yes"'],
     [{ mode: 'rw' }, 'deployment.x.mode: expected an octal mode, got "rw"'],
-    [{ path: 'etc' }, 'deployment.x.path: expected a text that begins with "/", got "etc"'],
+    [{ path: 'etc' }, 'deployment.x.path: expected text that begins with "/", got "etc"'],
     [{ port: true }, 'deployment.x.port: expected a number or a set, got true'],
     [{ list: [{ size: 1 }, {}] }, 'deployment.x.list.1.size: the value is missing; expected a number'],
     [

@@ -45,7 +45,7 @@ describe('the two files of a NixOps network with its own Hydra', () => {
       return nix.logged.filter((line) => line.startsWith("warning: machine 'my-hydra'"))
     }
     const traps = [
-      `nix.gc.dates: "15 3 * * *" is a line of cron, which systemd ignores, so nothing ever runs; write nix.gc.dates = "*-*-* 3:15:00";`,
+      `nix.gc.dates: "15 3 * * *" is a cron line, which systemd ignores, so nothing ever runs; write nix.gc.dates = "*-*-* 3:15:00";`,
       'nix.trustedUsers: the list replaces the default, and root is no longer trusted; add "root" to the list',
     ]
     expect(await warnings(oldNixpkgs)).toEqual(

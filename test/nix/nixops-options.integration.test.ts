@@ -88,7 +88,7 @@ describe('an option of NixOps, Morph or Colmena', () => {
       '{ web.deployment = { os = "debian"; targetEnv = "libvirtd"; autoLuks.a = { }; libvirtd.imageDir = "/x"; }; }',
     )
     const { message } = await nix.refusal('hydra.nix')
-    expect(message).toContain('deployment.autoLuks: unknown option; hydra-ops encrypts no disks')
+    expect(message).toContain('deployment.autoLuks: unknown option; hydra-ops does not encrypt disks')
     expect(message).toContain(
       'deployment.libvirtd.imageDir: unknown option; the disks are in the state folder',
     )

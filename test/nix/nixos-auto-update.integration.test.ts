@@ -201,7 +201,7 @@ it('an update of a NixOS machine that no option tells its Hydra is refused, with
 it('a line of cron is refused for a NixOS machine, with the calendar event to write', async () => {
   written(`${enabled} deployment.autoUpdate.dates = "30 4 * * 1";`)
   expect((await nix.refusal('web.nix')).message).toContain(
-    'deployment.autoUpdate.dates: NixOS takes no line of cron; write "Mon *-*-* 4:30:00"',
+    'deployment.autoUpdate.dates: NixOS does not support cron lines; write "Mon *-*-* 4:30:00"',
   )
 })
 

@@ -271,8 +271,8 @@ describe('deployment.hydra on a NixOS machine', () => {
     '';`
     expect(tasksOf(await evaluated(`${wholeHydra} ${service}`))).toEqual(['binary-cache', 'nix-serve-proof'])
     expect(nix.logged.filter((line) => line.startsWith('note: '))).toEqual([
-      "note: machine 'ci': set-up task 'cache-key' does not run, because the machine's own service 'hydra-manual-setup' makes the key",
-      "note: machine 'ci': set-up task 'admin-user' does not run, because the machine's own service 'hydra-manual-setup' makes users; 'hydra-proof' does not run either, because it would need their password",
+      "note: machine 'ci': set-up task 'cache-key' does not run, because the machine's own service 'hydra-manual-setup' creates the key",
+      "note: machine 'ci': set-up task 'admin-user' does not run, because the machine's own service 'hydra-manual-setup' creates users; 'hydra-proof' does not run either, because it would need their password",
     ])
   })
 
@@ -320,11 +320,11 @@ describe('deployment.hydra on a NixOS machine', () => {
     const elsewhere = `systemd.services.own-key.serviceConfig.ExecStart = "/bin/nix-store --generate-binary-cache-key ci /srv/secret /srv/public";`
     await evaluated(`${wholeHydra} ${elsewhere}`)
     expect(nix.logged.join('\n')).toContain(
-      "'own-key' makes the key; the service names a file other than /etc/nix/ci/secret: set deployment.hydra.cache.secretKeyFile to its file",
+      "'own-key' creates the key; the service names a file other than /etc/nix/ci/secret: set deployment.hydra.cache.secretKeyFile to its file",
     )
     nix.logged.splice(0)
     await evaluated(`${wholeHydra} ${elsewhere} deployment.hydra.cache.secretKeyFile = "/srv/secret";`)
-    expect(nix.logged.join('\n')).toMatch(/'own-key' makes the key$/m)
+    expect(nix.logged.join('\n')).toMatch(/'own-key' creates the key$/m)
   })
 
   it.each([
@@ -334,7 +334,7 @@ describe('deployment.hydra on a NixOS machine', () => {
     ],
     [
       'deployment.hydra.nginx = { enable = true; tls = "self-signed"; };',
-      'deployment.hydra.nginx.tls: a NixOS machine makes no certificate of its own; use "files" with a certificate of deployment.keys, or "acme"',
+      'deployment.hydra.nginx.tls: a NixOS machine does not create a certificate; use "files" with a certificate from deployment.keys, or "acme"',
     ],
     [
       'deployment.hydra.sendStats = true;',
@@ -342,7 +342,7 @@ describe('deployment.hydra on a NixOS machine', () => {
     ],
     [
       'deployment.hydra.gc = { automatic = true; dates = "15 3 * * *"; };',
-      'deployment.hydra.gc.dates: NixOS takes no line of cron; write "*-*-* 3:15:00"',
+      'deployment.hydra.gc.dates: NixOS does not support cron lines; write "*-*-* 3:15:00"',
     ],
     [
       'deployment.hydra.cache.enable = true; services.hydra.extraConfig = "store_uri = file:///srv";',

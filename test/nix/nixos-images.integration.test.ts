@@ -83,7 +83,7 @@ describe('the image of a NixOS machine', () => {
     const error = await images(text, a === undefined ? [] : [a]).catch((thrown: unknown) => thrown)
     if (!(error instanceof OpsError)) throw error
     expect(error.message).toBe(
-      "machine 'a': image 'nixos' exists for x86_64-linux alone, and the machine is aarch64-linux",
+      "machine 'a': image 'nixos' exists for x86_64-linux only, and the machine is aarch64-linux",
     )
     expect(error.hint).toContain('options of the provider')
     expect(error.exitCode).toBe(2)

@@ -41,12 +41,12 @@ describe('a trap in a definition of NixOS', () => {
     [
       'a line of cron in nix.gc.dates',
       'nix.gc = { automatic = true; dates = "15 3 * * 0"; };',
-      /^nix\.gc\.dates: "15 3 \* \* 0" is a line of cron, which systemd ignores, so nothing ever runs; write nix\.gc\.dates = "Sun \*-\*-\* 3:15:00";$/,
+      /^nix\.gc\.dates: "15 3 \* \* 0" is a cron line, which systemd ignores, so nothing ever runs; write nix\.gc\.dates = "Sun \*-\*-\* 3:15:00";$/,
     ],
     [
       'a word of cron',
       'nix.gc = { automatic = true; dates = "@daily"; };',
-      /^nix\.gc\.dates: "@daily" is a line of cron/,
+      /^nix\.gc\.dates: "@daily" is a cron line/,
     ],
     [
       'localhost among the builders of a Hydra',

@@ -50,7 +50,7 @@ describe('a place that hydra-ops writes on a machine', () => {
     [
       'the users of the machine',
       'files."/etc/passwd".text = "root:x:0:0::/root:/bin/sh\\n";',
-      'deployment.files."/etc/passwd": useradd of a package or of a set-up task writes /etc/passwd; use deployment.activate to make users',
+      'deployment.files."/etc/passwd": useradd of a package or of a set-up task writes /etc/passwd; use deployment.activate to create users',
     ],
   ])('is refused in its definition: %s', async (_, deployment, sentence) => {
     nix.write('hydra.nix', network(deployment))

@@ -68,7 +68,7 @@ const linked = () => {
 it('the links of a moved folder are renewed with one question, a few at once, and the log says so', async () => {
   linked()
   const nix = new CountingNix([closureOf('m3')])
-  expect(await nix.root('m0')).toEqual([`telling Nix the new place of 59 closures in ${folder}`])
+  expect(await nix.root('m0')).toEqual([`updating the GC roots of 59 closures in ${folder}`])
   expect(nix.asked).toHaveLength(1)
   expect(nix.renewed.sort()).toEqual(
     machines

@@ -208,8 +208,8 @@ describe('a network that is evaluated from git', () => {
     git(nix.folder, 'init', '--quiet')
     git(nix.folder, 'commit', '--quiet', '--allow-empty', '--message=none')
     expect(await nix.refusal('hydra.nix', { checkout: nix.folder })).toMatchObject({
-      message: 'git does not know the network expression hydra.nix',
-      hint: 'a network that is evaluated from git needs its files in git: git add',
+      message: 'git does not track the network expression hydra.nix',
+      hint: 'add the file to git with git add',
     })
   })
 
@@ -217,7 +217,7 @@ describe('a network that is evaluated from git', () => {
     nix.write('hydra.nix', '{ }')
     nix.write('.git/HEAD', 'nonsense')
     const error = await nix.refusal('hydra.nix', { checkout: nix.folder })
-    expect(error.message).toMatch(/^cannot fetch .* as git has it: /)
+    expect(error.message).toMatch(/^cannot fetch .* from git: /)
     expect(error.detail).toContain('is not a Git repository')
   })
 })

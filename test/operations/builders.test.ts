@@ -104,7 +104,7 @@ describe('the builders of a deployment', () => {
   })
 
   it('show how many builds run there and for how long, and a build that is too old counts as frozen', async () => {
-    ops.ssh.answer('ask for the builds on the builders', ({ machine, values }) => {
+    ops.ssh.answer('count the builds on the builders', ({ machine, values }) => {
       expect([machine, values.logins]).toEqual(['ci', 'nix-builder@b1'])
       return succeed('step=120 nix-builder@b1\nstep=7200 nix-builder@b1\nstep=9 nix-builder@b10\n')
     })
@@ -116,19 +116,19 @@ describe('the builders of a deployment', () => {
     expect(await view(3)).toMatch(/in use.*2, the oldest for 2 hours$/m)
     expect(await look(2)).toMatchObject([{ steps: { frozen: true } }])
     expect(await view(2)).toMatch(/frozen\?.*2, the oldest for 2 hours$/m)
-    ops.ssh.answer('ask for the builds on the builders', succeed())
+    ops.ssh.answer('count the builds on the builders', succeed())
     expect(await view(2)).toMatch(/in use.*none$/m)
   })
 
   it('are still listed if the machine that builds there cannot tell', async () => {
-    ops.ssh.answer('ask for the builds on the builders', exit(127, 'ps: not found'))
+    ops.ssh.answer('count the builds on the builders', exit(127, 'ps: not found'))
     const rows = await listRunning(ops, { deployment: undefined, frozenAfterMs: 1 })
     expect(rows).toMatchObject([{ builder: 'b1', drained: false }])
     expect(rows[0]).not.toHaveProperty('steps')
     expect(buildersView(rows, { style: createStyle(false), plain: true })).toMatch(/in use.*\?$/m)
     expect(ops.emitted).toContainEqual({
       kind: 'notice',
-      text: expect.stringContaining("machine 'ci' cannot tell what its builders do: "),
+      text: expect.stringContaining("machine 'ci' cannot report what its builders are doing: "),
     })
   })
 
@@ -159,16 +159,16 @@ describe('a drained builder', () => {
     expect(listed).toBe('b1')
     expect((await listBuilders(ops, undefined)).map(({ drained }) => drained)).toEqual([true])
     const lines = ops.emitted.flatMap((event) => (event.kind === 'line' ? [event.line] : []))
-    expect(lines.filter((line) => line.includes('runs there'))).toEqual([
-      'waiting until no build runs there any more: 2 builds run',
-      'waiting until no build runs there any more: 1 build runs',
+    expect(lines.filter((line) => line.includes('builder is idle'))).toEqual([
+      'waiting until the builder is idle: 2 builds run',
+      'waiting until the builder is idle: 1 build runs',
     ])
   })
 
   it('is idle only after the time in which a queue runner may still begin a build', async () => {
     await expect(drain({ deadlineMs: 50, idleMs: 60_000 })).rejects.toMatchObject({
       code: 'BUILDER_BUSY',
-      message: expect.stringContaining('no build runs, and the lists of builders may not be read yet'),
+      message: expect.stringContaining('no build runs, but the lists of builders may not have been read'),
     })
   })
 

@@ -51,7 +51,7 @@ describe('an evaluation from git', () => {
   })
 
   it('is refused outside of a repository, and nothing is remembered', async () => {
-    const refusal = /^the network expression .*net\.nix lies in no git repository$/
+    const refusal = /^the network expression .*net\.nix is not in a git repository$/
     await expect(create({ fromGit: true })).rejects.toThrow(refusal)
     expect(await ops.store.list()).toEqual([])
     await create()
@@ -64,7 +64,7 @@ describe('an evaluation from git', () => {
     writeFileSync(join(folder, 'inside', 'net.nix'), '{ }')
     await create({ files: ['inside/net.nix'], fromGit: true })
     await expect(modifyDeployment(ops, { ...nothing, folder, files: ['net.nix'] })).rejects.toThrow(
-      'lies in no git repository',
+      'is not in a git repository',
     )
   })
 })
@@ -256,7 +256,7 @@ describe('delete', () => {
     const forced = { deployment: 'lab', force: true, yes: true }
     await expect(deleteDeployment(ops, forced)).rejects.toMatchObject({
       exitCode: 2,
-      message: expect.stringContaining('disks of machines lie in the folder'),
+      message: expect.stringContaining('disks of machines are in the folder'),
     })
     expect(readFileSync(join(disks, 'root.qcow2'), 'utf8')).toBe('precious')
     rmSync(disks, { recursive: true })

@@ -52,7 +52,7 @@ describe('the restore of a builder from a snapshot', () => {
     const [result] = await restore({ drain: { ...quick, deadlineMs: 30 } })
     expect(result).toMatchObject({
       outcome: 'failed',
-      reason: expect.stringContaining('no build runs there any more, before it is restored: 1 build runs'),
+      reason: expect.stringContaining('the builder is idle and can be restored: 1 build runs'),
     })
     expect([scene.seen.includes('b1 restored'), scene.seen.at(-1)]).toEqual([false, 'resume'])
   })

@@ -39,7 +39,7 @@ describe('the reboot of a builder', () => {
     const [result] = await reboot({ drain: { ...quick, deadlineMs: 50, idleMs: 60_000 } })
     expect(result).toMatchObject({
       outcome: 'failed',
-      reason: expect.stringContaining('no build runs, and the lists of builders may not be read yet'),
+      reason: expect.stringContaining('no build runs, but the lists of builders may not have been read'),
     })
   })
 
@@ -48,7 +48,7 @@ describe('the reboot of a builder', () => {
     const [result] = await reboot({ drain: { ...quick, deadlineMs: 30 } })
     expect(result).toMatchObject({
       outcome: 'failed',
-      reason: expect.stringContaining('no build runs there any more, before it is rebooted: 1 build runs'),
+      reason: expect.stringContaining('the builder is idle and can be rebooted: 1 build runs'),
       hint: expect.stringMatching(/--drain-deadline .*--no-drain /),
     })
     expect(scene.seen).not.toContain('b1 reboots')
@@ -87,7 +87,7 @@ describe('the reboot of a builder', () => {
       reason: expect.stringContaining(
         "machine 'b1' was not rebooted: machine 'ci' builds there and does not answer, so its builds cannot be stopped",
       ),
-      hint: expect.stringContaining('--no-drain goes on'),
+      hint: expect.stringContaining('--no-drain skips the drain'),
     })
     expect(scene.seen).toEqual([])
   })

@@ -104,7 +104,7 @@ describe('hydra jobs init', () => {
     if (!path.startsWith('hydra-ops')) rmSync(join(root, 'hydra/hydra-ops'), { recursive: true })
     writeFileSync(join(root, 'hydra', path), '{ }')
     await expect(init()).rejects.toMatchObject({
-      message: `hydra/${named} is not of hydra-ops; nothing was written`,
+      message: `hydra/${named} was not written by hydra-ops; nothing was changed`,
       hint: expect.stringContaining('hydra jobs init DIR'),
     })
     expect(readdirSync(join(root, 'hydra'))).toHaveLength(1)
@@ -177,14 +177,14 @@ describe('hydra jobs init refuses', () => {
 
   it('a network outside of git', async () => {
     rmSync(join(root, '.git'), { recursive: true })
-    await expect(init()).rejects.toMatchObject(refused(/net\.nix lies in no git repository$/))
+    await expect(init()).rejects.toMatchObject(refused(/net\.nix is not in a git repository$/))
   })
 
   it('a network in two repositories', async () => {
     mkdirSync(join(root, 'other/.git'), { recursive: true })
     await remember([join(root, 'lab/net.nix'), join(root, 'other/net.nix')], 'two')
     await expect(init({ deployment: 'two' })).rejects.toMatchObject(
-      refused(`the network expressions lie in two repositories, ${root} and ${join(root, 'other')}`),
+      refused(`the network expressions are in two repositories, ${root} and ${join(root, 'other')}`),
     )
   })
 
@@ -194,7 +194,7 @@ describe('hydra jobs init refuses', () => {
     )
     mkdirSync(join(root, 'empty'))
     await expect(init({ folder: 'empty', cwd: root })).rejects.toMatchObject(
-      refused(/net\.nix does not lie in .*\/empty$/),
+      refused(/net\.nix is not in .*\/empty$/),
     )
   })
 
@@ -202,7 +202,7 @@ describe('hydra jobs init refuses', () => {
     await init()
     await remember(undefined, 'second')
     await expect(init({ deployment: 'second' })).rejects.toMatchObject({
-      ...refused(/machines\.json is of another deployment \([0-9a-f-]{36}\)$/),
+      ...refused(/machines\.json belongs to another deployment \([0-9a-f-]{36}\)$/),
       hint: expect.stringContaining('each network needs a folder of its own: move the files of this network'),
     })
   })
@@ -241,10 +241,10 @@ describe('hydra jobs init refuses', () => {
   })
 
   it.each([
-    [['release'], /^machine 'release' cannot be a job: the name belongs to the files of Hydra$/],
+    [['release'], /^machine 'release' cannot be a job: the name is reserved$/],
     [['default'], /^machine 'default' cannot be a job/],
     [['1web'], /^machine '1web' cannot be a job: the name of a job begins with a letter or "_"$/],
-    [['web', 'web.db'], /^machines 'web' and 'web\.db' cannot both be jobs: Hydra divides names at dots$/],
+    [['web', 'web.db'], /^machines 'web' and 'web\.db' cannot both be jobs: Hydra splits names at dots$/],
   ])('machines %j', async (names, message) => {
     network(
       fakeNetwork(
@@ -290,7 +290,7 @@ describe('a plan', () => {
     await init()
     writeFileSync(join(root, 'hydra/hydra-ops/nix/merge.nix'), 'old')
     expect(await notices()).toEqual([
-      `${join(root, 'hydra/hydra-ops')} is of another version of hydra-ops; ${refresh}`,
+      `${join(root, 'hydra/hydra-ops')} was written by another version of hydra-ops; ${refresh}`,
     ])
   })
 

@@ -22,7 +22,7 @@ describe('a secret file that git has', () => {
     net.network(fakeNetwork([web, db], { form }))
   }
   const sentence =
-    "machine 'web': git has the file lab/token of key 'token', so every user can read it in the Nix store. Keep it out of git: git rm --cached lab/token"
+    "machine 'web': git tracks the file lab/token of key 'token', so every user can read it in the Nix store. Keep it out of git: git rm --cached lab/token"
 
   it('is reported by jobs init, which asks about files of the repository alone', async () => {
     secrets()
@@ -47,7 +47,9 @@ describe('a secret file that git has', () => {
     net.gitSays.set(`${question}alice.password`, 'alice.password\0')
     const { secretsInGit } = await net.init()
     expect(secretsInGit).toEqual([
-      expect.stringMatching(/^machine 'ci': git has the file alice\.password of the password of 'alice', /),
+      expect.stringMatching(
+        /^machine 'ci': git tracks the file alice\.password of the password of 'alice', /,
+      ),
     ])
   })
 })
@@ -69,7 +71,7 @@ describe('a plan reports on git', () => {
     await net.init()
     net.gitSays.set(unpushed, '2\n')
     expect(await net.notices()).toEqual([
-      `${net.root} has 2 commits that no git push has sent; Hydra builds the pushed ones. Run git push`,
+      `${net.root} has 2 unpushed commits; Hydra builds only pushed commits. Run git push`,
     ])
     net.gitSays.set(unpushed, '0\n')
     expect(await net.notices()).toEqual([])
@@ -79,7 +81,7 @@ describe('a plan reports on git', () => {
     await net.init()
     net.gitSays.set(untracked, 'hydra/web.nix\0hydra/db.nix\0')
     expect(await net.notices()).toEqual([
-      `git does not have 2 files of ${join(net.root, 'hydra')}, so Hydra lacks them. Run git add`,
+      `git does not track 2 files of ${join(net.root, 'hydra')}, so Hydra lacks them. Run git add`,
     ])
   })
 })

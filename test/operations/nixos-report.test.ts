@@ -65,12 +65,12 @@ describe('the report of a NixOS machine', () => {
     expect(ops.ssh.execs).toEqual([])
   })
 
-  it('says that the machine could not be asked, and info still has the machine', async () => {
+  it('says that the machine could not be queried, and info still has the machine', async () => {
     ops.ssh.connect = async () => {
       throw unreachable('web', 'nothing answers')
     }
     expect((await info()).machines[0]?.system?.notes).toEqual([
-      'the machine could not be asked: nothing answers',
+      'the machine could not be queried: nothing answers',
     ])
   })
 

@@ -173,7 +173,7 @@ describe('rollback', () => {
         reason: expect.stringMatching(
           /^machine 'web' went back to its earlier system, but was not rebooted: .*1 build runs/,
         ),
-        hint: expect.stringMatching(/^hydra-ops reboot --include web enters that system; .*--no-drain/),
+        hint: expect.stringMatching(/^hydra-ops reboot --include web boots the earlier system; .*--no-drain/),
       })
       expect(fleet.machine('web')).toMatchObject({
         boot: 1,

@@ -99,7 +99,7 @@ describe('snapshot create', () => {
     const refused = {
       exitCode: 2,
       machine: 'web',
-      message: "machine 'web': provider 'bare' keeps no snapshots",
+      message: "machine 'web': provider 'bare' does not support snapshots",
       hint: 'leave the machine out: --exclude web',
     }
     await expect(create()).rejects.toMatchObject(refused)
@@ -166,7 +166,7 @@ describe('snapshot restore', () => {
     expect(notices()).toContainEqual(
       expect.stringMatching(
         new RegExp(
-          `^web: a restore loses all changes since ${at} \\(\\d+ seconds? ago\\); 1 generation was deployed since; the machine runs, and its programs end as by a power cut$`,
+          `^web: a restore loses all changes since ${at} \\(\\d+ seconds? ago\\); 1 generation was deployed since; the machine is running, and its programs end as in a power cut$`,
         ),
       ),
     )
@@ -181,7 +181,7 @@ describe('snapshot restore', () => {
     await restore()
     expect(ops.asked).toEqual([])
     expect(notices()).toContainEqual(expect.stringMatching(/^web: a restore loses .*; disk data is newer$/))
-    expect(notices()).toContain("db: without a snapshot 'before', and left unchanged")
+    expect(notices()).toContain("db: no snapshot 'before'; left unchanged")
   })
 
   it('makes the record true again, and the next deploy brings what is newer', async () => {

@@ -138,7 +138,7 @@ describe('a plugin that cannot be used is refused, with the name of the fault:',
     ['an older interface', { hydraOps: { providerInterface: 0 } }, /needs provider interface 0.* has 1/],
     ['no interface', { hydraOps: undefined }, /does not name its provider interface/],
     ['an interface in words', { hydraOps: { providerInterface: 'one' } }, /hydraOps\.providerInterface: /],
-    ['a lost file', { exports: './gone.js' }, /names a file that is not there: .*gone\.js/],
+    ['a lost file', { exports: './gone.js' }, /names a file that does not exist: .*gone\.js/],
   ])('%s, before its code runs', async (_, manifest, why) => {
     await expect(registry([pluginPackage("throw new Error('it ran')", manifest)])).rejects.toEqual(
       refused(why),

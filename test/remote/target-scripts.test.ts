@@ -51,7 +51,7 @@ describe('the text for a machine’s shell', () => {
       expect.objectContaining({
         code: 'INSTALLATION',
         message: 'hydra-ops is not installed properly: target/services/missing.sh: there is no such file',
-        hint: expect.stringMatching(/^install hydra-ops again; its scripts belong into \/.*\/target$/),
+        hint: expect.stringMatching(/^install hydra-ops again; its scripts belong in \/.*\/target$/),
       }),
     )
   })

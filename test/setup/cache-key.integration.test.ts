@@ -141,7 +141,7 @@ describe('the cache-key task with the real nix-store', () => {
   it('makes a key that only root could read readable again for the signing users', async () => {
     await wanted().apply(host, run)
     chmodSync(join(directory, 'cache.sec'), 0o600)
-    expect(await wanted().probe(host, run)).toEqual({ drifted: 'owner, group or mode differ' })
+    expect(await wanted().probe(host, run)).toEqual({ drifted: 'owner, group or mode differs' })
     await wanted().apply(host, run)
     expect((statSync(join(directory, 'cache.sec')).mode & 0o777).toString(8)).toBe('640')
   })

@@ -296,7 +296,7 @@ describe('the proof of nix-serve', () => {
     mkdirSync(bin)
     writeFileSync(join(bin, 'nix'), '#!/bin/sh\n/usr/bin/nix "$@" | tr h H\n', { mode: 0o755 })
     const task = await started('nix-serve', { PATH: `${bin}:${env.PATH}` })
-    expect(await firstComplaint(task)).toMatch(/its NAR has the hash sha256:\w{52} instead of sha256:\w{52}/)
+    expect(await firstComplaint(task)).toMatch(/the NAR has the hash sha256:\w{52} instead of sha256:\w{52}/)
   })
 })
 

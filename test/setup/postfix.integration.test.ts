@@ -320,6 +320,6 @@ describe('the proof of postfix', () => {
 
   it('reports that Hydra sends its mails past it', async () => {
     await wanted({ smtpHost: 'mail.example.org' }).apply(host, run)
-    expect(run.lines.join('\n')).toContain('Hydra sends its mails to deployment.hydra.smtpHost')
+    expect(run.lines.join('\n')).toContain('Hydra sends its mail to deployment.hydra.smtpHost')
   })
 })

@@ -43,7 +43,7 @@ async function problem(compression: string, bytes: Buffer): Promise<string | und
 
 it('a NAR is unpacked by the program of the machine', async () => {
   expect(await problem('gzip', gzipSync(nar))).toBeUndefined()
-  await expect(problem('gzip', nar)).rejects.toThrow(/unpack a NAR by gzip/)
+  await expect(problem('gzip', nar)).rejects.toThrow(/unpack a NAR with gzip/)
 })
 
 it.each([
@@ -54,7 +54,7 @@ it.each([
   'a NAR whose program %s is missing on the machine is a problem that names the package %s',
   async (program, name) => {
     expect(await problem(program, nar)).toBe(
-      `/nar/1.nar: its NAR is compressed by '${program}', but the machine lacks that program; set deployment.aptPackages = [ "${name}" ]`,
+      `/nar/1.nar: the NAR is compressed with '${program}', but the machine lacks that program; set deployment.aptPackages = [ "${name}" ]`,
     )
   },
 )

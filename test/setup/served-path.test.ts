@@ -80,8 +80,8 @@ describe('a path that a cache serves', () => {
   it.each<[string, Record<string, string>, Uint8Array, RegExp]>([
     ['an empty NAR', { Compression: 'none' }, Buffer.of(), /^\/nar\/1\.nar: the NAR is empty$/],
     ['an empty NAR of Hydra’s own', { Compression: 'xz' }, Buffer.of(), /the NAR is empty$/],
-    ['another content', { Compression: 'none' }, Buffer.from('other'), /its NAR has the hash .* instead of /],
-    ['half of it', { Compression: 'none' }, nar.subarray(0, 5), /its NAR has the hash .* instead of /],
+    ['another content', { Compression: 'none' }, Buffer.from('other'), /the NAR has the hash .* instead of /],
+    ['half of it', { Compression: 'none' }, nar.subarray(0, 5), /the NAR has the hash .* instead of /],
     [
       'a file with a hash other than the signed one',
       { Compression: 'br', FileHash: base32(packed) },
@@ -92,13 +92,13 @@ describe('a path that a cache serves', () => {
       'a file that has its own hash, which nobody signed, and another NAR',
       { Compression: 'none', FileHash: base32(packed) },
       packed,
-      /its NAR has the hash .* instead of /,
+      /the NAR has the hash .* instead of /,
     ],
     [
       'a compression that is not known',
       { Compression: 'lz4' },
       packed,
-      /compressed by 'lz4', which hydra-ops does not know/,
+      /compressed with 'lz4', which hydra-ops does not support/,
     ],
   ])('is not in order with %s', async (_, more, body, message) => {
     expect(await problem(signedNarInfo({ ...fields, more }), body)).toMatch(message)
@@ -106,7 +106,7 @@ describe('a path that a cache serves', () => {
 
   it('is not in order when the unpacker refuses the file, or its NAR is not found', async () => {
     const compressed = signedNarInfo({ ...fields, more: { Compression: 'xz' } })
-    await expect(problem(compressed, nar)).rejects.toThrow(/unpack a NAR by xz/)
+    await expect(problem(compressed, nar)).rejects.toThrow(/unpack a NAR with xz/)
     const plain = signedNarInfo({ ...fields, more: { Compression: 'none' } })
     expect(await problem(plain, Buffer.from('No such path.\n'), { status: 404 })).toBe(
       '/nar/1.nar: the NAR answers with status 404, No such path.',
@@ -118,7 +118,7 @@ describe('a path that a cache serves', () => {
     ['ends before its first chunk', 'nar/1.nar: the answer ended after 0 bytes', ended(0), true],
     ['has no byte', 'nar/1.nar: the NAR is empty', Buffer.of(), true],
     ['ends in its middle', 'nar/1.nar: the answer ended after 5 of 9 bytes', ended(5, '9'), false],
-    ['has another content', 'nar/1.nar: its NAR has the hash', Buffer.from('other'), false],
+    ['has another content', 'nar/1.nar: the NAR has the hash', Buffer.from('other'), false],
   ])('tells whether no byte of its NAR came: it %s', async (_, text, nar, emptyNar) => {
     const narinfo = signedNarInfo({ ...fields, more: { Compression: 'none' } })
     const get = async (asked: string): Promise<HttpAnswer> => {

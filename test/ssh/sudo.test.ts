@@ -76,7 +76,7 @@ describe('a refused sudo', () => {
     expect(wrong).toHaveProperty('detail', 'sudo: 1 incorrect password attempt')
     const notAllowed = passwordRefused({ target, said: `${lecture}me is not in the sudoers file.` })
     expect(notAllowed.message).toContain(
-      "user 'me' cannot become root by sudo; the program says: me is not in the sudoers file.",
+      "user 'me' cannot become root with sudo; the program says: me is not in the sudoers file.",
     )
     // The message already contains the detail.
     expect(notAllowed).toHaveProperty('detail', undefined)
@@ -84,7 +84,7 @@ describe('a refused sudo', () => {
 
   it.each([
     [127, ['sudo', '-H', '--'], "'sudo' is not installed on the machine"],
-    [1, ['doas'], "user 'me' cannot become root by 'doas'"],
+    [1, ['doas'], "user 'me' cannot become root with 'doas'"],
     [1, [], 'privilegeEscalationCommand is empty'],
   ])('is reported with status %i and %j', (status, privilegeEscalation, sentence) => {
     const error = noEscalation({ target: { ...target, privilegeEscalation }, said: '' }, status)

@@ -105,7 +105,7 @@ describe('the lock of a killed process whose program still runs', () => {
     expect(await errorOf(() => hasty.store.lock(uuid, async () => 'ours'))).toMatchObject({
       exitCode: 5,
       message:
-        `deployment 'lab' is still changed by slow-change (pid ${pid}), which a killed command started: ` +
+        `deployment 'lab' is still being changed by slow-change (pid ${pid}), which a killed command started: ` +
         'store-process holdWithProgram (waited 0 s)',
       hint: `wait until that program ends, or run: kill ${pid}; then try again`,
     })

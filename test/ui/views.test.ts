@@ -184,7 +184,7 @@ Network name: lab
 Network UUID: 1b2c3d4e-0000-4000-8000-000000000000
 Network description: Two guests
 Nix expressions: /home/me/net.nix /home/me/libvirt.nix
-Evaluated from: the files that git has
+Evaluated from: the files that git tracks
 Nix search path: -I nixpkgs=/src
 Nix arguments: size = 2048
 

@@ -58,11 +58,11 @@ async function uncommitted(ops: Ops, { fromGit, expressions }: DeploymentRecord)
     ...(unpushed === 0
       ? []
       : [
-          `${root} has ${count(unpushed, 'commit')} that no git push has sent; Hydra builds the pushed ones. Run git push`,
+          `${root} has ${count(unpushed, 'unpushed commit')}; Hydra builds only pushed commits. Run git push`,
         ]),
     ...(untracked === 0
       ? []
-      : [`git does not have ${count(untracked, 'file')} of ${folder}, so Hydra lacks them. Run git add`]),
+      : [`git does not track ${count(untracked, 'file')} of ${folder}, so Hydra lacks them. Run git add`]),
   ]
 }
 
@@ -89,7 +89,7 @@ function staleFiles(ops: Ops, record: DeploymentRecord, network: NetworkDefiniti
     ...(changes.length === 0 ? [] : [`${file} is older than the state: ${changes.join('; ')}; ${refresh}`]),
     ...differing.filter((path) => !path.includes('/')).map((path) => staleFile(folder, path)),
     ...(differing.some((path) => path.includes('/'))
-      ? [`${join(folder, 'hydra-ops')} is of another version of hydra-ops; ${refresh}`]
+      ? [`${join(folder, 'hydra-ops')} was written by another version of hydra-ops; ${refresh}`]
       : []),
   ]
 }

@@ -23,16 +23,16 @@ export function checkoutOfAll(files: readonly string[]): string {
   const roots = files.map((file) => {
     const root = checkoutOf(file)
     if (root !== undefined) return { file, root }
-    throw usageError(`the network expression ${file} lies in no git repository`, {
-      hint: 'run git init in its folder, and commit its files; hydra-ops modify --no-from-git evaluates files as they lie',
+    throw usageError(`the network expression ${file} is not in a git repository`, {
+      hint: 'run git init in its folder, and commit its files; hydra-ops modify --no-from-git evaluates the files without git',
     })
   })
   const [first] = roots
   if (first === undefined) throw usageError('this deployment has no network expression')
   const other = roots.find(({ root }) => root !== first.root)
   if (other === undefined) return first.root
-  throw usageError(`the network expressions lie in two repositories, ${first.root} and ${other.root}`, {
-    hint: 'an evaluation from git reads the files of one repository alone',
+  throw usageError(`the network expressions are in two repositories, ${first.root} and ${other.root}`, {
+    hint: 'an evaluation from git reads the files of only one repository',
   })
 }
 

@@ -27,7 +27,7 @@ export async function secretsInGit(ops: Ops, root: string, network: NetworkDefin
     .filter(({ path }) => known.has(path))
     .map(
       ({ machine, secret, path }) =>
-        `machine '${machine}': git has the file ${path} of ${secret}, so every user can read it in the Nix store. Keep it out of git: git rm --cached ${path}`,
+        `machine '${machine}': git tracks the file ${path} of ${secret}, so every user can read it in the Nix store. Keep it out of git: git rm --cached ${path}`,
     )
 }
 

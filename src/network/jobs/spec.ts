@@ -115,7 +115,7 @@ function jobsetsOf({ jobsets, machines, jobset, folder }: SpecOptions, inputs: I
   for (const name of machines) {
     const other = machines.find((each) => each !== name && jobsetName(each) === jobsetName(name))
     if (other !== undefined)
-      throw usageError(`machines '${name}' and '${other}' would have one jobset, '${jobsetName(name)}'`, {
+      throw usageError(`machines '${name}' and '${other}' would share jobset '${jobsetName(name)}'`, {
         machine: name,
         hint: 'give one of the machines another name',
       })

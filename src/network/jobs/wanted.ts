@@ -19,14 +19,14 @@ export function machinesOf({ machines, failed }: NetworkDefinition): string[] {
 export function refuseNames(names: readonly string[]): void {
   const wrong = names.find((name) => taken.has(name))
   if (wrong !== undefined)
-    throw usageError(`machine '${wrong}' cannot be a job: the name belongs to the files of Hydra`, {
+    throw usageError(`machine '${wrong}' cannot be a job: the name is reserved`, {
       machine: wrong,
       hint: 'give the machine another name',
     })
   for (const name of names) {
     const inner = names.find((other) => other.startsWith(`${name}.`))
     if (inner !== undefined)
-      throw usageError(`machines '${name}' and '${inner}' cannot both be jobs: Hydra divides names at dots`, {
+      throw usageError(`machines '${name}' and '${inner}' cannot both be jobs: Hydra splits names at dots`, {
         machine: name,
         hint: 'give one of the machines another name',
       })

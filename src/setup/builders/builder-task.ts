@@ -129,7 +129,7 @@ async function offer(host: Host, options: OfferOptions, run: Run): Promise<Recor
   for (const name of options.awaited)
     run.log(
       name === operatorName
-        ? 'this host has no key for builders yet; hydra-ops deploy makes one'
+        ? 'this host has no key for builders yet; hydra-ops deploy creates the key'
         : `machine '${name}' has no key for builders yet, so it cannot build here before its own deploy`,
     )
   const { user, wrapper, keys } = options

@@ -41,7 +41,7 @@ export const buildersTask: SetupTask<UseOptions> = {
   wanted: wantedBuilders,
   owns: ({ reader }) => [
     { path: listFiles[reader], instead: 'deployment.builder on the machine that builds' },
-    { path: sshSettingsFile, instead: 'a file of another name in the same folder' },
+    { path: sshSettingsFile, instead: 'a file with another name in the same folder' },
   ],
   probe: probeBuilders,
   apply: applyBuilders,
@@ -85,7 +85,7 @@ async function probeBuilders(host: Host, options: UseOptions, run: Run): Promise
   const facts = await look(host, options, run)
   const [list = '-', ssh = '-'] = facts.get('hash') ?? []
   if (options.builders.length === 0)
-    return list === '-' && ssh === '-' ? 'done' : { drifted: 'no machine builds for this one any more' }
+    return list === '-' && ssh === '-' ? 'done' : { drifted: 'no machine builds for this machine any more' }
   if (list === '-') return 'needed'
   const [wantedList, wantedSsh] = builderFiles(options, drainedIn(facts)).map(({ content }) =>
     sha256(content),
@@ -116,7 +116,7 @@ async function applyBuilders(host: Host, options: UseOptions, run: Run): Promise
   if (problem !== undefined)
     throw failure('BUILDER_LIST', `machine '${host.machine}': the list of builders is wrong: ${problem}`, {
       machine: host.machine,
-      hint: 'correct deployment.builder of that builder; the present list was not touched',
+      hint: 'correct deployment.builder of that builder; the current list was not changed',
     })
   await placeFiles(host, files, { run, what: 'write the list of builders' })
   const marked = (kind: 'drained' | 'automatic') =>

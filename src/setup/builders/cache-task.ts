@@ -74,7 +74,7 @@ export const builderCacheTask: SetupTask<CacheTaskOptions> = {
     { path: signingFile, instead: 'deployment.nix.extraOptions' },
     { path: secretFile, instead: 'deployment.keys to deliver a key of your own', takesKey: true },
     { path: publicFile, instead: 'no file: the public key follows from the secret key' },
-    { path: mark, instead: 'no file: hydra-ops notes there that it signed the store' },
+    { path: mark, instead: 'no file: hydra-ops records that it signed the store' },
   ],
   probe: (host, options, run) =>
     options.kind === 'offer' ? probeOffer(host, options, run) : probeWithdrawal(host, options, run),

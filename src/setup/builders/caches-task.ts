@@ -34,7 +34,7 @@ export const builderCachesTask: SetupTask<CacheUse> = {
   wanted: cacheUse,
   owns: () => [
     { path: cachesFile, instead: 'deployment.nix.substituters' },
-    { path: cachesSshFile, instead: 'a file of another name in the same folder' },
+    { path: cachesSshFile, instead: 'a file with another name in the same folder' },
   ],
   probe: probeCaches,
   apply: applyCaches,
@@ -135,7 +135,7 @@ function fetchFailure(error: unknown, { machine }: Host, cache: UsedCache): unkn
   const said = [messageOf(error), error.detail ?? ''].join('\n')
   const [why, hint]: readonly [string, string] = /not signed by any of the keys/.test(said)
     ? [
-        `the signature is not by the key ${nameOf(cache)}`,
+        `the signature was not made with the key ${nameOf(cache)}`,
         `deploy '${cache.machine}': its set-up task 'builder-cache' reports the current key`,
       ]
     : /the settings of Nix do not name/.test(said)
@@ -145,8 +145,8 @@ function fetchFailure(error: unknown, { machine }: Host, cache: UsedCache): unkn
         ]
       : /and cannot delete it/.test(said)
         ? [
-            `${cache.sample} is there already, so nothing would be fetched`,
-            `the last lines say what keeps the path; once it is free, run hydra-ops setup verify --on ${machine}`,
+            `${cache.sample} is already in the store, so nothing would be fetched`,
+            `the last lines show what keeps the path; once the path is free, run hydra-ops setup verify --on ${machine}`,
           ]
         : [
             error.detail?.split('\n').at(-1) ?? error.message,

@@ -71,7 +71,7 @@ export async function makeHome(
 
 export async function removeHome(host: Host, account: Pick<HomeAccount, 'user'>, run: Run): Promise<void> {
   const { user } = account
-  const what = `let no machine use the Nix of user '${user}'`
+  const what = `stop machines from using the Nix of user '${user}'`
   await runScript(
     host,
     question(account, { what, script: 'tasks/builder-home/remove', values: { user } }),

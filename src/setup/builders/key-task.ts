@@ -23,8 +23,8 @@ export const builderKeyTask: SetupTask<KeyOptions> = {
     return { key: use.key, comment: `hydra-ops-${machine.deployment}-${machine.definition.name}` }
   },
   owns: ({ key: { file } }) => [
-    { path: file, instead: 'no file: hydra-ops makes the key on the machine' },
-    { path: `${file}.pub`, instead: 'no file: hydra-ops makes the key on the machine' },
+    { path: file, instead: 'no file: hydra-ops creates the key on the machine' },
+    { path: `${file}.pub`, instead: 'no file: hydra-ops creates the key on the machine' },
   ],
   async probe(host, options, run) {
     const facts = await askMachine(host, { ...question, values: valuesOf(options) }, run)
@@ -33,7 +33,7 @@ export const builderKeyTask: SetupTask<KeyOptions> = {
     return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
   },
   async apply(host, options, run) {
-    const make = { what: 'make the key pair for builders', script: 'tasks/builder-key/apply' }
+    const make = { what: 'create the key pair for builders', script: 'tasks/builder-key/apply' }
     await runScript(host, { ...make, values: valuesOf(options) }, run)
     const facts = await askMachine(host, { ...question, values: valuesOf(options) }, run)
     return { publicKey: fact(facts, 'public') }

@@ -28,7 +28,7 @@ export function loginCause(text: string, { builder, key }: Login): LoginCause | 
     ],
     [
       /REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for .* has changed/,
-      `'${host}' shows another host key than the pinned one`,
+      `'${host}' presents a host key other than the pinned key`,
       `check that '${host}' is machine '${machine}'; after a new installation, deploy '${machine}' first`,
       `check that the right host answers, and put its new key into the line of the builder`,
     ],
@@ -42,13 +42,13 @@ export function loginCause(text: string, { builder, key }: Login): LoginCause | 
       /Load key ".*": Permission denied|Identity file .* not accessible: Permission denied/,
       `user '${key.user}' may not read the key ${key.file}`,
       'run hydra-ops setup run builder-key --redo, which sets its owner and mode',
-      `chown ${key.user} ${key.file}; chmod 600 ${key.file}; each folder above must let this user pass`,
+      `chown ${key.user} ${key.file}; chmod 600 ${key.file}; give this user access to each folder above the key`,
     ],
     [
       /Identity file .* not accessible|Load key ".*": (?:No such file|invalid format|error in libcrypto)/,
-      `the key ${key.file} is missing or no key`,
+      `the key ${key.file} is missing or not a private key`,
       'run hydra-ops setup run builder-key --redo, then deploy the builder too',
-      `make the key: ssh-keygen -t ed25519 -N '' -f ${key.file}, and add ${key.file}.pub to the authorized_keys of '${user}'`,
+      `create the key: ssh-keygen -t ed25519 -N '' -f ${key.file}, and add ${key.file}.pub to the authorized_keys of '${user}'`,
     ],
     [
       /Permission denied \(/,
@@ -59,20 +59,20 @@ export function loginCause(text: string, { builder, key }: Login): LoginCause | 
     [
       /Could not resolve hostname/,
       `the machine does not know the name '${host}'`,
-      `set deployment.builder.hostName of '${machine}' to a name or an address that is known there`,
+      `set deployment.builder.hostName of '${machine}' to a name or an address that the machine knows`,
       'name the builder by an address, or make the name known to the machine, in its hosts file or in the DNS',
     ],
     [
       /Connection refused/,
       `no ssh server answers at ${host}:${port}`,
       `start the ssh server on '${machine}', or set deployment.builder.port`,
-      `start the ssh server on '${host}'; another port belongs into ssh_config(5), in a block for '${host}'`,
+      `start the ssh server on '${host}'; set another port in ssh_config(5), in a block for '${host}'`,
     ],
     [
       /Connection timed out|No route to host|Network is unreachable/,
       `'${host}' does not answer`,
       `hydra-ops check --on ${machine} tells whether the builder runs`,
-      `start '${host}', or open the way there in the firewall`,
+      `start '${host}', or allow connections to '${host}' in the firewall`,
     ],
     [
       /nix-(?:store|daemon): (?:command )?not found|nix-(?:store|daemon): No such file/,

@@ -145,7 +145,7 @@ export function buildCause(
   if (/not privileged to build|lacks a valid signature/.test(text))
     return {
       why: `the Nix daemon of '${machine}' does not trust user '${user}'`,
-      hint: `run hydra-ops setup run nix --redo --on ${machine}: the user must be among its trusted-users`,
+      hint: `run hydra-ops setup run nix --redo --on ${machine}: the user must be listed in trusted-users`,
       byHand: `add ${user} to trusted-users in the nix.conf of '${machine}', then restart its nix-daemon`,
     }
   if (/No space left on device|disk I\/O error|database or disk is full/.test(text))

@@ -35,7 +35,7 @@ export const binaryCacheTask: SetupTask<BinaryCacheOptions> = {
     const facts = await askMachine(host, question, run)
     if (fact(facts, 'directory') === '-') return 'needed'
     if (fact(facts, 'directory') !== `755 ${owner} ${hydraGroup}`)
-      return { drifted: `owner or mode of ${directory} differ` }
+      return { drifted: `owner or mode of ${directory} differs` }
     return fact(facts, 'store') === '/nix/store' ? 'done' : { drifted: `${directory}/nix-cache-info differs` }
   },
   async apply(host, { directory }, run) {

@@ -77,7 +77,7 @@ const notCopied: readonly [RegExp, string] = [
 ]
 
 const notTrusted =
-  'the Nix daemon does not trust the queue runner: trusted-users of nix.conf does not name hydra-queue-runner'
+  'the Nix daemon does not trust the queue runner: trusted-users in nix.conf does not list hydra-queue-runner'
 
 /**
  * Signs of each fault, from a Hydra that was broken on purpose; the first match counts. Signs since March 2026 were
@@ -86,11 +86,11 @@ const notTrusted =
 const signs: readonly (readonly [RegExp, string])[] = [
   [
     /hydra-eval-jobset.*(?:No such file|status 32512)|failed to run command ‘hydra-eval-jobset’/,
-    'the evaluator does not find hydra-eval-jobset: the PATH of its unit lacks the bin folder of its package',
+    'the evaluator cannot find hydra-eval-jobset: the program is not in the PATH of the unit',
   ],
   [
     /cannot connect to socket at '[^']*daemon-socket/,
-    'a service may not use the socket of the Nix daemon: its user is not in the group nix-users',
+    'a service is not allowed to use the socket of the Nix daemon: its user is not in the group nix-users',
   ],
   [
     /failure building ‘[^’]*’ on ‘(?!localhost’)[^’]*’:[^\n]*unexpected end-of-file/,
@@ -99,7 +99,7 @@ const signs: readonly (readonly [RegExp, string])[] = [
   [/unexpected end-of-file|you are not privileged to build/, notTrusted],
   [
     /unsupported version 1\.\d+/,
-    'the Nix daemon of the machine is too old for this Hydra, which needs Nix 2.20 or newer (Debian 12 has 2.8); use an older Hydra or a newer Debian',
+    'the Nix daemon of the machine is too old for this Hydra; Nix 2.20 or newer is required (Debian 12 has 2.8); use an older Hydra or a newer Debian',
   ],
   [/API version mismatch: client has/, 'hydra-builder and hydra-queue-runner are not of the same version'],
   [
@@ -118,7 +118,7 @@ const signs: readonly (readonly [RegExp, string])[] = [
   [/Failed at step NAMESPACE/, 'a unit cannot start, because a folder of its ReadWritePaths does not exist'],
   [
     /role "\w+" does not exist/,
-    'the database server does not have the role that a service logs in as: somebody renamed the role, or a new version of PostgreSQL runs with an empty data folder',
+    'the database server lacks the role of a service: the role was renamed, or a new version of PostgreSQL runs with an empty data folder',
   ],
   [
     /(?:Peer authentication failed|could not connect to server|connection to server on socket)/,
@@ -130,7 +130,7 @@ const signs: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /ARRAY\(0x[0-9a-f]+\)/,
-    'hydra.conf has an option twice: a file that extraConfig includes sets an option of hydra-ops; move that option to extraConfig itself',
+    'hydra.conf has an option twice: a file that extraConfig includes repeats an option that hydra-ops sets; move that option to extraConfig itself',
   ],
   notCopied,
 ]

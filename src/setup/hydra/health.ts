@@ -69,7 +69,7 @@ export async function healthProblems(
 ): Promise<string[]> {
   const { package: path, database, listenHost, port, queueRunnerPort } = settings.options
   const question = {
-    what: 'ask the services of Hydra',
+    what: 'query the services of Hydra',
     script: 'tasks/hydra/health',
     values: {
       ...databaseValues(database.name, databasePort),

@@ -115,7 +115,7 @@ function incomplete(host: Host, path: string, missing: readonly string[]): Error
   return failure('PACKAGE', `machine '${host.machine}': ${why}`, {
     machine: host.machine,
     hint: missing.every((program) => apart.includes(program))
-      ? 'join the packages into which Hydra is split since 2026, for deployment.hydra.package: pkgs.symlinkJoin { name = "hydra"; paths = [ hydra hydra-queue-runner hydra-builder ]; }'
+      ? 'join the packages of Hydra (several since 2026) in deployment.hydra.package: pkgs.symlinkJoin { name = "hydra"; paths = [ hydra hydra-queue-runner hydra-builder ]; }'
       : 'deployment.hydra.package must be the package that has bin/hydra-server and the other programs',
   })
 }

@@ -162,6 +162,8 @@ export function leftOver({ made, projects, jobsets }: ProjectsSeen, options: Pro
 export function leftOverText({ projects, jobsets, shared }: LeftOver): string | undefined {
   const names = [...projects.map((name) => `project '${name}'`), ...jobsets.map((name) => `jobset '${name}'`)]
   if (names.length === 0) return undefined
-  const stays = shared.map((name) => `; project '${name}' stays, because it holds jobsets of others`)
+  const stays = shared.map(
+    (name) => `; project '${name}' stays, because it holds jobsets that hydra-ops did not create`,
+  )
   return `no longer in the expression: ${names.join(', ')}${stays.join('')}`
 }

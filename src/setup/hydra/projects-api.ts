@@ -51,7 +51,7 @@ export class ProjectsApi {
       'read',
       what,
       answer,
-      parsed === undefined ? undefined : 'the answer is of another kind',
+      parsed === undefined ? undefined : 'the answer has an unexpected form',
     )
   }
 
@@ -73,7 +73,8 @@ export class ProjectsApi {
 }
 
 function hintFor({ status, body }: HttpAnswer): string {
-  if (body.includes('does not exist')) return 'deployment.hydra.users makes users; owner names one of them'
+  if (body.includes('does not exist'))
+    return 'deployment.hydra.users creates users; owner must name an existing user'
   if (body.includes('Dynamic RunCommand'))
     return 'hydra.conf no longer allows dynamic commands (dynamicruncommand); switch them off in the project first'
   if (status >= 500 || status < 400) return 'journalctl -u hydra-server on the machine shows more'

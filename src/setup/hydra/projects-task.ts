@@ -59,7 +59,7 @@ export const hydraProjectsTask: SetupTask<ProjectsTaskOptions> = {
       owner: admin,
     }
   },
-  owns: () => [{ path: madeFile, instead: 'a file of another name in the same folder' }],
+  owns: () => [{ path: madeFile, instead: 'a file with another name in the same folder' }],
   secrets: ({ admin }) => (admin === undefined ? [] : [admin.password]),
   probe: probeProjects,
   apply: applyProjects,
@@ -220,10 +220,10 @@ function refusePrivate(host: Host, { projects }: ProjectsTaskOptions, seen: Proj
   if (name === undefined || seen.knowsPrivate) return
   throw failure(
     'HYDRA_API',
-    `machine '${host.machine}': this Hydra knows no private projects, and would show project '${name}' to everybody`,
+    `machine '${host.machine}': this Hydra does not support private projects, and would show project '${name}' to everybody`,
     {
       machine: host.machine,
-      hint: `remove deployment.hydra.projects.${name}.private; "private = 1" in deployment.hydra.extraConfig closes the whole Hydra`,
+      hint: `remove deployment.hydra.projects.${name}.private; "private = 1" in deployment.hydra.extraConfig makes the whole Hydra private`,
     },
   )
 }
@@ -272,7 +272,7 @@ async function placeMade(host: Host, before: Made, after: Made, run: Run): Promi
   if (madeText(before) === madeText(after)) return
   await placeFiles(host, [publicFile(madeFile, madeText(after))], {
     run,
-    what: 'write the list of projects that hydra-ops made',
+    what: 'write the list of projects that hydra-ops created',
   })
 }
 

@@ -257,7 +257,7 @@ async function notGreen(
   const why = seen.cause ?? diagnose({ journal: ofProof, queue, evaluation: seen.evaluation, status })
   return failure(
     'PROBE',
-    `machine '${host.machine}': the build that proves Hydra is not green (${seen.state}): ${why}`,
+    `machine '${host.machine}': the proof build of Hydra is not green (${seen.state}): ${why}`,
     {
       machine: host.machine,
       hint: 'hydra-ops deploy repeats the build; deployment.hydra.probe = false skips the build',

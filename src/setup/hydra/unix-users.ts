@@ -64,7 +64,7 @@ export const hydraAccountsTask: SetupTask<AccountOptions> = {
   },
   async apply(host, options, run) {
     const script = {
-      what: 'make the users of Hydra',
+      what: 'create the users of Hydra',
       script: 'tasks/hydra-accounts/apply',
       values: valuesOf(options),
     }
@@ -73,7 +73,7 @@ export const hydraAccountsTask: SetupTask<AccountOptions> = {
   },
   async verify(host, options, run) {
     const question = {
-      what: "ask the Nix daemon as Hydra's users",
+      what: "query the Nix daemon as Hydra's users",
       script: 'tasks/hydra-accounts/verify',
       values: { users: options.users.map(({ name }) => name) },
       hint: 'check that nix-daemon.socket is active; the group nix-users may use this socket',

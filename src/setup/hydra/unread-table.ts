@@ -24,7 +24,7 @@ export function unread({ database }: HydraTable, facts: Facts): Unread {
       }
     : {
         unread: `the database ${database} cannot be queried: ${reason}`,
-        hint: 'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql shows more',
+        hint: 'hydra-ops setup run postgresql --redo starts PostgreSQL and gives Hydra access on Debian; systemctl status postgresql shows more on NixOS',
       }
 }
 

@@ -55,7 +55,7 @@ export async function proveSite(
       for (const { at, part } of ways) {
         const { headers, body } = await get(markPath, at)
         if (!String(headers.server).startsWith('nginx')) return 'another program answers at this address'
-        if (body !== marks[part]) return `another site of nginx answers as ${at.url}`
+        if (body !== marks[part]) return `another site of nginx answers at ${at.url}`
       }
       const { status } = await get('/')
       // Hydra may still be starting, or may lack its package; Hydra's own task reports both.
@@ -77,7 +77,7 @@ export async function proveSite(
     // nix-serve may still be starting too; its own task reports that.
     if (options.nixServe.enable && isStarting(status)) return undefined
     if (status !== 200) return `answers with status ${status}`
-    return /^StoreDir: /m.test(body) ? undefined : 'has no line StoreDir'
+    return /^StoreDir: /m.test(body) ? undefined : 'has no StoreDir line'
   }
 }
 

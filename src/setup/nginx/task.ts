@@ -90,7 +90,7 @@ export const nginxTask: SetupTask<NginxOptions> = {
 }
 
 function ownedByNginx(tls: SiteSettings['options']['nginx']['tls']): OwnedPlace[] {
-  const instead = 'deployment.hydra.nginx, or a file of another name below /etc/nginx/conf.d'
+  const instead = 'deployment.hydra.nginx, or a file with another name below /etc/nginx/conf.d'
   const sites = [siteFile, enabledSite, stagedFile]
   const certificates = {
     none: [],
@@ -101,7 +101,7 @@ function ownedByNginx(tls: SiteSettings['options']['nginx']['tls']): OwnedPlace[
   return [
     ...sites.map((path) => ({ path, instead })),
     ...certificates[tls].map((path) => ({ path, instead: 'deployment.hydra.nginx.tls = "files"' })),
-    { path: restartDropIn.path, instead: 'a drop-in of another name in the same folder' },
+    { path: restartDropIn.path, instead: 'a drop-in with another name in the same folder' },
     ...ownedService('nginx.service'),
   ]
 }
@@ -159,7 +159,7 @@ async function probeNginx(host: Host, settings: NginxOptions, run: Run): Promise
       tls === 'none' || tls === 'files' || fact(facts, 'own') === 'yes',
       'the certificate of the site is missing',
     ],
-    [tls !== 'acme' || fact(facts, 'acme') === 'yes', "there is no certificate of Let's Encrypt yet"],
+    [tls !== 'acme' || fact(facts, 'acme') === 'yes', "there is no certificate from Let's Encrypt yet"],
   ]
   const wrong = rules.flatMap(([holds, otherwise]) => (holds ? [] : [otherwise]))
   return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
@@ -176,13 +176,15 @@ async function applyNginx(host: Host, settings: NginxOptions, run: TaskRun): Pro
   if (tls === 'self-signed' || tls === 'acme') {
     const names = serverNames(settings).map((each) => `${/^[\d.]+$|:/.test(each) ? 'IP' : 'DNS'}:${each}`)
     const values = { folder: ownFolder, name, alternatives: names.join(',') }
-    await runScript(host, { what: 'make a certificate', script: 'tasks/nginx/certificate', values }, run)
+    await runScript(host, { what: 'create a certificate', script: 'tasks/nginx/certificate', values }, run)
   }
   await enableSite(host, settings, run)
   if (tls === 'acme' && fact(await look(host, settings, run), 'acme') !== 'yes') {
-    run.log(`asking Let's Encrypt for a certificate; the public internet must reach the machine as ${name}`)
+    run.log(
+      `requesting a certificate from Let's Encrypt; the public internet must reach the machine as ${name}`,
+    )
     const script = {
-      what: "get a certificate of Let's Encrypt",
+      what: "get a certificate from Let's Encrypt",
       script: 'tasks/nginx/acme',
       values: { webroot: acmeFolder, name, email: acmeEmail ?? '' },
     }
@@ -202,7 +204,7 @@ function refuseSharedName(host: Host, settings: SiteSettings): void {
   if (shared === undefined) return
   throw failure('NGINX', `machine '${host.machine}': nginx.cacheHostName ${shared} ${sharedCacheName}`, {
     machine: host.machine,
-    hint: 'give deployment.hydra.nginx.cacheHostName another name',
+    hint: 'set deployment.hydra.nginx.cacheHostName to another name',
   })
 }
 
@@ -214,7 +216,7 @@ function cacheUrl({ options, url }: SiteSettings): Record<string, string> {
 }
 
 function acmeHint(name: string): string {
-  return `for tls = "acme", the public internet must reach port 80 of the machine as ${name}; if it cannot, set "self-signed" or "files"`
+  return `the public internet must reach port 80 of the machine as ${name}; otherwise set deployment.hydra.nginx.tls to "self-signed" or "files"`
 }
 
 /** Enables the site only if nginx accepts its whole configuration including the site. */

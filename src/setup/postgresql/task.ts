@@ -62,7 +62,7 @@ export const postgresqlTask: SetupTask<PostgresqlOptions> = {
   owns: () => [
     { path: '/etc/postgresql/*/*/pg_hba.conf', instead: 'deployment.hydra.database.authentication' },
     { path: '/etc/postgresql/*/*/pg_ident.conf', instead: 'deployment.hydra.database.identMap' },
-    { path: restartDropIn.path, instead: 'a drop-in of another name in the same folder' },
+    { path: restartDropIn.path, instead: 'a drop-in with another name in the same folder' },
     ...ownedService('postgresql.service'),
     ...ownedService('postgresql@*.service'),
   ],
@@ -135,7 +135,7 @@ async function applyPostgresql(
   const cluster = found.online ? found : await requireCluster(host, options.database, run)
   await allowHydra(host, cluster, options, run)
   const values = { ...placeOf(cluster), database: options.database, role: hydraRole }
-  const make = { what: 'make the database of Hydra', script: 'tasks/postgresql/database', values }
+  const make = { what: 'create the database of Hydra', script: 'tasks/postgresql/database', values }
   await runScript(host, make, run)
   return {
     cluster: `${cluster.version}/${cluster.name}`,

@@ -9,6 +9,6 @@ const nameMs = 120_000
 export async function nameMachines(host: Host, hosts: readonly LanHost[], run: Run): Promise<void> {
   const lines = hosts.map(({ address, name }) => `${address} ${name}`)
   const values = { file: '/etc/hosts', hosts: lines }
-  const what = 'name the other machines'
+  const what = 'write the names of the other machines'
   await runScript(host, { what, script: 'debian/name-machines', values, timeoutMs: nameMs }, run)
 }

@@ -44,10 +44,10 @@ function refuseContents(definition: MachineDefinition): void {
   if (named.length === 0) return
   throw failure(
     'NO_ROOT',
-    `machine '${name}': deployment.builder.wrapper names a Nix in a home, where hydra-ops has no root for ${named.join(', ')}`,
+    `machine '${name}': deployment.builder.wrapper names a Nix in a home, where hydra-ops has no root access for ${named.join(', ')}`,
     {
       machine: name,
-      hint: 'such a machine is a builder alone; set deployment.os = "debian" and nothing else there',
+      hint: 'such a machine can only be a builder; set deployment.os = "debian" and remove the named options',
     },
   )
 }

@@ -154,7 +154,7 @@ async function judge(
     if (next.up !== undefined && !next.up.entered) return judge(going, next.up, times, trouble)
     throw failure(
       'REBOOT',
-      `machine '${session.machine}' does not leave the new system that nobody confirmed`,
+      `machine '${session.machine}' did not go back to its old system, although nobody confirmed the new system`,
       {
         machine: session.machine,
         hint: `hydra-ops console ${session.machine} --log`,
@@ -178,7 +178,7 @@ function whyBack({ state }: BootState, trouble: string): string {
   if (state === 'fired')
     return `nobody confirmed the new system in time${trouble === '' ? '' : `: ${trouble}`}`
   if (trouble.includes('power was cut')) return trouble
-  return 'the boot of the new system ended before a login, as by a panic or a power cut'
+  return 'the boot of the new system ended before a login, for example by a panic or a power cut'
 }
 
 /** Waits until a login reaches a boot other than `before`. Confirms the new boot if it is the one-time boot. */
@@ -214,7 +214,7 @@ async function cutPower(session: MachineSession, why: string): Promise<void> {
       `machine '${machine}': ${why}, and provider ${provider.name} cannot cut its power`,
       {
         machine,
-        hint: 'cut the power of the machine by hand: its next boot starts the old system. Deploy again afterwards',
+        hint: 'cut the power of the machine by hand, so that its next boot starts the old system; deploy again afterwards',
       },
     )
   }

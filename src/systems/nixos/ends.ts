@@ -48,7 +48,10 @@ export function endOf(going: Going, end: BadEnd, log: readonly string[]): OpsErr
       return failure(
         'ACTIVATION',
         `machine '${machine}': the new system runs, but it did not become the boot default (${parts(end.result)})`,
-        { ...facts, hint: 'is there room on /boot? Then deploy again; a reboot leads to the earlier system' },
+        {
+          ...facts,
+          hint: 'check that /boot has free space, then deploy again; a reboot starts the earlier system',
+        },
       )
     default:
       return failure(
@@ -67,7 +70,8 @@ function undone(going: Going, end: Extract<BadEnd, { kind: 'undone' }>, facts: F
   const back = end.state.current === going.old
   const way = outcome === 'reboot' ? ' by rebooting' : ''
   if (back) {
-    const also = code === '0' || code === '100' ? '' : ` (its own activation ended with status ${code})`
+    const also =
+      code === '0' || code === '100' ? '' : ` (the activation of the old system ended with status ${code})`
     return failure('WENT_BACK', `machine '${machine}' went back to its old system${way}${also}: ${end.why}`, {
       ...facts,
       hint: `hydra-ops logs ${machine}`,

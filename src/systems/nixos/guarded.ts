@@ -139,7 +139,7 @@ export function noSystem({ machine }: MachineSession): Error {
     `machine '${machine}' has no /run/current-system, so there is no way back from a switch`,
     {
       machine,
-      hint: 'is it a NixOS machine?',
+      hint: 'check that the machine runs NixOS',
     },
   )
 }

@@ -63,7 +63,7 @@ function refuseOther({ machine }: MachineSession, { systems, facts }: Survey): v
     `machine '${machine}' runs ${facts.osRelease ?? id} (ID=${id} in /etc/os-release), not NixOS; it was not touched`,
     {
       machine,
-      hint: 'for Debian or Ubuntu, set deployment.os = "debian"; hydra-ops installs no NixOS on a host that exists',
+      hint: 'set deployment.os = "debian" for Debian or Ubuntu; hydra-ops does not install NixOS on an existing host',
     },
   )
 }

@@ -52,7 +52,7 @@ describe('hydra/spec.json', () => {
 
   it('refuses two machines whose jobsets would have one name', () => {
     expect(() => render({ jobsets: 'each', machines: ['a-b', 'a.b'] })).toThrow(
-      "machines 'a-b' and 'a.b' would have one jobset, 'a-b'",
+      "machines 'a-b' and 'a.b' would share jobset 'a-b'",
     )
   })
 

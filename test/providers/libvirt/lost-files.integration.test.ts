@@ -107,8 +107,8 @@ describe('a data disk that is removed while the guest runs', () => {
 describe('a start of a machine with a missing disk', () => {
   it.each([
     ['its root disk', undefined, /which loses all disks of the machine/],
-    ['its disk data', 'data', /which makes an empty disk instead/],
-    ['its disk more', 'more', /which makes an empty disk instead/],
+    ['its disk data', 'data', /which creates an empty disk instead/],
+    ['its disk more', 'more', /which creates an empty disk instead/],
   ])('names the file and the remedy: %s', async (_, name, hint) => {
     const resource = await make({ extraDisks: { data: 1, more: 1 } })
     const { handle } = resource
@@ -117,7 +117,7 @@ describe('a start of a machine with a missing disk', () => {
     await expect(session.provider.start(resource, session.run)).rejects.toMatchObject({
       code: 'NO_DISK',
       machine: resource.machine,
-      message: `machine '${resource.machine}': files of disks are gone: ${name === undefined ? 'root disk' : `disk ${name}`} ${file}`,
+      message: `machine '${resource.machine}': disk files are gone: ${name === undefined ? 'root disk' : `disk ${name}`} ${file}`,
       hint: expect.stringMatching(hint),
     })
   })

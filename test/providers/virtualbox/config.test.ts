@@ -53,7 +53,7 @@ describe('deployment.virtualbox', () => {
       { disks: { a: { port: 1, size: 1 }, b: { port: 1, size: 1 } } },
       /same port twice/,
     ],
-    ['a disk at the port of the system', { disks: { a: { port: 0, size: 1 } } }, /port 0 is that of disk1/],
+    ['a disk at the port of the system', { disks: { a: { port: 0, size: 1 } } }, /port 0 belongs to disk1/],
     ['a disk without a port', { disks: { a: { size: 1 } } }, /each disk but disk1 needs a port/],
     [
       'two disks at the port of the system',
@@ -153,9 +153,9 @@ describe('the settings of a machine', () => {
       })
       return wantedHandle(placesOf(resource), resource)
     }
-    expect(() => withFirmware({})).toThrow(/image 'debian-12-grub' has a boot loader for a BIOS alone/)
+    expect(() => withFirmware({})).toThrow(/image 'debian-12-grub' has a boot loader for a BIOS only/)
     const nixos = { baseImage: 'nixos' }
-    expect(() => withFirmware(nixos)).toThrow(/image 'nixos' has a boot loader for a BIOS alone/)
+    expect(() => withFirmware(nixos)).toThrow(/image 'nixos' has a boot loader for a BIOS only/)
     expect(withFirmware({ baseImage: '/srv/cloud.qcow2' }).controller).toBe('SATA')
   })
 })

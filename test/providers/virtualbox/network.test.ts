@@ -133,9 +133,9 @@ describe('the ranges of host-only networks', () => {
     const refused = (why: RegExp) =>
       expect.objectContaining({ exitCode: 2, message: expect.stringMatching(why) })
     await expect(check({ adapter: 'vboxnet9' })).rejects.toEqual(
-      refused(/no host-only adapter 'vboxnet9' \(there are: vboxnet0\)/),
+      refused(/no host-only adapter 'vboxnet9' \(available: vboxnet0\)/),
     )
-    await expect(check({ network: 'HostNetwork' })).rejects.toEqual(refused(/macOS alone/))
+    await expect(check({ network: 'HostNetwork' })).rejects.toEqual(refused(/macOS only/))
     await expect(check({ adapter: 'vboxnet0', address: '10.99.0.2/24' })).rejects.toEqual(
       refused(/only 192\.168\.56\.0\/21/),
     )

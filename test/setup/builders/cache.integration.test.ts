@@ -168,7 +168,7 @@ rm -f /etc/nix/hydra-ops-signing.conf; ${forget}; systemctl try-restart nix-daem
       await expect(cachesTask().verify(host('ci'), run)).rejects.toMatchObject({
         code: 'BUILDER_CACHE',
         message: expect.stringMatching(
-          /-hydra-ops-builder-cache is there already, so nothing would be fetched$/,
+          /-hydra-ops-builder-cache is already in the store, so nothing would be fetched$/,
         ),
         detail: expect.stringContaining('still alive'),
       })
@@ -251,7 +251,7 @@ systemctl try-restart nix-daemon.service`,
     await expect(cachesTask().verify(host('ci'), run)).rejects.toMatchObject({
       code: 'BUILDER_CACHE',
       message: expect.stringMatching(
-        /cannot fetch from builder 'b1': the signature is not by the key lab-b1-builder-1$/,
+        /cannot fetch from builder 'b1': the signature was not made with the key lab-b1-builder-1$/,
       ),
     })
     state.b1['builder-cache'] = known ?? {}

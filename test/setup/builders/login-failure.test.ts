@@ -19,7 +19,7 @@ const texts: readonly (readonly [string, string, string])[] = [
   ],
   [
     '@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.',
-    "'b1.lan' shows another host key than the pinned one",
+    "'b1.lan' presents a host key other than the pinned key",
     "deploy 'b1' first",
   ],
   [
@@ -29,7 +29,7 @@ const texts: readonly (readonly [string, string, string])[] = [
   ],
   [
     'Warning: Identity file /etc/hydra/builders-key/key not accessible: No such file or directory.\nPermission denied (publickey).',
-    'the key /etc/hydra/builders-key/key is missing or no key',
+    'the key /etc/hydra/builders-key/key is missing or not a private key',
     'setup run builder-key --redo',
   ],
   [

@@ -118,7 +118,7 @@ describe("the operator's Nix without a daemon", () => {
     try {
       await expect(prove({ name, sshConfig })).rejects.toMatchObject({
         code: 'BUILDER_LOGIN',
-        message: expect.stringContaining("'127.0.0.1' shows another host key than the pinned one"),
+        message: expect.stringContaining("'127.0.0.1' presents a host key other than the pinned key"),
       })
     } finally {
       await machines.restoreHostKey()

@@ -80,7 +80,7 @@ describe('the key pair for builders', () => {
 
   it('is left to its owner: a line that is not a key stays, and is reported', async () => {
     await machines.ci.sh('echo mine > /etc/hydra/builders-key/key')
-    await expect(keyTask().apply(machines.ci.host, run)).rejects.toThrow(/make the key pair for builders/)
+    await expect(keyTask().apply(machines.ci.host, run)).rejects.toThrow(/create the key pair for builders/)
     expect(await machines.ci.sh('cat /etc/hydra/builders-key/key')).toBe('mine')
     await machines.ci.sh('rm -r /etc/hydra/builders-key')
   })
@@ -220,7 +220,7 @@ describe('the list of builders', () => {
       'missing key',
       () => machines.ci.sh('mv /etc/hydra/builders-key/key /etc/ssh/moved-key'),
       () => machines.ci.sh('mv /etc/ssh/moved-key /etc/hydra/builders-key/key'),
-      /the key \S+ is missing or no key/,
+      /the key \S+ is missing or not a private key/,
     ],
     [
       'key that the builder does not know',
@@ -252,7 +252,7 @@ describe('the list of builders', () => {
       'pinned key that is another one',
       () => machines.changeHostKey(),
       () => machines.restoreHostKey(),
-      /'127\.0\.0\.1' shows another host key than the pinned one|the host key of '127\.0\.0\.1' is not known/,
+      /'127\.0\.0\.1' presents a host key other than the pinned key|the host key of '127\.0\.0\.1' is not known/,
     ],
   ])('reports a %s', async (_, damage, mend, message) => {
     await verify()

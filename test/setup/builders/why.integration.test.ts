@@ -106,7 +106,7 @@ describe('the question about a build of a queue runner', () => {
     await machines.ci.sh('echo "b2 x86_64-linux - four" >> /etc/hydra/machines')
     expect(await why(await derivation('x86_64-linux'))).toMatchObject({
       kind: 'list',
-      cause: expect.stringContaining('maxJobs is four, and no number'),
+      cause: expect.stringContaining('maxJobs is four, not a number'),
       line: '/etc/hydra/machines:3: b2 x86_64-linux - four',
     })
   })

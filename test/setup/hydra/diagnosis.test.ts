@@ -107,12 +107,12 @@ describe('the cause of a build that does not turn green', () => {
     [
       'the evaluator has not its program on the PATH',
       { journal: 'failed to run command ‘hydra-eval-jobset’: No such file or directory' },
-      /does not find hydra-eval-jobset/,
+      /cannot find hydra-eval-jobset/,
     ],
     [
       'the evaluator has not its program on the PATH, by the status of the shell',
       { journal: 'evaluation of jobset ‘a:b (jobset#1)’ by hydra-eval-jobset failed with status 32512' },
-      /does not find hydra-eval-jobset/,
+      /cannot find hydra-eval-jobset/,
     ],
     [
       'another builder closes the connection',

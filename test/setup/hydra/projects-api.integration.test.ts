@@ -31,8 +31,8 @@ const project = {
 
 describe('a Hydra that fails', () => {
   it.each<[string, typeof answer, RegExp]>([
-    ['HTML with status 200', { status: 200, body: '<html>Welcome to nginx</html>' }, /another kind/],
-    ['JSON of another kind', { status: 200, body: '{"hello":"world"}' }, /another kind/],
+    ['HTML with status 200', { status: 200, body: '<html>Welcome to nginx</html>' }, /unexpected form/],
+    ['JSON of another kind', { status: 200, body: '{"hello":"world"}' }, /unexpected form/],
     ['HTML with status 500', { status: 500, body: '<html>oops</html>' }, /project 'p': status 500$/],
     ['a bad gateway', { status: 502, body: '<html>502</html>' }, /status 502$/],
     [

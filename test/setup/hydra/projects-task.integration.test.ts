@@ -157,7 +157,7 @@ describe('projects and jobsets', () => {
       values ('by-hand', 'fleet', '', 'a', 'b')`)
     expect(await probe({})).toEqual({
       leftOver:
-        "no longer in the expression: jobset 'fleet:main', jobset 'fleet:nightly', jobset 'theirs:ours'; project 'fleet' stays, because it holds jobsets of others",
+        "no longer in the expression: jobset 'fleet:main', jobset 'fleet:nightly', jobset 'theirs:ours'; project 'fleet' stays, because it holds jobsets that hydra-ops did not create",
     })
     await converge({}, alice(true))
     expect(postgres.sql('select project, name from jobsets order by 1').trim()).toBe(
@@ -168,7 +168,7 @@ describe('projects and jobsets', () => {
   it('that would be shown to everybody are refused as private ones', async () => {
     const secret = wanted({ fleet: { ...fleet, private: true } })
     await expect(secret.apply(host, alice())).rejects.toThrow(
-      "this Hydra knows no private projects, and would show project 'fleet' to everybody",
+      "this Hydra does not support private projects, and would show project 'fleet' to everybody",
     )
     expect(postgres.sql('select count(*) from projects').trim()).toBe('0')
   })
@@ -177,7 +177,7 @@ describe('projects and jobsets', () => {
     const task = wanted({ fleet: { ...fleet, owner: 'ghost' } })
     await expect(task.apply(host, alice())).rejects.toMatchObject({
       message: expect.stringContaining('The user name ‘ghost’ does not exist.'),
-      hint: 'deployment.hydra.users makes users; owner names one of them',
+      hint: 'deployment.hydra.users creates users; owner must name an existing user',
     })
   })
 })
@@ -191,13 +191,13 @@ describe('a database that does not show the projects of Hydra', () => {
       'is down',
       { begin: () => postgres.down(), end: () => postgres.up() },
       'psql: error: connection to server on socket "',
-      'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql shows more',
+      'hydra-ops setup run postgresql --redo starts PostgreSQL and gives Hydra access on Debian; systemctl status postgresql shows more on NixOS',
     ],
     [
       'refuses Hydra’s user',
       { begin: () => postgres.admit(false), end: () => postgres.admit(true) },
       'FATAL: Peer authentication failed for user "hydra"',
-      'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql shows more',
+      'hydra-ops setup run postgresql --redo starts PostgreSQL and gives Hydra access on Debian; systemctl status postgresql shows more on NixOS',
     ],
     [
       'keeps a table from Hydra’s role',
@@ -206,7 +206,7 @@ describe('a database that does not show the projects of Hydra', () => {
         end: () => postgres.sql('grant select on jobsetinputs to hydra'),
       },
       'ERROR: permission denied for table jobsetinputs',
-      'on Debian, hydra-ops setup run postgresql --redo starts PostgreSQL and lets Hydra in; on NixOS, systemctl status postgresql shows more',
+      'hydra-ops setup run postgresql --redo starts PostgreSQL and gives Hydra access on Debian; systemctl status postgresql shows more on NixOS',
     ],
     [
       'has no tables',

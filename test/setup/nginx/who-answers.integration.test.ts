@@ -286,7 +286,7 @@ describe('the answering server', () => {
   it('is another site of the same name, which is deleted from the disk and still runs', async () => {
     const sites = [stranger(name), siteOf({})]
     expect(await complaint({}, sites, [siteOf({})])).toMatch(
-      /another site of nginx answers as http:\/\/hydra\.example\.org$/,
+      /another site of nginx answers at http:\/\/hydra\.example\.org$/,
     )
   })
 
@@ -313,14 +313,14 @@ describe('the answering server', () => {
   ])('is another site at %s alone', async (_, hydra, taken) => {
     const sites = [stranger(taken), siteOf(hydra)]
     expect(await complaint(hydra, sites, [siteOf(hydra)])).toMatch(
-      new RegExp(`another site of nginx answers as http://${taken.replaceAll('.', '\\.')}$`),
+      new RegExp(`another site of nginx answers at http://${taken.replaceAll('.', '\\.')}$`),
     )
   })
 
   it('is another site at the plain port alone, which leads to the encrypted one', async () => {
     const hydra = { nginx: tls() }
     expect(await complaint(hydra, [stranger(name), siteOf(hydra)], [siteOf(hydra)])).toMatch(
-      /another site of nginx answers as http:\/\/hydra\.example\.org$/,
+      /another site of nginx answers at http:\/\/hydra\.example\.org$/,
     )
   })
 
@@ -329,7 +329,7 @@ describe('the answering server', () => {
     expect(cache).toContain('server_name cache.example.org;')
     const joined = ours.replace('server_name hydra', 'server_name cache.example.org hydra')
     expect(await complaint(cached, [joined], [siteOf(cached)])).toMatch(
-      /another site of nginx answers as http:\/\/cache\.example\.org$/,
+      /another site of nginx answers at http:\/\/cache\.example\.org$/,
     )
   })
 
@@ -343,7 +343,7 @@ describe('the answering server', () => {
     for (const each of running.splice(0)) await each.stop()
     writeFileSync(join(directory, 'nix-cache-info'), 'something else\n')
     expect(await complaint(hydra, [siteOf(hydra)])).toMatch(
-      /http:\/\/cache\.example\.org\/nix-cache-info has no line StoreDir$/,
+      /http:\/\/cache\.example\.org\/nix-cache-info has no StoreDir line$/,
     )
     for (const each of running.splice(0)) await each.stop()
     rmSync(join(directory, 'nix-cache-info'))

@@ -207,7 +207,7 @@ describe('an activation', () => {
     behave({ guardWins: true, guard: 'reboot 1 3' })
     expect(await activate()).toMatchObject({
       message:
-        "machine 'web' went back to its old system by rebooting (its own activation ended with status 1): nobody confirmed the new system in time",
+        "machine 'web' went back to its old system by rebooting (the activation of the old system ended with status 1): nobody confirmed the new system in time",
     })
     machine.files.clear()
     behave({ guardWins: true, guard: 'none 1 3' })

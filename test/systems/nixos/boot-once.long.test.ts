@@ -117,7 +117,7 @@ describe('a boot that happens once', () => {
     const { going } = await begin(next)
     await expect(bootOnce(going, times)).rejects.toMatchObject({
       code: 'WENT_BACK',
-      message: expect.stringContaining('ended before a login, as by a panic or a power cut'),
+      message: expect.stringContaining('ended before a login, for example by a panic or a power cut'),
     })
     await expectOld()
   })
@@ -151,7 +151,7 @@ describe('a boot that happens once', () => {
     await guest.guest.guest.boot()
     expect(await work).toMatchObject({
       code: 'WENT_BACK',
-      message: expect.stringContaining('as by a panic or a power cut'),
+      message: expect.stringContaining('for example by a panic or a power cut'),
     })
     await expectOld()
   })

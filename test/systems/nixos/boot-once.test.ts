@@ -114,7 +114,7 @@ describe('a one-time boot', () => {
   })
 
   it.each([
-    ['armed', 'the boot of the new system ended before a login, as by a panic or a power cut'],
+    ['armed', 'the boot of the new system ended before a login, for example by a panic or a power cut'],
     ['fired', 'nobody confirmed the new system in time'],
   ] as const)('says what led back to the old system where its file is “%s”', async (state, why) => {
     machine.reboot = () => Object.assign(goBack(), { state })

@@ -288,7 +288,7 @@ function causeOf(
 
 function frozenBuilder({ name }: Entry): LoginCause {
   return {
-    why: `builder ${name} took a tiny build, and did not end it within ${buildMs / 60_000} minutes`,
+    why: `builder ${name} accepted a tiny build, but did not finish it within ${buildMs / 60_000} minutes`,
     hint: 'the builder is frozen or overloaded: look at its load and its disk, or restart it',
   }
 }

@@ -99,7 +99,7 @@ export function causeFrom(facts: WhyFacts): Cause | { readonly takers: readonly 
   const fault = badLine(facts)
   if (fault !== undefined) return fault
   if (decider !== 'queue runner' && buildsItself(facts))
-    return { kind: 'itself', cause: 'the Nix of this machine builds it, with no builder' }
+    return { kind: 'itself', cause: 'this machine builds the derivation itself, without a builder' }
   const entries = builders(facts, facts.lists)
   const demand = demandOf(facts)
   const found = matchBuilders(demand, entries)
@@ -131,7 +131,7 @@ function badLine(facts: WhyFacts): Cause | undefined {
     kind: 'list',
     cause: `Nix cannot read one line, and therefore ${end}: ${fault.problem}`,
     line: `${fault.at}: ${shownLine(fault.line)}`,
-    remedy: 'correct the line; hydra-ops setup run builders --redo rewrites our own list',
+    remedy: 'correct the line; hydra-ops setup run builders --redo rewrites the list of hydra-ops',
   }
 }
 
@@ -141,8 +141,8 @@ function passedOverFile(facts: WhyFacts, demand: Demand): Cause | undefined {
   if (list === undefined) return undefined
   return {
     kind: 'passed-over',
-    cause: `this Nix does not read ${list.place}: in the setting builders a blank stands before its @`,
-    remedy: `write ;@${list.place} there, without the blank`,
+    cause: `this Nix does not read ${list.place}: the setting builders has a blank before the @`,
+    remedy: `write ;@${list.place} in the setting builders, without the blank`,
   }
 }
 
@@ -155,12 +155,12 @@ function unreadableList({ lists, decider, user }: WhyFacts): Cause | undefined {
     ? {
         kind: 'unreadable',
         cause: `${cause}, and no build begins without this list`,
-        remedy: `let ${user} read ${shut}, or take its name out of the setting builders`,
+        remedy: `let ${user} read ${shut}, or remove the list from the setting builders`,
       }
     : {
         kind: 'unreadable',
         cause: `${cause}, which may name a builder`,
-        remedy: 'ask as root: the Nix daemon reads the list as root',
+        remedy: 'run the command as root: the Nix daemon reads the list as root',
       }
 }
 
@@ -235,7 +235,7 @@ function noJobs(entry: Entry): Cause {
     cause: `builder ${entry.name} takes no builds: its maxJobs is 0`,
     line: placed(entry),
     remedy:
-      'a drained builder gets its jobs back by hydra-ops builders resume; in a list of your own, raise maxJobs',
+      'hydra-ops builders resume gives a drained builder its jobs back; raise maxJobs in a list of your own',
   }
 }
 
@@ -258,7 +258,7 @@ function untrustedRunner({ decider, trusted, user }: WhyFacts, entry: Entry): Ca
     kind: 'untrusted',
     cause: `the Nix daemon of the machine does not trust user '${user}'`,
     line: placed(entry),
-    remedy: `run hydra-ops setup run nix --redo: ${user} must be among trusted-users`,
+    remedy: `run hydra-ops setup run nix --redo: ${user} must be listed in trusted-users`,
   }
 }
 
@@ -290,7 +290,7 @@ export function causeOfAttempts(facts: WhyFacts, attempts: readonly Attempt[]): 
         kind: 'disabled',
         cause: `the queue runner leaves builder ${good.entry.name} alone for another ${report.disabledFor} s, after ${report.failures} failures; a build there works now`,
         line: placed(good.entry),
-        remedy: 'wait, or restart hydra-queue-runner, which then tries at once',
+        remedy: 'wait, or restart hydra-queue-runner, which then retries at once',
       }
     return free(good.entry.name, good.entry)
   }
@@ -321,10 +321,10 @@ function builtElsewhere(facts: WhyFacts, name: string): Cause {
 function free(name: string, entry: Entry | undefined): Cause {
   return {
     kind: 'free',
-    cause: `nothing hinders the build: ${name} built for the same system and features`,
+    cause: `nothing prevents the build: ${name} built for the same system and features`,
     line: entry === undefined ? undefined : placed(entry),
   }
 }
 
 /** Remedy for a failure without a known cause. */
-export const unknownHint = 'the text above is all that Nix and ssh say'
+export const unknownHint = 'Nix and ssh report no more than the text above'

@@ -71,7 +71,7 @@ export function listFault(lists: readonly ListText[], reader: ListReader): ListF
     for (const { line, number } of linesOf(text, reader)) {
       const problem =
         line === ''
-          ? 'there are only blanks before its end or its comment'
+          ? 'the line has only blanks before its end or comment'
           : unreadableField(line.split(/\s+/), reader === 'queue runner' ? reader : 'daemon')
       if (problem !== undefined) return { at: `${place}:${number}`, line, problem }
     }

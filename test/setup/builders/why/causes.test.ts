@@ -59,7 +59,7 @@ describe('the facts about a derivation', () => {
     [
       'is for the machine itself',
       facts({ own: { ...facts().own, maxJobs: 1 } }),
-      { kind: 'itself', cause: 'the Nix of this machine builds it, with no builder' },
+      { kind: 'itself', cause: 'this machine builds the derivation itself, without a builder' },
     ],
     [
       'has no list of builders',
@@ -78,7 +78,7 @@ describe('the facts about a derivation', () => {
       {
         kind: 'unreadable',
         cause: "user 'alice' may not read /etc/nix/machines, which may name a builder",
-        remedy: 'ask as root: the Nix daemon reads the list as root',
+        remedy: 'run the command as root: the Nix daemon reads the list as root',
       },
     ],
     [
@@ -87,7 +87,7 @@ describe('the facts about a derivation', () => {
       {
         kind: 'unreadable',
         cause: "user 'alice' may not read /etc/nix/machines, and no build begins without this list",
-        remedy: 'let alice read /etc/nix/machines, or take its name out of the setting builders',
+        remedy: 'let alice read /etc/nix/machines, or remove the list from the setting builders',
       },
     ],
     [
@@ -182,7 +182,7 @@ describe('the facts about a derivation', () => {
       facts({ reader: 'early daemon', line: `  # spare\n${b1}` }),
       {
         kind: 'list',
-        cause: expect.stringContaining('builds nothing: there are only blanks before its end or its comment'),
+        cause: expect.stringContaining('builds nothing: the line has only blanks before its end or comment'),
         line: `${list}:2: `,
       },
     ],
@@ -191,9 +191,8 @@ describe('the facts about a derivation', () => {
       facts({ reader: 'early daemon', lists: [], passedOver: [{ place: list, text: b1 }] }),
       {
         kind: 'passed-over',
-        cause:
-          'this Nix does not read /etc/nix/machines: in the setting builders a blank stands before its @',
-        remedy: 'write ;@/etc/nix/machines there, without the blank',
+        cause: 'this Nix does not read /etc/nix/machines: the setting builders has a blank before the @',
+        remedy: 'write ;@/etc/nix/machines in the setting builders, without the blank',
       },
     ],
     [
@@ -361,7 +360,7 @@ describe('real builds', () => {
     const good: Attempt[] = entries('ssh://b2').map((entry) => ({ entry, built: true }))
     expect(causeOfAttempts(facts(), [...failed('no'), ...good])).toMatchObject({
       kind: 'free',
-      cause: 'nothing hinders the build: ssh://b2 built for the same system and features',
+      cause: 'nothing prevents the build: ssh://b2 built for the same system and features',
     })
   })
 
