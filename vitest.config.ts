@@ -47,7 +47,7 @@ export default defineConfig({
       layer('unit', 0, { maxWorkers: 2, isolate: false, setupFiles: ['test/fresh-modules.ts'] }),
       // Integration tests wait for other programs for a third of their time. Three at a time keep two cores busy.
       layer('integration', 1, { maxWorkers: 3 }),
-      // These tests need a real nixpkgs, which HYDRA_OPS_NIXPKGS names. An evaluation takes gigabytes.
+      // These tests need a real nixpkgs, which HYDRA_OPS_NIXPKGS names. An evaluation takes gigabytes of memory.
       layer('nixpkgs', 2, { maxWorkers: 1 }),
       // These tests need the real VBoxManage, which only some releases of Debian have.
       layer('virtualbox', 2, { maxWorkers: 2 }),

@@ -159,7 +159,7 @@ export function ownedPlaces({ baseImage, baseImageIdentity }: LibvirtConfig): Ow
   return writtenPlaces(baseImage ?? defaultImages.debian, baseImageIdentity, 'QEMU')
 }
 
-/** Returns the reference for a query of the image store. */
+/** Returns the reference of the machine's base image: a name in the image store, a path or a URL. */
 export function imageReference(config: LibvirtConfig, os: SystemKind = 'debian'): string {
   return namedImage(config, { optionKey, otherwise: defaultImages[os] })
 }

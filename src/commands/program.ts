@@ -164,8 +164,8 @@ function noSuchVerb(name: string | undefined, rest: readonly string[]): Error {
 }
 
 /**
- * Converts commander's errors to usage errors with commander's own sentence. The hint helps users of another tool,
- * or is commander's suggestion.
+ * Converts commander's errors to usage errors, mostly with commander's own sentence. The hint is for users of another
+ * tool, commander's suggestion, or the help command.
  */
 function toOpsError(error: unknown, verb: Verb | undefined, words: readonly string[]): unknown {
   if (!(error instanceof CommanderError)) return error

@@ -59,7 +59,7 @@ export interface JobsetDetail {
   readonly lastGreen: EvaluationRow | undefined
   /** Failed builds of the newest evaluation. */
   readonly failedBuilds: readonly BuildRow[]
-  /** Full error text of the last evaluation. */
+  /** Full error text of the last failed evaluation; empty without a failure. */
   readonly errors: string
 }
 

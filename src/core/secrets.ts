@@ -34,8 +34,8 @@ export interface DeploymentSecrets {
    */
   readonly loginKeyFile: string
   /**
-   * The file of the private key with which this host's Nix logs in to builders of the deployment. Its public half has
-   * the suffix `.pub`. The Nix daemon reads the file as root.
+   * The file of the private key with which this host's Nix logs in to builders of the deployment. The public half
+   * of the key has the suffix `.pub`. The Nix daemon reads the file as root.
    */
   readonly builderKeyFile: string
   forgetBuilderKey(): Promise<void>

@@ -38,7 +38,7 @@ export async function exclusively<T>(
         reject(
           failure(
             'DEADLINE',
-            `cannot ${what}: the other process still holds ${file} after ${deadlineMs / 60_000} minutes`,
+            `another hydra-ops process, which builds an image, still holds ${file} after ${deadlineMs / 60_000} minutes`,
             { hint: `fuser -v ${shellQuote(file)} shows the process` },
           ),
         )

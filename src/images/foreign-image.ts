@@ -33,7 +33,7 @@ export function parseForeign(reference: string): ForeignReference | undefined {
   const [, url, sha256] = /^(.*)#sha256=([0-9a-f]{64})$/.exec(reference) ?? []
   if (url !== undefined && sha256 !== undefined) return { kind: 'url', url, sha256 }
   throw usageError(`base image ${reference} needs a SHA-256, because the image comes from a URL`, {
-    hint: 'append #sha256= and 64 hexadecimal digits to the URL',
+    hint: 'append #sha256= and 64 lowercase hexadecimal digits to the URL',
   })
 }
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { bootableImage } from '../core/image.js'
 import { debianFiles, type ImageFile, initrdFiles } from './debian-files.js'
 
-/** The recipe of a Debian image. Every field is part of its hash. */
+/** The recipe of a Debian image. The recipe's hash covers every field. */
 export interface DebianRecipe {
   /** The user's name for the image. */
   readonly name: string

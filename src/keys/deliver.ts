@@ -48,7 +48,7 @@ export async function inspectKeys(host: Host, keys: readonly ResolvedKey[], run:
   if (answers.length !== keys.length) {
     throw failure(
       'KEYS',
-      `machine '${host.machine}': ${what}: expected ${keys.length} answers, got ${answers.length}`,
+      `machine '${host.machine}': cannot ${what}: expected ${keys.length} answers, got ${answers.length}`,
     )
   }
   return keys.map((key, index) => seenKey(key, nonce, answers[index] ?? ''))

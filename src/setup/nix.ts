@@ -173,10 +173,14 @@ async function verifyNix(host: Host, _options: NixOptions, run: Run): Promise<vo
   const result = await host.exec(argv, { signal: run.signal, timeoutMs: probeMs, what })
   const { stdout } = requireSuccess(result, { machine: host.machine, what })
   if (stdout.trim() === absentPath) return
-  throw failure('NIX_DAEMON', `machine '${host.machine}': ${what}: the answer is not the expected path`, {
-    machine: host.machine,
-    detail: stdout.slice(0, 2_000),
-  })
+  throw failure(
+    'NIX_DAEMON',
+    `machine '${host.machine}': cannot ${what}: the answer is not the expected path`,
+    {
+      machine: host.machine,
+      detail: stdout.slice(0, 2_000),
+    },
+  )
 }
 
 /** Exit status of a shell that cannot find a program. */

@@ -177,7 +177,8 @@ sub carry_out {
     return defined $wrong ? undo($attempt, $wrong, 0) : judge($attempt);
 }
 
-# Checks the health of the running system, and keeps that system or goes back.
+# Checks the health of the running system, unless only a boot can start the new system. Keeps the new system, requests a
+# one-time boot, or goes back.
 sub judge {
     my ($attempt) = @_;
     my @failures = $attempt->{boots} eq 'only' && $attempt->{phase} ne 'booted' ? () : Health::failures(System::checks($attempt));

@@ -60,7 +60,7 @@ async function again(place: Place, verb: Verb): Promise<FakeOps> {
   return ops
 }
 
-/** Returns everything that belongs to this deployment: VirtualBox's registry, files, and the content of the state. */
+/** Returns the traces of the place's deployments: VirtualBox's registry, files of machines, and entries of the state. */
 async function whatIsThere(place: Place, { store }: FakeOps) {
   const { uuids, files, machines } = await deploymentsIn(place.folder, store)
   const { run } = quickCommands(place)

@@ -152,7 +152,10 @@ describe('a wanted system in the operator’s store', () => {
     const drain = { ...usualDrain, deadlineMs: 20, idleMs: 0, pauseMs: 1 }
     ops.ssh.answer('count the running builds', succeed('serving=1\n'))
     expect((await run({ allowReboot: true, drain })).results).toMatchObject([
-      { outcome: 'failed', reason: expect.stringContaining('the builder is idle and can be rebooted: 1 build runs') },
+      {
+        outcome: 'failed',
+        reason: expect.stringContaining('the builder is idle and can be rebooted: 1 build runs'),
+      },
     ])
     expect(fleet.events).toEqual([])
     expect(fleet.machine('web')).toMatchObject({ current: first, bootDefault: first })

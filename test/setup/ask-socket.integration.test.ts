@@ -184,7 +184,7 @@ describe('a real PostgreSQL that is asked by its socket', () => {
       expect(await ask({ ...question, request: startupMessage('nobody', 'postgres') })).toMatch(
         new RegExp(`^${me} 45`),
       )
-      // A session writes to the log before pg_stat_activity drops the session.
+      // A session writes to the log before the session disappears from pg_stat_activity.
       const sessions = `select count(*) from pg_stat_activity
         where backend_type = 'client backend' and pid <> pg_backend_pid()`
       await expect.poll(() => cluster.sql(sessions), { timeout: 30_000 }).toBe('0')

@@ -22,8 +22,8 @@ import { taskMachine, taskRun } from '../fakes/task-run.js'
 import { taskContract } from './task-contract.js'
 
 /**
- * The folder that replaces /etc and /run for the real scripts. systemctl is a stand-in that keeps a file per unit and
- * records each restart. nix-store only prints its version; the e2e test has the real programs.
+ * The folder that replaces the folders of Nix, systemd and hydra-ops for the real scripts. systemctl is a stand-in that
+ * records each call, and keeps a file per unit. nix-store prints a version, and calls the real program for settings.
  */
 let root: string
 let host: LocalShellHost

@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import { createFile } from '../../core/durable-file.js'
 import { usageError } from '../../core/errors.js'
 import { errnoOf } from '../../core/file-failure.js'
+import { shellQuote } from '../../core/shell-quote.js'
 
 /** Refuses a path that exists or cannot exist. `shown` is the path as the user wrote it. */
 export function refuseExisting(file: string, shown: string): void {
@@ -16,7 +17,7 @@ export function refuseExisting(file: string, shown: string): void {
   }
   if (!existsSync(dirname(file)))
     throw usageError(`cannot write ${shown}: its folder does not exist`, {
-      hint: `create the folder first: mkdir -p ${dirname(file)}`,
+      hint: `create the folder first: mkdir -p ${shellQuote(dirname(file))}`,
     })
 }
 

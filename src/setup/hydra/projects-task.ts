@@ -68,7 +68,7 @@ export const hydraProjectsTask: SetupTask<ProjectsTaskOptions> = {
 
 /** Finds an administrator in the options whose password no person must type. */
 function adminAtHand(machine: TaskMachine, settings: HydraSettings): ProjectsLogin['admin'] {
-  // A service of the machine creates the users in that case, and the options do not contain their passwords.
+  // A service of the machine creates the users if `admin-user` does not apply. The options then have no passwords.
   if (oneShotSettings(machine, 'admin-user') === undefined) return undefined
   const admin = usersOf(settings).find(({ roles, password }) => roles.includes('admin') && !password.prompt)
   return admin === undefined ? undefined : { name: admin.name, password: passwordOf(admin) }

@@ -227,7 +227,7 @@ async function applyHydra(
   return { url: settings.url, package: options.package ?? '' }
 }
 
-/** Waits until Hydra answers and all its services work, or until the journal shows a lasting cause. */
+/** Waits until Hydra answers and all its services work; fails early if the journal repeats the same error. */
 export async function verifyHydra(
   host: Host,
   settings: DaemonSettings,

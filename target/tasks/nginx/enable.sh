@@ -1,10 +1,10 @@
 # shellcheck shell=sh
-# Enables the site of Hydra, and restores everything if nginx rejects the site.
-# Values: staged (path of the new site), site (path of the site), link (that enables it), ports and names (of the
-# site), conflicts_program (for awk).
-# Prints with exit status 5 each `NAME FILE` of another site that has a name of Hydra's site.
+# Enables Hydra's site. Restores everything if the site breaks nginx's configuration or conflicts with another site.
+# Values: staged (path of the new file), site (path of the site's file), link (path in sites-enabled), ports, names,
+# conflicts_program (for awk).
 # Exit status 3: the configuration was already broken, and is not changed. Exit status 4: the new site breaks the
-# configuration, and is undone. Exit status 5: another site has a name of the new site, which is undone too.
+# configuration; the old site is restored. Exit status 5: another site has one of the new site's names; the old site is
+# restored. The output then has a line `NAME FILE` for each conflict.
 #
 # The remains of a crash must not count as a fault of other sites. The other sites are therefore tested without
 # Hydra's site.

@@ -11,7 +11,7 @@ import { sessionMachine } from '../session-machine.js'
 
 export const sessionUri = 'qemu:///session'
 
-/** A real libvirt session of the tester, with cheap resources. */
+/** A real libvirt session of the user who runs the tests, with small machines. */
 export interface Session {
   readonly folder: string
   /** The folders of the deployments, laid out as in a state folder. */

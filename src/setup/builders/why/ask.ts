@@ -138,7 +138,7 @@ function noNix(where: string): Error {
 
 function noDerivation(where: string, path: string): Error {
   return failure('NO_DERIVATION', `${where} has no derivation ${path}`, {
-    hint: "give the path of a .drv file: the page of a build in Hydra has one as 'Derivation store path', and nix-instantiate prints one",
+    hint: "give the path of a .drv file: 'Derivation store path' on Hydra's page of a build, or the output of nix-instantiate",
   })
 }
 
