@@ -70,7 +70,7 @@ it('a restore brings back disk, memory and the record, and sets the clock', asyn
   const refused = await host.run(['snapshot', 'restore', 'live', ...d])
   expect(refused.code).not.toBe(0)
   expect(refused.stderr).toMatch(
-    /web: a restore loses all changes since .*1 generation was deployed since; the machine runs/,
+    /web: a restore loses all changes since .*1 generation was deployed since; the machine is running/,
   )
   expect((await on('cat', '/srv/file')).trim()).toBe('after')
 
