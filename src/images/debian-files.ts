@@ -49,7 +49,7 @@ After=systemd-tmpfiles-setup.service hydra-ops-hostname.service
 
 /**
  * The configuration of sshd. The machine's identity writes /etc/ssh/authorized_keys.d/root at every boot.
- * /root/.ssh/authorized_keys stays unchanged.
+ * The file in root's home directory stays unchanged.
  */
 const sshd = `PasswordAuthentication no
 KbdInteractiveAuthentication no

@@ -52,7 +52,7 @@ export function renderSpec(options: SpecOptions, existing: string | undefined, s
     : `${JSON.stringify(sorted, undefined, 2)}\n`
 }
 
-/** Returns the inputs that a new jobset would copy from an existing jobset; undefined if no jobset has any. */
+/** Returns the inputs that a new jobset would copy from an existing jobset; undefined without such inputs. */
 export function presentInputs(
   existing: string | undefined,
   folder: string,
