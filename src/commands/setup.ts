@@ -43,6 +43,7 @@ export function registerSetup(command: Command, cli: Cli): void {
 function verify(cli: Cli, task: string | undefined, flags: Flags): Promise<void> {
   return runOnMachines(cli, flags, 'to verify', async (ops, { deployment, selection }) => {
     if (task !== undefined) throw usageError(`setup verify takes no task, got '${task}'`)
+    refuseRunFlags(flags)
     const { verifySetup } = await import('../operations/setup.js')
     return verifySetup(ops, { deployment, selection })
   })
@@ -51,8 +52,7 @@ function verify(cli: Cli, task: string | undefined, flags: Flags): Promise<void>
 function status(cli: Cli, task: string | undefined, flags: Flags): Promise<void> {
   return cli.run(flags, async (ops, ui) => {
     if (task !== undefined) throw usageError(`setup status takes no task, got '${task}'`)
-    if (flags.redo === true) throw usageError('--redo works only with hydra-ops setup run TASK')
-    if (flags.prune === true) throw usageError('--prune works only with hydra-ops setup run TASK')
+    refuseRunFlags(flags)
     const { setupStatus } = await import('../operations/setup.js')
     const rows = await setupStatus(ops, {
       deployment: flags.deployment,
@@ -64,6 +64,11 @@ function status(cli: Cli, task: string | undefined, flags: Flags): Promise<void>
     else ui.print((await import('../ui/setup-view.js')).setupView(rows, ui))
     return 0
   })
+}
+
+function refuseRunFlags({ redo, prune }: Flags): void {
+  if (redo === true) throw usageError('--redo works only with hydra-ops setup run TASK')
+  if (prune === true) throw usageError('--prune works only with hydra-ops setup run TASK')
 }
 
 function run(cli: Cli, task: string | undefined, flags: Flags): Promise<void> {

@@ -46,7 +46,7 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
     if (mended.length > 0) {
       job.changed = true
       await journal(job, 'copy.repaired', { data: mended })
-      job.run.log(`repaired ${mended.length} damaged paths`)
+      job.run.log(`repaired ${mended.length} damaged ${mended.length === 1 ? 'path' : 'paths'}`)
     }
   }
   await journal(job, 'copy', { result: 'done' })

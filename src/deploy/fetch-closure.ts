@@ -118,7 +118,7 @@ async function fetchThere(
   await updateJob(job, (draft) => {
     draft.unfinishedCopy = { path, bootId: survey.bootId }
   })
-  job.run.log(`the machine fetches ${paths} paths`)
+  job.run.log(`the machine fetches ${paths === 1 ? '1 path' : `${paths} paths`}`)
   await journal(job, 'fetch', { data: path })
   const problem = await job.ops.nix.fetch(hostOf(job), path, optionsOf(job), job.run)
   await journal(job, 'fetch', { result: problem === undefined ? 'done' : problem.kind })

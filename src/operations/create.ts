@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { existsSync, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
 import { usageError } from '../core/errors.js'
@@ -68,14 +68,22 @@ export function deploymentName(text: string): DeploymentName {
   })
 }
 
-/** Returns the absolute paths of network expressions; refuses a path that does not exist. */
+/** Returns the absolute paths of network expressions; refuses a path that Nix cannot import. */
 export function expressionPaths(files: readonly string[], folder: string): string[] {
   return mapEach(files, (file) => {
     const path = resolve(folder, file)
-    if (existsSync(path)) return path
+    if (existsSync(path)) return importable(path, file)
     throw usageError(`the network expression '${file}' does not exist`, {
       hint: similarFile(path) ?? `the full path is ${path}`,
     })
+  })
+}
+
+/** Refuses a folder without `default.nix`, the file that Nix reads in a folder. */
+function importable(path: string, file: string): string {
+  if (!statSync(path).isDirectory() || existsSync(join(path, 'default.nix'))) return path
+  throw usageError(`the network expression '${file}' is a folder without a default.nix`, {
+    hint: 'name the file in the folder',
   })
 }
 

@@ -50,6 +50,12 @@ describe('a verb that finds no machine', () => {
   })
 })
 
+it.each(['--redo', '--prune'])('setup verify refuses %s, which it would ignore', async (flag) => {
+  const { code, stderr } = await cli('setup', 'verify', flag)
+  expect(code).toBe(2)
+  expect(stderr).toContain(`${flag} works only with hydra-ops setup run TASK`)
+})
+
 describe('deploy --retry-failed', () => {
   it('mentions its selection when the last deploy failed on an unselected machine', async () => {
     await deploy(ops, standardRequest)

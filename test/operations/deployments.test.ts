@@ -106,6 +106,7 @@ describe('create', () => {
 
   it('takes a folder, as Nix does', async () => {
     mkdirSync(join(folder, 'net'))
+    writeFileSync(join(folder, 'net', 'default.nix'), '{ }')
     expect((await create({ files: ['net'] })).deployment.expressions).toEqual([join(folder, 'net')])
   })
 
@@ -120,6 +121,15 @@ describe('create', () => {
     })
     await expect(create({ files: ['net'] })).rejects.toMatchObject({
       hint: expect.stringContaining('net.nix'),
+    })
+    expect(await ops.store.list()).toEqual([])
+  })
+
+  it('refuses a folder that Nix cannot import', async () => {
+    mkdirSync(join(folder, 'fleet'))
+    await expect(create({ files: ['fleet'] })).rejects.toMatchObject({
+      exitCode: 2,
+      message: "the network expression 'fleet' is a folder without a default.nix",
     })
     expect(await ops.store.list()).toEqual([])
   })
