@@ -149,6 +149,8 @@ let
     (keyed "nix-serve")
     {
       systemd.services.nix-serve.serviceConfig.SupplementaryGroups = weak "hydra";
+      # nix-serve called `nix dump-path` from 2020 to 2024. Otherwise a Nix without nix-command makes every NAR empty.
+      systemd.services.nix-serve.environment.NIX_CONFIG = weak "extra-experimental-features = nix-command";
       services.nix-serve = {
         enable = weak true;
         port = weak cfg.nixServe.port;

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { failure } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
 import { type PlacedFile, placeFiles } from './place-files.js'
@@ -121,6 +122,20 @@ export async function unsteadyUnits(host: Host, names: readonly string[], run: R
     values: { units: names, steady_for: steadyFor },
   }
   return [...((await askMachine(host, question, run)).get('wrong') ?? [])]
+}
+
+/**
+ * Refuses to go on without a unit that NixOS defines. A boot after a failed deploy returns to the previous system, which
+ * may lack the unit. Nothing is refused when systemd does not answer.
+ */
+export async function requireUnit(host: Host, unit: string, run: Run): Promise<void> {
+  const argv = ['systemctl', 'show', '--property=LoadState', '--value', '--', unit]
+  const result = await host.exec(argv, { signal: run.signal, timeoutMs: scriptMs, what: `look for ${unit}` })
+  if (result.kind !== 'exited' || result.stdout.trim() !== 'not-found') return
+  throw failure('NO_UNIT', `machine '${host.machine}': the running system has no ${unit}`, {
+    machine: host.machine,
+    hint: 'hydra-ops deploy activates the configuration; a boot after a failed deploy starts the previous system',
+  })
 }
 
 /** Returns the folder on the machine that holds a mark for each unit whose restart is due. */

@@ -1,7 +1,7 @@
 import { requireSuccess } from '../core/command-result.js'
 import { failure, messageOf, throwIfAborted } from '../core/errors.js'
 import type { Run } from '../core/run.js'
-import type { Host } from '../core/ssh.js'
+import type { CommandResult, Host } from '../core/ssh.js'
 import { askMachine, fact } from '../remote/run-script.js'
 
 const requestMs = 60_000
@@ -34,7 +34,13 @@ export async function readJournal(
     timeoutMs: requestMs,
     what,
   })
+  if (from.includes('--show-cursor') && isSilentFailure(result)) return ''
   return requireSuccess(result, { machine: host.machine, what }).stdout
+}
+
+/** Recognises a journal without new lines: with --show-cursor, journalctl 252 then ends with 1 in silence (measured). */
+function isSilentFailure(result: CommandResult): boolean {
+  return result.kind === 'exited' && result.code === 1 && `${result.stdout}${result.stderr}`.trim() === ''
 }
 
 /** Reads the newest lines since a time on the machine's own clock, because earlier faults may have been repaired. */

@@ -4,7 +4,7 @@ import { httpAnswer } from '../core/http-request.js'
 import type { SetupTask, TaskRun } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
 import { askMachine, fact } from '../remote/run-script.js'
-import { unsteadyUnits } from '../remote/services.js'
+import { requireUnit, unsteadyUnits } from '../remote/services.js'
 import { waitUntil } from '../remote/wait-until.js'
 import { publicKeyOf } from './cache-key.js'
 import { oneShotSettings, reachedAt } from './hydra/settings.js'
@@ -66,6 +66,7 @@ export const nixServeProofTask: SetupTask<NixServeProofOptions> = {
 
 async function proveService(host: Host, options: NixServeProofOptions, run: TaskRun): Promise<void> {
   const { unit, secretKeyFile, publicKeyFile } = options
+  await requireUnit(host, unit, run)
   // A user-defined service may create only the secret key.
   const publicKey = await publicKeyOf(host, { secretFile: secretKeyFile, publicFile: publicKeyFile }, run)
   if (publicKey === '') {

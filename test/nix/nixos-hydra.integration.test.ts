@@ -92,6 +92,17 @@ describe('deployment.hydra on a NixOS machine', () => {
     expect(await valuesOf(`${serving()} ${own}`, which)).toEqual(['hello'])
   })
 
+  it.each(releases)(
+    'lets the nix-serve of a nixpkgs %s read NARs, and a definition of the user wins',
+    async (_, nixpkgs) => {
+      const which = 'config.systemd.services.nix-serve.environment.NIX_CONFIG'
+      const serving = 'deployment.hydra = { enable = true; nixServe.enable = true; };'
+      expect(await valuesOf(serving, which, nixpkgs)).toEqual(['extra-experimental-features = nix-command'])
+      const own = 'systemd.services.nix-serve.environment.NIX_CONFIG = "max-jobs = 1";'
+      expect(await valuesOf(`${serving} ${own}`, which, nixpkgs)).toEqual(['max-jobs = 1'])
+    },
+  )
+
   it('shows logs of running builds through nginx where nixpkgs has their program', async () => {
     const values = await valuesOf(
       wholeHydra,

@@ -2,6 +2,7 @@ import { messageOf, throwIfAborted } from '../../core/errors.js'
 import { refusal } from '../../core/http-request.js'
 import type { TaskRun } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
+import { requireUnit } from '../../remote/services.js'
 import { waitUntil } from '../../remote/wait-until.js'
 import { machineTime, newestLines } from '../journal.js'
 import { JournalWatch, type WatchPace } from './journal-watch.js'
@@ -35,6 +36,7 @@ export async function untilServed(
 ): Promise<void> {
   if (entrance.startedBy !== 'nixos' || (await startProblem(entrance, run)) === undefined) return
   const units = ['hydra-init.service', 'hydra-server.service']
+  await requireUnit(host, 'hydra-server.service', run)
   const since = await machineTime(host, run)
   const journal = new JournalWatch(host, { units }, since, pace)
   await waitUntil(host.machine, run, {

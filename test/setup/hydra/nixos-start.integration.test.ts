@@ -21,6 +21,7 @@ beforeEach(async () => {
   root = mkdtempSync(join(tmpdir(), 'ho-start-'))
   mkdirSync(join(root, 'bin'))
   writeFileSync(join(root, 'bin/journalctl'), '#!/bin/sh\necho "-- cursor: s=1"\n', { mode: 0o755 })
+  systemctlSays('loaded')
   host = new LocalShellHost({ bin: join(root, 'bin') })
   port = await freePort()
   requests = []
@@ -29,6 +30,11 @@ afterEach(() => {
   server.close()
   rmSync(root, { recursive: true, force: true })
 })
+
+/** Lets systemd answer the question whether it has a unit. */
+function systemctlSays(state: string): void {
+  writeFileSync(join(root, 'bin/systemctl'), `#!/bin/sh\necho ${state}\n`, { mode: 0o755 })
+}
 
 function nixosMachine(hydra: Record<string, unknown>): TaskMachine {
   const {
@@ -78,4 +84,14 @@ it('a task on NixOS logs in at once where Hydra answers', async () => {
   await listen(0)
   await verify(taskRun({ 'hydra-user-alice': 'hunter2' }))
   expect(requests).toEqual(['GET /', 'POST /login', 'GET /current-user'])
+})
+
+it('a task on NixOS does not wait where the running system has no Hydra, as after the boot that follows a failed deploy', async () => {
+  server = createServer()
+  systemctlSays('not-found')
+  await expect(verify(taskRun({ 'hydra-user-alice': 'hunter2' }))).rejects.toMatchObject({
+    code: 'NO_UNIT',
+    message: "machine 'local': the running system has no hydra-server.service",
+    hint: expect.stringContaining('hydra-ops deploy'),
+  })
 })

@@ -31,7 +31,8 @@ beforeEach(async () => {
     `cd '${root}/journal'
 proof=hydra-ops-probe-$(ls '${root}/hydra/hydra-ops-probe')
 case $* in
-  *--show-cursor*) next=$(ls | grep '^[0-9]' | head -n 1); [ -z "$next" ] || { sed "s/PROOF/$proof/g" "$next" | tee -a all; mv "$next" "seen-$next"; }
+  *--show-cursor*) next=$(ls | grep '^[0-9]' | head -n 1); [ -n "$next" ] || exit 1 # as journalctl 252 ends without a new line
+    sed "s/PROOF/$proof/g" "$next" | tee -a all; mv "$next" "seen-$next"
     echo "-- cursor: s=$next" ;;
   *) cat all ;;
 esac`,

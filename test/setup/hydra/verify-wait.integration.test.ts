@@ -47,7 +47,8 @@ function journalOf(unit: string, ...looks: readonly string[]): void {
     `cd '${root}/journal'
 case $* in *--unit=${unit}*) ;; *) exit 0 ;; esac
 case $* in
-  *--show-cursor*) next=$(ls | grep '^[0-9]' | head -n 1); [ -z "$next" ] || { cat "$next"; mv "$next" "seen-$next"; }
+  *--show-cursor*) next=$(ls | grep '^[0-9]' | head -n 1); [ -n "$next" ] || exit 1 # as journalctl 252 ends without a new line
+    cat "$next"; mv "$next" "seen-$next"
     echo "-- cursor: s=$next" ;;
   *) cat seen-* 2>/dev/null ;;
 esac`,
@@ -117,6 +118,7 @@ describe('the wait for the first answer of hydra-server', () => {
     await vi.waitFor(() => expect(looks()).toBeGreaterThan(2), { timeout: 30_000 })
     await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
     await verified
+    expect(run.lines.filter((line) => line.includes('journal'))).toEqual([])
   })
 })
 
