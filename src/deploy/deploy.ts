@@ -68,11 +68,16 @@ function logFailure(logs: RunLogs, error: unknown): void {
 
 const leavesNoLog = new Set(['INTERRUPTED', 'REFUSED'])
 
-/** Logs the failure of each machine, even if the deploy was only meant to build. */
+/**
+ * Logs the failure of each machine, even if the deploy was only meant to build. Evidence follows unless it is the end of
+ * the log itself.
+ */
 function logFailures(logs: RunLogs | undefined, results: readonly MachineResult[]): void {
-  for (const { machine, outcome, stage, reason } of failuresIn(results)) {
+  for (const { machine, outcome, stage, reason, evidence = [] } of failuresIn(results)) {
+    const logged = new Set(logs?.tail(machine, evidence.length))
     logs?.release()
     logs?.append(machine, `${outcome} at ${stage ?? 'deploy'}: ${reason ?? 'the reason is unknown'}`)
+    for (const line of evidence) if (!logged.has(line)) logs?.append(machine, `  ${line}`)
   }
 }
 

@@ -90,7 +90,13 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
         if (!broken) add('operator', out)
         results.set(
           machine,
-          broken ? { error: failure('BUILD', `machine '${machine}' does not build`) } : { out },
+          broken
+            ? {
+                error: failure('BUILD', `machine '${machine}' does not build`, {
+                  detail: 'cc: no space left',
+                }),
+              }
+            : { out },
         )
       }
       return results
