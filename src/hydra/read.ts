@@ -86,12 +86,33 @@ export async function jobset(api: HydraApi, which: JobsetName): Promise<Jobset> 
 }
 
 /**
- * Returns the text of the last failed evaluation, or '' if there is none. Only a separate page has this text
- * (measured).
+ * Returns the text of the last failed evaluation, or '' if there is none. Only a separate page has this text; a Hydra
+ * of 2022 has it on the jobset's own page instead (measured).
  */
 export async function evaluationErrors(api: HydraApi, which: JobsetName): Promise<string> {
-  const found = await api.find(`${jobsetPath(which)}/errors`, Jobset)
+  const path = jobsetPath(which)
+  const found = (await api.find(`${path}/errors`, Jobset)) ?? (await api.find(path, Jobset))
   return errorTexts(found === undefined ? [] : [found])
+}
+
+/** Name of the jobset that makes the other jobsets of a declarative project. */
+export const declarativeJobset = '.jobsets'
+/** Seconds between the end of a failed check and the recording of its error, with a margin. */
+const recordingSeconds = 60
+
+/**
+ * Tells whether later checks did not find the jobset's error again. Hydra never clears the error of a `.jobsets` whose
+ * jobsets stand in a file (hydra#1218); such a jobset has no builds.
+ */
+export function keepsOldError(row: JobsetRow): boolean {
+  const { name, nrtotal, errortime, lastcheckedtime } = row
+  const isStatic = name === declarativeJobset && (nrtotal ?? 0) === 0
+  const isFetched = (row.fetcherrormsg ?? '') === ''
+  return (
+    isStatic &&
+    isFetched &&
+    (lastcheckedtime ?? 0) > (errortime ?? Number.POSITIVE_INFINITY) + recordingSeconds
+  )
 }
 
 /** Joins the error texts of a jobset's pages. */

@@ -30,6 +30,8 @@ export async function checkHydra(ops: Ops, request: CheckHydraRequest): Promise<
   for (const row of rows) {
     const enabled = (await read.jobset(api, { project, jobset: row.name })).enabled !== 0
     if (enabled) problems.push(...(await evaluatorProblems(api, row, request, ops.now())))
+    // The jobset that makes the others has no gate.
+    if (row.name === read.declarativeJobset && jobset === undefined) continue
     problems.push(...(await jobProblems(api, row, { ...request, job }, ops.now())))
   }
   return problems
@@ -58,6 +60,7 @@ async function evaluatorProblems(
           `${name}: the evaluation has been ${row.starttime == null ? 'waiting' : 'running'} for ${describeAge(age)}; run systemctl status hydra-evaluator on the Hydra machine`,
         ]
       : []
+  if (read.keepsOldError(row)) return stuck
   const error =
     row.errortime == null ? '' : await read.evaluationErrors(api, { project: row.project, jobset: row.name })
   const [line = ''] = (row.fetcherrormsg || error).trim().split('\n', 1)

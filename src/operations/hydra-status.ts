@@ -65,6 +65,8 @@ async function jobsetsOf(
   return found
 }
 
+const oldError = ' (later checks found no error; Hydra keeps the old one)'
+
 async function overview(api: HydraApi, row: JobsetRow): Promise<JobsetStatus> {
   const { project, name: jobset, starttime, triggertime } = row
   // Hydra's list of jobsets never contains the error text of an evaluation (measured).
@@ -78,7 +80,7 @@ async function overview(api: HydraApi, row: JobsetRow): Promise<JobsetStatus> {
     succeeded: row.nrsucceeded ?? 0,
     failed: row.nrfailed ?? 0,
     unfinished: row.nrscheduled ?? 0,
-    error: (row.fetcherrormsg || error).split('\n', 1)[0] ?? '',
+    error: `${(row.fetcherrormsg || error).split('\n', 1)[0] ?? ''}${read.keepsOldError(row) ? oldError : ''}`,
   }
 }
 

@@ -40,6 +40,9 @@ const row = {
   starttime: null,
 }
 
+/** Row of the jobset of a declarative project whose jobsets stand in a file. */
+const declarative = { ...row, name: '.jobsets', nrsucceeded: 0, nrfailed: 0, nrtotal: 0 }
+
 const metrics = (failed: number, age: number) =>
   `hydra_job_completion_time{job="release"} ${nowSeconds() - age}\nhydra_job_failed{job="release"} ${failed}\n`
 
@@ -111,6 +114,24 @@ describe('hydra status', () => {
     page('/api/jobsets?project=infra', [{ ...row, errortime: 1, lastcheckedtime: 1 }])
     page('/jobset/infra/main/errors', { errormsg: "in job ‘web’:\nerror: undefined variable 'foo'" })
     expect((await run('status', 'infra:main')).stdout).toContain("error: undefined variable 'foo'")
+  })
+
+  it('shows the error of a Hydra of 2022, which has the text on the page of the jobset', async () => {
+    page('/api/jobsets?project=infra', [{ ...row, errortime: 1, lastcheckedtime: 1 }])
+    hydra.model.pages.set('/jobset/infra/main/errors', { status: 404, body: { error: 'Page not found.' } })
+    page('/jobset/infra/main', { name: 'main', enabled: 1, errormsg: 'error: infinite recursion' })
+    expect((await run('status')).stdout).toContain('error: infinite recursion')
+  })
+
+  it('says so when Hydra keeps an error of a declarative project that later checks did not find', async () => {
+    page('/jobset/infra/.jobsets/errors', { errormsg: 'cannot read the list' })
+    page('/api/jobsets?project=infra', [{ ...declarative, errortime: 1_000, lastcheckedtime: 5_000 }])
+    const kept = 'cannot read the list (later checks found no error; Hydra keeps the old one)'
+    expect((await run('status')).stdout).toContain(kept)
+    page('/api/jobsets?project=infra', [{ ...declarative, errortime: 5_000, lastcheckedtime: 5_000 }])
+    const present = (await run('status')).stdout
+    expect(present).toContain('cannot read the list')
+    expect(present).not.toContain('later checks')
   })
 
   it('reports a stuck queue with its cause and the line that fixes it', async () => {
@@ -267,6 +288,18 @@ describe('hydra check', () => {
       expect.stringContaining('queue: the queue runner is not running'),
       'infra:main: the last evaluation failed: error: infinite recursion',
     ])
+  })
+
+  it('finds no gate missing in the jobset that makes the others, and reports only its present error', async () => {
+    page('/jobset/infra/.jobsets', { name: '.jobsets', enabled: 1 })
+    page('/jobset/infra/.jobsets/errors', { errormsg: 'cannot read the list' })
+    const main = { ...row, lastcheckedtime: nowSeconds() - 60 }
+    const check = async (errortime: number) => {
+      page('/api/jobsets?project=infra', [main, { ...declarative, errortime, lastcheckedtime: 5_000 }])
+      return (await run('check', 'infra')).stdout
+    }
+    expect(await check(1_000)).toBe('infra: all is well\n')
+    expect(await check(5_000)).toContain('infra:.jobsets: the last evaluation failed: cannot read the list')
   })
 
   it('ends with 1 and one sentence when Hydra is down', async () => {
