@@ -20,13 +20,19 @@ const patientMs = 10_000
  * therefore noticed within 200 ms or a fiftieth of the wait, whichever is longer.
  *
  * A host that has refused an attempt has a working network, because QEMU passes refusals on. An accepted connection
- * then shows that sshd is busy, so sshd gets only one attempt in two seconds. More attempts delayed the answer by two
- * minutes on a slow host with other guests (measured). Attempts continue, because a rebooting guest refuses connections
- * when its sshd ends, and QEMU's later connections stay silent.
+ * then shows that sshd is busy, so sshd gets only one attempt in two seconds, and fewer later. More attempts delayed the
+ * answer by two minutes on a slow host with other guests (measured). Attempts continue, because a rebooting guest refuses
+ * connections when its sshd ends, and QEMU's later connections stay silent.
+ *
+ * sshd works on an abandoned attempt until its process has begun. So many of these reached MaxStartups (10 logins) that
+ * a guest refused the user's own ssh after the deploy (measured). A full sshd therefore gets a rest.
  */
 const rarerBy = 50
 const longerBy = 20
 const atWorkMs = 2_000
+const rarerAtWorkBy = 8
+const longerAtWorkBy = 3
+const fullMs = 10_000
 /** The time limit through a proxy, where an attempt costs a process and a login at the jump host. */
 const proxiedMs = 20_000
 const betweenMs = 1_000
@@ -39,8 +45,25 @@ const maxPreamble = 8_192
 
 type Look =
   | { readonly kind: 'banner' }
-  /** `hopeless`: a longer wait cannot help. `refused`: the host is up, but accepts no connection yet. */
-  | { readonly kind: 'none'; readonly state: string; readonly hopeless: boolean; readonly refused: boolean }
+  /**
+   * `hopeless`: a longer wait cannot help. `refused`: the host is up, but accepts no connection yet. `full`: sshd has
+   * reached MaxStartups.
+   */
+  | {
+      readonly kind: 'none'
+      readonly state: string
+      readonly hopeless: boolean
+      readonly refused: boolean
+      readonly full: boolean
+    }
+
+/** Facts about a host from all attempts so far. */
+interface Seen {
+  /** Whether the host has ever refused an attempt. */
+  refused: boolean
+  /** Time before which a full sshd gets no further attempt. */
+  restUntil: number
+}
 
 type Tools = Omit<WayOptions, 'signal'>
 
@@ -53,24 +76,24 @@ export async function waitForBanner(
   throwIfAborted(wait.signal)
   const stop = new AbortController()
   let state = 'no answer yet'
-  let refused = false
-  const seen = new Promise<Look>((resolve, reject) => {
+  const seen: Seen = { refused: false, restUntil: 0 }
+  const answered = new Promise<Look>((resolve, reject) => {
     const look = async (lastMs: number) => {
       const options = { ...tools, signal: stop.signal, forLogin: true }
       const result = await lookOnce(target, lastMs, options)
-      if (stop.signal.aborted) return refused
-      refused ||= result.kind === 'none' && result.refused
-      if (result.kind === 'none' && result.state !== state) {
+      if (stop.signal.aborted) return
+      if (result.kind === 'none') {
+        seen.refused ||= result.refused
+        if (result.full) seen.restUntil = Date.now() + fullMs
+        if (result.state !== state) wait.onState?.(result.state)
         state = result.state
-        wait.onState?.(state)
       }
       if (result.kind === 'banner' || result.hopeless) resolve(result)
-      return refused
     }
-    keepLooking(target, look, stop.signal).catch(reject)
+    keepLooking(target, look, seen, stop.signal).catch(reject)
   })
   try {
-    const result = await bounded(seen, wait, {
+    const result = await bounded(answered, wait, {
       what: `wait for ssh of machine '${target.machine}'`,
       late: () => notSeen(target, `${state} for ${wait.timeoutMs / 1000} s`),
     })
@@ -95,37 +118,46 @@ export async function probe(
   return result.kind === 'banner'
 }
 
-/**
- * Makes attempts until the signal stops them; rejects when an attempt cannot even start. `look` tells whether the host
- * has ever refused an attempt.
- */
+/** Computes the length of an attempt, and the pause until the next attempt, after a wait. */
+export function paceAfter(waited: number, refused: boolean): { lastMs: number; pauseMs: number } {
+  return refused
+    ? {
+        lastMs: Math.max(patientMs, waited / longerAtWorkBy),
+        pauseMs: Math.max(atWorkMs, waited / rarerAtWorkBy),
+      }
+    : { lastMs: Math.max(shortMs, waited / longerBy), pauseMs: Math.max(overlapMs, waited / rarerBy) }
+}
+
+/** Makes attempts until the signal stops them; rejects when an attempt cannot even start. */
 async function keepLooking(
   target: SshTarget,
-  look: (lastMs: number) => Promise<boolean>,
+  look: (lastMs: number) => Promise<void>,
+  seen: Readonly<Seen>,
   signal: AbortSignal,
 ): Promise<void> {
-  const patiently = async (lastMs: number) => {
+  const begin = Date.now()
+  const rest = async () => {
+    while (Date.now() < seen.restUntil) await pause(seen.restUntil - Date.now(), signal)
+  }
+  const patiently = async (leastMs: number) => {
     while (!signal.aborted) {
-      await look(lastMs)
+      await look(Math.max(leastMs, paceAfter(Date.now() - begin, seen.refused).lastMs))
       await pause(betweenMs, signal)
+      await rest()
     }
   }
   const overlapping = async () => {
-    const begin = Date.now()
-    let refused = false
     // The patient attempt is enough for a machine that is up.
     await pause(overlapMs, signal)
     while (!signal.aborted) {
       const waited = Date.now() - begin
+      const { refused } = seen
+      const { lastMs, pauseMs } = paceAfter(waited, refused)
       // The patient attempt reports any error.
-      const attempt = look(refused ? patientMs : Math.max(shortMs, waited / longerBy)).then(
-        (told) => {
-          refused = told
-        },
-        () => {},
-      )
-      if (refused) await pauseUnless(attempt, atWorkMs, signal)
-      await pause(Math.max(overlapMs, waited / rarerBy), signal)
+      const attempt = look(lastMs).catch(() => {})
+      if (refused) await pauseUnless(attempt, pauseMs, signal)
+      await pause(paceAfter(waited, false).pauseMs, signal)
+      await rest()
     }
   }
   try {
@@ -153,15 +185,15 @@ async function lookOnce(target: SshTarget, lastMs: number, options: LookOptions)
     },
     () => {},
   )
-  const none = (state: string, refused = false): Look => {
+  const none = (state: string, refused = false, full = false): Look => {
     const said = way.said()
-    return { kind: 'none', state: said === '' ? state : said, hopeless: isHopeless(said), refused }
+    return { kind: 'none', state: said === '' ? state : said, hopeless: isHopeless(said), refused, full }
   }
   try {
     return await new Promise<Look>((resolve) => {
       const timer = setTimeout(() => resolve(none(whenSilent(accepted, text()))), lastMs)
       const end = () => {
-        if (isFull(text())) resolve(none('sshd accepts no more new connections (MaxStartups)', true))
+        if (isFull(text())) resolve(none('sshd accepts no more new connections (MaxStartups)', true, true))
         else resolve(text() === '' ? none('the server closes the connection at once', true) : none(notSsh))
       }
       const onData = (chunk: Buffer) => {
@@ -172,7 +204,7 @@ async function lookOnce(target: SshTarget, lastMs: number, options: LookOptions)
       const onError = (error: Error) => {
         // A longer wait does not help if the proxy's program is missing.
         if (error instanceof OpsError)
-          resolve({ kind: 'none', state: error.message, hopeless: true, refused: false })
+          resolve({ kind: 'none', state: error.message, hopeless: true, refused: false, full: false })
         else resolve(none(describeSocketError(codeOf(error), messageOf(error)), isRefusal(codeOf(error))))
       }
       const onClose = () => {

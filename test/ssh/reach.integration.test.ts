@@ -1,5 +1,6 @@
 import { createServer, connect as netConnect, type Server, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { paceAfter } from '../../src/ssh/banner.js'
 import { freePort } from '../fixtures/free-port.js'
 import { type Sshd, startSshd } from '../fixtures/sshd.js'
 import { connected, never, remote, testSsh, until } from '../fixtures/sshd-session.js'
@@ -140,23 +141,40 @@ describe('waiting for ssh', () => {
     slow.close()
   })
 
-  it('tells an sshd that is full from a service that is not ssh', async () => {
-    const full = await serve((socket) => socket.end('Exceeded MaxStartups\r\n'))
-    expect((await seenAt(full.port)).states).toEqual(['sshd accepts no more new connections (MaxStartups)'])
+  it('tells an sshd that is full from a service that is not ssh, and gives it a rest', async () => {
+    let attempts = 0
+    const full = await serve((socket) => {
+      attempts += 1
+      socket.end('Exceeded MaxStartups\r\n')
+    })
+    // The rest is longer than this wait, so only the attempts that began together come.
+    expect((await seenAt(full.port, 6_000)).states).toEqual([
+      'sshd accepts no more new connections (MaxStartups)',
+    ])
+    expect(attempts).toBeLessThanOrEqual(2)
     full.close()
+  })
+
+  it('leaves most of the logins of MaxStartups (10) to others, however long the host is at work', () => {
+    for (let waited = 0; waited <= 600_000; waited += 1_000) {
+      const { lastMs, pauseMs } = paceAfter(waited, true)
+      // One patient attempt runs beside these.
+      expect(lastMs / pauseMs).toBeLessThanOrEqual(5)
+    }
+    expect(paceAfter(60_000, true)).toEqual({ lastMs: 20_000, pauseMs: 7_500 })
   })
 
   it.each([
     // QEMU does this for a guest that has a network but no sshd yet.
-    ['refused', (socket: Socket) => socket.destroy()],
-    ['was full', (socket: Socket) => socket.end('Not allowed at this time\r\n')],
+    ['refused', 5, (socket: Socket) => socket.destroy()],
+    ['was full', 2, (socket: Socket) => socket.end('Not allowed at this time\r\n')],
   ])(
     'does not ask an sshd that %s again while it is at work: each attempt costs it a process',
-    async (_, refuse) => {
+    async (_, refusals, refuse) => {
       let open = 0
       let most = 0
       const busy = await serve((socket, count) => {
-        if (count <= 5) {
+        if (count <= refusals) {
           refuse(socket)
           return
         }
