@@ -4,8 +4,8 @@ import type { Fetchable, FetchOptions, FetchProblem } from '../core/nix.js'
 import { hostOf } from '../machine/connect.js'
 import { journal, recordOf, updateJob } from '../machine/machine.js'
 import { physicalOf } from '../network/evaluate.js'
-import type { LanHost, Survey } from '../systems/system.js'
-import { systemOf } from '../systems/systems.js'
+import { type LanHost, nameMachines } from '../remote/name-machines.js'
+import type { Survey } from '../systems/system.js'
 import type { Assessment } from './assess.js'
 import { copyClosure, refuseWhenFull } from './copy-closure.js'
 import type { Job } from './job.js'
@@ -76,7 +76,7 @@ export async function fetchClosure(job: Job, path: StorePath, survey: Survey): P
   }
   const host = hostOf(job)
   const hosts = unknownHosts(job, survey)
-  if (hosts.length > 0) await systemOf(job.definition).nameMachines?.(host, hosts, job.run)
+  if (hosts.length > 0) await nameMachines(host, hosts, job.run)
   const asked = await nix.fetchable(host, path, optionsOf(job), job.run)
   if (asked.kind === 'valid') return endUnfinished(job)
   const problem = asked.kind === 'absent' ? asked.problem : await fetchThere(job, path, survey, asked)
@@ -89,11 +89,11 @@ export async function fetchClosure(job: Job, path: StorePath, survey: Survey): P
 }
 
 /**
- * Lists the machines that a new machine cannot resolve by name before it has its closure. Its cache may be such a
- * machine.
+ * Lists the machines that a new machine cannot resolve by name before it has a closure of this network. Its cache may be
+ * such a machine. A NixOS machine has another closure from the beginning.
  */
 function unknownHosts(job: Job, { profile }: Survey): LanHost[] {
-  if (profile !== undefined || systemOf(job.definition).nameMachines === undefined) return []
+  if (profile !== undefined && recordOf(job).deployed !== undefined) return []
   return Object.entries(physicalOf(job.ops, job.deployment.record)).flatMap(
     ([name, { privateIPv4: address }]) =>
       address === undefined ? [] : [{ address, name: MachineName.parse(name) }],

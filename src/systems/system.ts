@@ -1,7 +1,7 @@
 import type { MachineDefinition } from '../core/definition.js'
 import type { DeployedClosure, MachineFacts, MachineRecord } from '../core/deployment.js'
 import type { OpsError } from '../core/errors.js'
-import type { MachineName, StorePath } from '../core/names.js'
+import type { StorePath } from '../core/names.js'
 import type { PlanItem } from '../core/plan.js'
 import type { SystemStatus } from '../core/reports.js'
 import type { Run } from '../core/run.js'
@@ -27,12 +27,6 @@ export interface Survey {
   readonly hasNix: boolean
   /** Reason why the machine needs a reboot, for the plan; `undefined` if the machine needs none. */
   readonly rebootReason: string | undefined
-}
-
-/** Machine in the LAN that other machines find by name. */
-export interface LanHost {
-  readonly address: string
-  readonly name: MachineName
 }
 
 /** Differences between a wanted closure and a machine, known before the activation. */
@@ -155,8 +149,6 @@ export interface System {
   ): PlanItem[]
   /** Lists the contents of the definition's closure, each with its hash. */
   contents(definition: MachineDefinition): Pick<DeployedClosure, 'files' | 'units'>
-  /** Lets a machine without a closure find the other machines by name; absent where only a closure can do that. */
-  nameMachines?(host: Host, hosts: readonly LanHost[], run: Run): Promise<void>
   /** Whether a deploy can go back to the previous system. */
   readonly goesBack: boolean
   /** Activates the closure. If the system can go back, the closure is then on trial. */

@@ -58,6 +58,14 @@ it('a NixOS machine switches to a system that it fetched itself, and this host n
   expect((await deployed())?.hydra).toMatchObject({ evaluation: 99, build: 990 })
 })
 
+it('a NixOS machine gets the names of the others before its first fetch alone', async () => {
+  const named = () => ops.ssh.execs.filter(({ what }) => what === 'write the names of the other machines')
+  expect(named().map(({ machine }) => machine)).toEqual(['web'])
+  fleet.behave(second, { version: '24.11.20241129.abc', kernel: '/nix/store/k1' })
+  await run()
+  expect(named()).toHaveLength(1)
+})
+
 it('a NixOS machine goes back when the fetched system fails, and its record stays true', async () => {
   fleet.behave(second, { version: '24.11.20241129.abc', kernel: '/nix/store/k1', status: 1 })
   const { results } = await run()

@@ -88,6 +88,7 @@ export function runFakeFleet(ops: Pick<FakeOps, 'ssh'>, initial: string): FakeFl
   }
   ssh.answer('take the set-up lock of the machine', succeed())
   ssh.answer('release the set-up lock of the machine', succeed())
+  ssh.answer('write the names of the other machines', succeed())
   ssh.answer('read the facts of the machine', ({ machine, values }) => {
     const { wanted = '' } = values
     const seen = machineOf(machine)

@@ -6,7 +6,6 @@ import { journal, type MachineSession } from '../../machine/machine.js'
 import type { Survey, System, SystemLook } from '../system.js'
 import { activateClosure, reattach } from './activation-stage.js'
 import { debianDefinition } from './definition.js'
-import { nameMachines } from './name-machines.js'
 import { installPackages, missingPackages, planPackages, wantedPackages } from './packages.js'
 import { surveyDebian, surveyMachine } from './survey.js'
 import { undoes } from './undone.js'
@@ -49,7 +48,6 @@ export const debian: System = {
     const { files, units } = debianDefinition(definition)
     return { files: hashes(files), units: hashes(units) }
   },
-  nameMachines,
   goesBack: false,
   activate: activateClosure,
   reattach,
