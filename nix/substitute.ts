@@ -14,11 +14,13 @@ const askMs = 5 * 60_000
 const evidenceLines = 8
 
 /**
- * Options for each fetch. Nix would otherwise remember for an hour that a cache lacks a path. Hydra may have built
- * the path since then. Nix would also try an unreachable cache five times, with growing pauses.
+ * Options for each fetch. Nix would otherwise remember for an hour that a cache lacks a path, and for 30 days by which
+ * key a path is signed. Hydra may have built or signed the path since then. Nix would also try an unreachable cache
+ * five times, with growing pauses.
  */
 const patience = [
   ['narinfo-cache-negative-ttl', '0'],
+  ['narinfo-cache-positive-ttl', '0'],
   ['connect-timeout', '15'],
   ['download-attempts', '2'],
 ].flatMap(([name = '', value = '']) => ['--option', name, value])

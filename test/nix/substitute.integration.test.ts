@@ -1,4 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createNixCommand } from '../../nix/nix-command.js'
@@ -104,6 +106,32 @@ describe.each([
     expect((await store.fetchable(hostOf(store), late, options, run)).kind).toBe('absent')
     await fill(`file://${cache}?secret-key=${secret}`, late)
     expect(await store.fetch(hostOf(store), late, options, run)).toBeUndefined()
+  })
+
+  it('fetches a path that the cache has signed with a new key after a first look', async () => {
+    const [old, current] = [join(scratch.folder, `old-${count}`), join(scratch.folder, `new-${count}`)]
+    for (const key of [old, current])
+      await scratch.nix('nix-store', ['--generate-binary-cache-key', 'rotated-1', key, `${key}.pub`])
+    const rotated = join(scratch.folder, `rotated-${count}`)
+    const server = createServer(({ url = '/' }, response) => {
+      const file = join(rotated, url)
+      if (existsSync(file)) response.end(readFileSync(file))
+      else response.writeHead(404).end()
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    try {
+      await fill(`file://${rotated}?secret-key=${old}`, path)
+      const { port } = server.address() as AddressInfo
+      const key = readFileSync(`${current}.pub`, 'utf8').trim()
+      const store = emptyStore(trusting(key, `http://127.0.0.1:${port}`))
+      expect(await store.fetch(hostOf(store), path, options, run)).toMatchObject({ kind: 'unsigned' })
+      rmSync(rotated, { recursive: true })
+      await fill(`file://${rotated}?secret-key=${current}`, path)
+      expect(await store.fetch(hostOf(store), path, options, run)).toBeUndefined()
+      expect(store.has(path)).toBe(true)
+    } finally {
+      server.close()
+    }
   })
 
   it('refuses a path whose key it does not trust, unless that is allowed', async () => {
