@@ -41,7 +41,7 @@ for armed in "$runs"/*/armed; do
 done
 
 # A machine with a one-time boot is about to reboot, or awaits a confirmation of the new system. The boot is over in
-# any other case, or the operator's process died before the reboot.
+# any other case, or the operator's process died before the reboot. A dry activation leaves the boot menu as it is.
 if [ -e "$once" ]; then
   other=$(first_line "$once/run")
   if [ ! -e "$once/confirmed" ]; then
@@ -49,8 +49,10 @@ if [ -e "$once" ]; then
       refuse 75 "the one-time boot of run $other waits to be confirmed"
     fi
   fi
-  PATH=$PATH:$(place_of "$profile")/sw/bin
-  forget_boot_once "$once" "$once_profile" || refuse 75 "the one-time boot of run $other could not be removed"
+  if [ "$action" != dry-activate ]; then
+    PATH=$PATH:$(place_of "$profile")/sw/bin
+    forget_boot_once "$once" "$once_profile" || refuse 75 "the one-time boot of run $other could not be removed"
+  fi
 fi
 
 present=$(place_of /run/current-system)
@@ -69,7 +71,10 @@ rm -rf -- "$folder"
 mkdir -- "$folder" || exit 1
 step folder
 ln -sfnT -- "$old" "$roots/old-$run" && ln -sfnT -- "$new" "$roots/new-$run" || exit 1
-mkdir -p -- "${owner_file%/*}" && printf '%s\n' "$owner" | replace_file "$owner_file" || exit 1
+# A dry activation does not take over a machine that has no owner.
+if [ "$action" != dry-activate ]; then
+  mkdir -p -- "${owner_file%/*}" && printf '%s\n' "$owner" | replace_file "$owner_file" || exit 1
+fi
 for name in arm guard switch keep; do
   text=''
   eval "text=\$$name"

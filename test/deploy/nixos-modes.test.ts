@@ -49,12 +49,16 @@ const profile = ({ generations, bootDefault, previous }: FleetMachine) =>
 describe('a part of a deploy', () => {
   it.each(['test', 'dry-activate'] as const)('touches no profile and no boot default: %s', async (mode) => {
     const before = profile(fleet.machine('web'))
+    const { owner } = fleet.machine('web')
+    fleet.machine('web').owner = ''
     expect((await run({ mode })).results).toMatchObject([
       { outcome: mode === 'test' ? 'changed' : expect.anything() },
     ])
     expect(profile(fleet.machine('web'))).toBe(before)
     expect(fleet.events).toEqual([`web ${mode} ${second}`])
-    expect(fleet.machine('web').current).toBe(mode === 'test' ? second : first)
+    expect(fleet.machine('web')).toMatchObject(
+      mode === 'test' ? { current: second, owner } : { current: first, owner: '' },
+    )
   })
 
   it('makes the system the boot default with --boot, and switches nothing', async () => {

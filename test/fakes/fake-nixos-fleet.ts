@@ -174,7 +174,7 @@ export function runFakeFleet(ops: Pick<FakeOps, 'ssh'>, initial: string): FakeFl
       ['new', next],
     ])
     seen.runs.set(run, files)
-    seen.owner = owner
+    if (action !== 'dry-activate') seen.owner = owner
     if (values.guarded === 'true') files.set('armed', `boot-${seen.boot}`)
     if (action === 'none') return succeed()
     events.push(`${machine} ${action} ${next}`)

@@ -16,14 +16,18 @@ let old: StorePath
 let next: StorePath
 
 function begin(systems: { old?: MadeSystem; next?: MadeSystem; guarded?: boolean } = {}, run = 'r1') {
-  old = machine.system('old', systems.old)
-  next = machine.system('next', systems.next)
-  machine.run(old)
+  made(systems)
   return start(run, systems.guarded)
 }
 
-function start(run = 'r1', guarded = true) {
-  const beginning = { running: old, old, owner, action: 'test' as const, guarded, times }
+function made(systems: { old?: MadeSystem; next?: MadeSystem } = {}) {
+  old = machine.system('old', systems.old)
+  next = machine.system('next', systems.next)
+  machine.run(old)
+}
+
+function start(run = 'r1', guarded = true, action: 'test' | 'dry-activate' = 'test') {
+  const beginning = { running: old, old, owner, action, guarded, times }
   return beginActivation(machine.host, nixosActivation(run, next, 'boot-1'), beginning, recordingRun())
 }
 
@@ -54,6 +58,13 @@ describe('the beginning of an activation', () => {
     expect(machine.read('var/lib/hydra-ops/owner')).toBe(owner)
     expect(machine.target('nix/var/nix/gcroots/hydra-ops/old-r1')).toBe(old)
     expect(machine.target('nix/var/nix/gcroots/hydra-ops/new-r1')).toBe(next)
+  })
+
+  it('does not take over a machine without an owner by a dry activation', async () => {
+    made()
+    await start('r1', false, 'dry-activate')
+    expect(machine.calls().join('\n')).toContain('--unit=hydra-ops-activation-r1.service')
+    expect(machine.exists('var/lib/hydra-ops/owner')).toBe(false)
   })
 
   it('refuses while another activation waits to be confirmed, and goes on once its guard is gone', async () => {
