@@ -38,7 +38,7 @@ function blockagesOf(status: RunnerStatus, now: Date): Blockage[] {
     {
       steps: unsupported,
       cause: 'no builder offers the system or a feature of these steps',
-      remedy: 'hydra-ops setup verify names the features; add them to a builder',
+      remedy: 'hydra-ops builders why DERIVATION names the features; add them to a builder',
     },
   ]
 }
@@ -79,7 +79,7 @@ function abilitiesOf(
 
 function systemRemedy({ gap }: Mismatch, system: string): string {
   return gap === 'builders'
-    ? 'the queue runner has no builder at all: one bad line in its machines file drops all of them; hydra-ops setup verify shows more'
+    ? 'the queue runner has no builder at all: one bad line in its machines file drops all of them; hydra-ops builders shows the list, and setup verify tries each builder'
     : `add a builder for ${system}, for instance with deployment.hydra.buildMachines, or emulate ${system} on an existing builder`
 }
 
