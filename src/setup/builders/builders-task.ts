@@ -3,6 +3,7 @@ import {
   builderLine,
   builderList,
   builderName,
+  buildersSetting,
   listProblem,
   sshSettings,
   type UsedBuilder,
@@ -168,6 +169,7 @@ async function verifyBuilders(host: Host, options: UseOptions, run: Run): Promis
   if (options.builders.length === 0) return
   const facts = await look(host, options, run)
   if (fact(facts, 'unread') === 'yes') throw unread(host)
+  if (options.reader === 'daemon') await requireRead(host, run)
   const drained = drainedIn(facts)
   for (const builder of options.builders) {
     const what = `log in to builder '${builder.machine}' as user '${options.key.user}'`
@@ -192,6 +194,26 @@ function unread({ machine }: Host): Error {
   return failure('BUILDER_LIST', `machine '${machine}': the queue runner does not read ${list}`, {
     machine,
     hint: `add the machine itself ("localhost") to deployment.hydra.buildMachines; if you define services.hydra.buildMachinesFiles yourself, add ${list} to that option`,
+  })
+}
+
+/**
+ * Refuses a list that the machine's Nix does not read. The proof names its builder to Nix, so the proof alone would
+ * succeed.
+ */
+async function requireRead(host: Host, run: Run): Promise<void> {
+  const list = listFiles.daemon
+  const question = {
+    what: 'ask Nix for its lists of builders',
+    script: 'tasks/builders/reads',
+    values: { list },
+    timeoutMs: probeMs,
+  }
+  if (fact(await askMachine(host, question, run), 'reads') !== 'no') return
+  const setting = `builders = ${buildersSetting('@/etc/nix/machines', `@${list}`)}`
+  throw failure('BUILDER_LIST', `machine '${host.machine}': Nix does not read ${list}`, {
+    machine: host.machine,
+    hint: `NixOS needs nix.extraOptions = "${setting}"; a Debian machine gets the setting from hydra-ops setup run nix --redo`,
   })
 }
 

@@ -1,0 +1,55 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { bindTask, type TaskMachine } from '../../../src/core/setup-task.js'
+import { builderTask } from '../../../src/setup/builders/builder-task.js'
+import { buildersTask } from '../../../src/setup/builders/builders-task.js'
+import { builderKeyTask } from '../../../src/setup/builders/key-task.js'
+import { peer, subject, wantedOf } from '../../fakes/builder-peers.js'
+import { debianMachine } from '../../fakes/debian-machine.js'
+import { taskRun } from '../../fakes/task-run.js'
+import { b1, ci, TwoMachines } from './two-machines.js'
+
+type Outputs = Record<string, Record<string, string>>
+
+let machines: TwoMachines
+const run = taskRun()
+/** Outputs of each machine's tasks, as the state would have them. */
+const state = { ci: {} as Outputs, b1: {} as Outputs }
+
+beforeAll(async () => {
+  machines = await TwoMachines.start()
+}, 120_000)
+afterAll(async () => machines?.dispose())
+
+const builder = () => ({ enable: true, for: ['ci'], hostName: '127.0.0.1', port: machines.port, maxJobs: 2 })
+
+/** The machine whose Nix daemon builds on b1; it has no Hydra. */
+function onCi(): TaskMachine {
+  const other = peer({
+    hostKey: machines.hostKey,
+    outputs: state.b1,
+    definition: { ...debianMachine({ builder: builder() }), name: b1 },
+  })
+  return subject({ ...debianMachine({}), name: ci }, state.ci, new Map([[b1, other]]))
+}
+
+function onB1(): TaskMachine {
+  const definition = { ...debianMachine({ builder: builder() }), name: b1 }
+  return subject(definition, state.b1, new Map([[ci, peer({ outputs: state.ci })]]))
+}
+
+const listTask = () => wantedOf(bindTask(buildersTask), onCi())
+
+it('a list of builders counts only if the machine’s Nix reads the list', async () => {
+  state.ci['builder-key'] = await wantedOf(bindTask(builderKeyTask), onCi()).apply(machines.ci.host, run)
+  state.b1.builder = await wantedOf(bindTask(builderTask), onB1()).apply(machines.b1.host, run)
+  state.ci.builders = await listTask().apply(machines.ci.host, run)
+  const setting = 'builders = @/etc/nix/machines;@/etc/nix/hydra-ops-machines'
+  await expect(listTask().verify(machines.ci.host, run)).rejects.toMatchObject({
+    code: 'BUILDER_LIST',
+    message: expect.stringMatching(/: Nix does not read \/etc\/nix\/hydra-ops-machines$/),
+    hint: expect.stringContaining(setting),
+  })
+  await machines.ci.sh(`echo '${setting}' >> /etc/nix/nix.conf`)
+  await listTask().verify(machines.ci.host, run)
+  expect(run.lines.join('\n')).toContain("builder 'b1' answers")
+})
