@@ -53,3 +53,16 @@ it('a list of builders counts only if the machine’s Nix reads the list', async
   await listTask().verify(machines.ci.host, run)
   expect(run.lines.join('\n')).toContain("builder 'b1' answers")
 })
+
+it('the private half of the key is in its file alone, in no argument, no output and no record', async () => {
+  const file = '/etc/nix/hydra-ops-builders/key'
+  // The first lines are the same in every key.
+  const line = (await machines.ci.sh(`cat ${file}`)).trim().split('\n').at(-3) ?? ''
+  expect(line.length).toBeGreaterThan(40)
+  const holders = (machine: 'ci' | 'b1') =>
+    machines[machine].sh(`grep -rlsF -- '${line}' /etc /var /run /home /nix/var || true`)
+  expect(await holders('ci')).toBe(file)
+  expect(await holders('b1')).toBe('')
+  const seen = [...machines.ci.host.seen, ...machines.b1.host.seen].filter(({ what }) => what !== 'prepare')
+  expect(JSON.stringify([seen, run.lines, state])).not.toContain(line)
+})
