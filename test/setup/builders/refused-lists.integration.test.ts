@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { MachineName } from '../../../src/core/names.js'
 import { bindTask, type TaskMachine } from '../../../src/core/setup-task.js'
 import type { Host } from '../../../src/core/ssh.js'
 import { builderTask } from '../../../src/setup/builders/builder-task.js'
@@ -89,6 +90,21 @@ it('a builder is refused that deployment.hydra.buildMachines names too, and the 
   await expect(task.apply(machines.ci.host, run)).rejects.toMatchObject({
     code: 'BUILDER_LIST',
     message: expect.stringContaining('names b1.example.org, which deployment.builder names too'),
+  })
+  expect(await machines.ci.sh(`cat ${list}`)).toBe(before)
+})
+
+it('a list with one builder twice is refused, and the present list stays', async () => {
+  const before = await machines.ci.sh(`cat ${list}`)
+  const { definition, peers = new Map(), ...rest } = onCi()
+  const [twin] = peers.values()
+  const b2 = MachineName.parse('b2')
+  const twins = new Map([...peers, [b2, twin]])
+  const task = wantedOf(bindTask(buildersTask), { ...rest, definition, peers: twins })
+  await expect(task.apply(machines.ci.host, run)).rejects.toMatchObject({
+    code: 'BUILDER_LIST',
+    message: expect.stringContaining('the list of builders is wrong: '),
+    hint: expect.stringContaining('the current list was not changed'),
   })
   expect(await machines.ci.sh(`cat ${list}`)).toBe(before)
 })
