@@ -2,11 +2,14 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { dirname, join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { createLibvirtProvider } from '../../../providers/libvirt/index.js'
+import type { LibvirtResource } from '../../../providers/libvirt/places.js'
+import type { CommandResult } from '../../../src/core/ssh.js'
 import { localCommands } from '../../../src/exec/local-commands.js'
 import { freePort } from '../../fixtures/free-port.js'
 import { portHolder } from '../held-ports.js'
 import { carefully, madeMachines } from './made-machines.js'
 import { defineForeign, type Session } from './session.js'
+import { transcript } from './transcripts.js'
 
 const machines = madeMachines()
 const { make, planned } = machines
@@ -298,7 +301,46 @@ describe('a machine', () => {
     expect(await session.virsh('list', '--all', '--name')).not.toContain(resource.name)
     expect(existsSync(resource.disks)).toBe(false)
   })
+
+  it('is removed with the variables of its firmware', async () => {
+    const resource = await make()
+    const undefines = await undefinesOfDestroy(resource)
+    expect(undefines).toEqual([expect.arrayContaining(['--nvram', '--managed-save', '--snapshots-metadata'])])
+    expect(await session.virsh('list', '--all', '--name')).not.toContain(resource.name)
+  })
+
+  it('is removed by a driver of libvirt that knows no variables of a firmware', async () => {
+    const resource = await make()
+    const refusal = transcript('testdriver', 'undefine t1 --nvram').result
+    const undefines = await undefinesOfDestroy(resource, (argv) =>
+      argv.includes('--nvram') ? refusal : undefined,
+    )
+    expect(undefines).toHaveLength(2)
+    expect(undefines[1]).toEqual(expect.arrayContaining(['--managed-save', '--snapshots-metadata']))
+    expect(undefines[1]).not.toContain('--nvram')
+    expect(await session.virsh('list', '--all', '--name')).not.toContain(resource.name)
+    expect(existsSync(resource.disks)).toBe(false)
+  })
 })
+
+/** Destroys a machine; returns the calls of `virsh undefine`. `answer` replaces the result of such a call. */
+async function undefinesOfDestroy(
+  resource: LibvirtResource,
+  answer: (argv: readonly string[]) => CommandResult | undefined = () => undefined,
+): Promise<(readonly string[])[]> {
+  const undefines: (readonly string[])[] = []
+  const { destroy } = createLibvirtProvider({
+    local: {
+      run: async (argv, given) => {
+        if (!argv.includes('undefine')) return localCommands.run(argv, given)
+        undefines.push(argv)
+        return answer(argv) ?? localCommands.run(argv, given)
+      },
+    },
+  })
+  await destroy(resource, session.run)
+  return undefines
+}
 
 describe('a libvirt that does not answer', () => {
   const uri = 'qemu+unix:///system?socket=/nonexistent/libvirt-sock'
