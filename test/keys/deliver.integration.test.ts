@@ -176,6 +176,20 @@ describe('deliverKeys', () => {
     expect([...seen].sort()).toEqual(['new', 'old'])
   })
 
+  it('gives the key its owner, its mode and its whole content before its name', async () => {
+    const bin = mkdtempSync(join(root, 'bin-'))
+    // chown needs root, so a stand-in records its argument. The stand-in for mv records mode and size, then calls mv.
+    const stat = `stat -c '%a %s' -- "$3"`
+    const tools = { chown: 'echo "owner $1"', mv: `${stat}; /bin/mv "$@" >&2` }
+    for (const [name, body] of Object.entries(tools))
+      writeFileSync(join(bin, name), `#!/bin/sh\n{ ${body}; } >> '${bin}/seen'\n`, { mode: 0o755 })
+    writeFileSync(join(root, 'a'), 'older', { mode: 0o644 })
+    host = new LocalShellHost({ ...withoutSystemd, bin })
+    const owned = key('a', 'new', { user: '12345', group: '54321', mode: 0o440 })
+    await deliverKeys(host, [owned], 'pre-activation', run)
+    expect(readFileSync(join(bin, 'seen'), 'utf8')).toBe('owner 12345:54321\n440 3\n')
+  })
+
   it('replaces a link by the key instead of writing to the target of the link', async () => {
     writeFileSync(join(root, 'victim'), 'untouched')
     symlinkSync(join(root, 'victim'), join(root, 'a'))

@@ -105,6 +105,18 @@ describe('placeFiles', () => {
     expect(readFileSync(join(root, 'a'), 'utf8')).toBe('new')
   })
 
+  it('gives a file its mode and whole content before its name, also over a file of another mode', async () => {
+    const bin = mkdtempSync(join(root, 'bin-'))
+    // The stand-in records mode and size of the file that it renames, then becomes the real mv.
+    const record = `stat -c '%a %s' -- "$3" >> '${bin}/seen' && exec /bin/mv "$@"`
+    writeFileSync(join(bin, 'mv'), `#!/bin/sh\n[ "$1 $2" = '-fT --' ] && ${record}\n`, { mode: 0o755 })
+    writeFileSync(join(root, 'a'), 'older', { mode: 0o644 })
+    const files = [file('a', 'new', { mode: 0o440 }), file('b', 'more')]
+    await placeFiles(new LocalShellHost({ bin }), files, options)
+    expect(readFileSync(join(bin, 'seen'), 'utf8')).toBe('440 3\n600 4\n')
+    expect([modeOf(join(root, 'a')), readFileSync(join(root, 'a'), 'utf8')]).toEqual([0o440, 'new'])
+  })
+
   it('makes a missing directory', async () => {
     const directory = { mode: 0o750, group: groupName() }
     await placeFiles(host, [file('x/y/a', 'new', { directory })], options)
