@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { failure, interrupted, unreachable } from '../../src/core/errors.js'
 import { rebootMachines } from '../../src/operations/power.js'
 import { exit, succeed } from '../fakes/fake-ssh.js'
@@ -51,6 +51,46 @@ describe('a reboot', () => {
     })
     expect(await reboot()).toMatchObject([{ outcome: 'changed' }])
     expect(attempts).toBe(2)
+  })
+
+  it.each([
+    ['answers with the same boot id', () => {}],
+    [
+      'does not answer',
+      () => {
+        throw unreachable('web', 'nothing answers')
+      },
+    ],
+  ] as const)('ends at its deadline while the machine %s', async (_, look) => {
+    bootIds(before)
+    const { now } = Date
+    let late = 0
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => now() + late)
+    let looks = 0
+    world.ops.ssh.answer('reboot', () => {
+      // Each look takes 100 s of the clock.
+      world.ops.ssh.waitForBanner = async () => {
+        late += 100_000
+        looks += 1
+        if (looks === 10) throw new Error('the wait has no end')
+        look()
+      }
+      return succeed()
+    })
+    const { machines } = await world.ops.store.resolve(undefined)
+    try {
+      expect(await reboot()).toMatchObject([
+        {
+          outcome: 'failed',
+          reason: expect.stringContaining("'web' did not come back with a new boot id within 300 s"),
+          hint: 'hydra-ops console web --log',
+        },
+      ])
+    } finally {
+      clock.mockRestore()
+    }
+    expect(looks).toBe(3)
+    expect((await world.ops.store.resolve(undefined)).machines).toEqual(machines)
   })
 
   it('is an interruption when the wait for it is interrupted', async () => {
