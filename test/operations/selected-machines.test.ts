@@ -37,6 +37,22 @@ describe('verbs that use the state', () => {
     expect(await machines()).toEqual(['web', 'db'])
   })
 
+  it('count each machine in the history, also one without work, and the failed among them', async () => {
+    const { hypervisor, store } = world.ops
+    const [web, db] = ['web', 'db'].map(world.resourceName) as [string, string]
+    hypervisor.stop(web)
+    const domain = hypervisor.domain(db)
+    if (domain === undefined) throw new Error('db has no domain')
+    hypervisor.define(db, { ...domain, owner: 'somebody-else' })
+    const stop = () => stopMachines(world.ops, { ...request, selection: {}, graceMs: 1000 })
+    expect((await stop()).map(({ outcome }) => outcome)).toEqual(['unchanged', 'failed'])
+    hypervisor.define(db, domain)
+    expect((await stop()).map(({ outcome }) => outcome)).toEqual(['unchanged', 'changed'])
+    const { uuid } = await store.resolve(undefined)
+    const ends = (await store.history(uuid)).filter(({ event }) => event === 'stop.end')
+    expect(ends.map(({ result }) => result)).toEqual(['failed on 1 of 2 machines', 'done'])
+  })
+
   it('leave the reason in the history when the whole verb failed', async () => {
     const { events, store } = world.ops
     events.emit = () => {
