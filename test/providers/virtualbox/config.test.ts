@@ -92,6 +92,13 @@ describe('the settings of a machine', () => {
     expect(args).toContain(serialArgs(spec).join(' '))
   })
 
+  it('leave nested paging as VirtualBox has it, which is on, unless the user sets it', () => {
+    const paging = (config: object) =>
+      settingsArgs(machine(config).spec).filter((each) => /paging/.test(each))
+    expect(paging({})).toEqual([])
+    expect(paging({ vmFlags: ['--nested-paging', 'off'] })).toEqual(['--nested-paging'])
+  })
+
   it('end with the flags of the user, which are stronger', () => {
     const { spec } = machine({
       vmFlags: ['--memory', '99'],
