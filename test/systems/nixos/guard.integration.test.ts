@@ -28,15 +28,14 @@ function made(systems: { old?: MadeSystem; next?: MadeSystem } = {}) {
 
 function start(run = 'r1', guarded = true, action: 'test' | 'dry-activate' = 'test') {
   const beginning = { running: old, old, owner, action, guarded, times }
-  return beginActivation(machine.host, nixosActivation(run, next, 'boot-1'), beginning, recordingRun())
+  return beginActivation(machine.host, activation(run), beginning, recordingRun())
 }
 
-function confirm() {
-  return takeGuardFile(machine.host, nixosActivation('r1', next, 'boot-1'), 'confirmed', recordingRun())
-}
-
-const guard = (env: Readonly<Record<string, string>> = due) => machine.runPlaced(old, `${folder}/guard`, env)
-const switchNow = () => machine.runPlaced(old, `${folder}/switch`)
+const activation = (run = 'r1') => nixosActivation(run, next, 'boot-1')
+const confirm = (run = 'r1') => takeGuardFile(machine.host, activation(run), 'confirmed', recordingRun())
+const guard = (env: Readonly<Record<string, string>> = due, run = 'r1') =>
+  machine.runPlaced(old, `${activation(run).folder}/guard`, env)
+const switchNow = (run = 'r1') => machine.runPlaced(old, `${activation(run).folder}/switch`)
 
 beforeEach(() => {
   machine = new ScratchNixos()
@@ -141,6 +140,23 @@ describe('the guard', () => {
     expect(await confirm()).toBe(false)
   })
 
+  it.each([
+    ['went back', () => guard()],
+    ['was confirmed', () => confirm()],
+  ] as const)('goes back although an earlier attempt at the same system %s', async (_, end) => {
+    await begin()
+    await switchNow()
+    await end()
+    machine.run(old)
+    await start('r2')
+    await switchNow('r2')
+    expect(machine.target('run/current-system')).toBe(next)
+    await guard(due, 'r2')
+    expect(machine.target('run/current-system')).toBe(old)
+    expect(machine.read(`${activation('r2').folder}/guard-result`)).toBe('back 0 1')
+    expect(await confirm('r2')).toBe(false)
+  })
+
   it('does nothing after a confirmation, which also removes the timers', async () => {
     await begin()
     await switchNow()
@@ -167,7 +183,7 @@ describe('the guard', () => {
     await begin()
     await switchNow()
     await confirm()
-    await startGuard(machine.host, nixosActivation('r1', next, 'boot-1'), old, recordingRun())
+    await startGuard(machine.host, activation(), old, recordingRun())
     expect(machine.calls().at(-1)).toBe('systemctl start --no-block hydra-ops-guard-r1-long.service')
     await guard({ due: '999999999' })
     expect(machine.target('run/current-system')).toBe(old)
@@ -176,7 +192,7 @@ describe('the guard', () => {
   it('starts in a unit of its own if the timer’s unit is gone', async () => {
     await begin()
     machine.answer('no-start')
-    await startGuard(machine.host, nixosActivation('r1', next, 'boot-1'), old, recordingRun())
+    await startGuard(machine.host, activation(), old, recordingRun())
     expect(machine.calls().at(-1)).toContain('systemd-run --quiet --unit=hydra-ops-guard-r1-now')
   })
 
