@@ -47,7 +47,6 @@ const verbsHere: Readonly<Record<string, string>> = {
   restore: 'snapshot restore',
   'remove-backup': 'snapshot delete',
   'clean-backups': 'snapshot delete',
-  'check-health': 'check',
   'nix-info': 'doctor',
   'show-console-output': 'console --log',
   'force-unlock': 'unlock',
@@ -56,7 +55,7 @@ const verbsHere: Readonly<Record<string, string>> = {
   new: 'create',
 }
 
-/** Verbs of NixOps and Colmena without an equivalent in hydra-ops, with the alternative. */
+/** Verbs of NixOps, Morph and Colmena without an equivalent in hydra-ops, with the alternative. */
 const verbsElsewhere: Readonly<Record<string, string>> = {
   clone: 'hydra-ops create FILE… -d NAME creates another deployment from the same files',
   export: 'hydra-ops has no export; copy the state folder (docs/state.md)',
@@ -67,6 +66,8 @@ const verbsElsewhere: Readonly<Record<string, string>> = {
   edit: 'hydra-ops info names the files; open them in your editor',
   'delete-generation':
     'hydra-ops does not delete generations; run nix-collect-garbage --delete-older-than on the machine',
+  'check-health':
+    'no verb runs deployment.healthChecks alone; hydra-ops deploy runs them at its end, and hydra-ops check looks at machines, disks and units',
   'dump-nix-paths': 'nothing to do: hydra-ops keeps GC roots of everything that it deployed',
   'apply-local': 'hydra-ops does not deploy to the host on which it runs',
   repl: 'hydra-ops show-option OPTION shows an option of every machine',

@@ -75,7 +75,8 @@ describe('the list of verbs', () => {
     ['rename', 'rename the machine in the network expression'],
     ['edit', 'hydra-ops info names the files'],
     ['apply-local', 'does not deploy to the host on which it runs'],
-  ])('explains what replaces a verb of NixOps or Colmena: %s', async (word, sentence) => {
+    ['check-health', 'no verb runs deployment.healthChecks alone; hydra-ops deploy runs them at its end'],
+  ])('explains what replaces a verb of NixOps, Morph or Colmena: %s', async (word, sentence) => {
     const { code, stderr } = await runCli([word, '--all'])
     expect(code).toBe(2)
     expect(stderr).toMatch(new RegExp(`^error: there is no verb '${word}'\nhint: `))
