@@ -212,6 +212,18 @@ describe('a wish is refused', () => {
     )
   })
 
+  it('when Hydra has forgotten all evaluations of the named build', async () => {
+    const hydra = new ModelHydra([evaluation(99, { status: 0 })])
+    const { body } = await hydra.request('GET', '/build/990')
+    hydra.pages.set('/build/990', { body: { ...JSON.parse(body), jobsetevals: [] } })
+    const error = await refusal(chosen(hydra, { which: { kind: 'build', id: 990 } }))
+    expect(error.message).toBe(
+      'Hydra at http://hydra.example.org: build 990 no longer belongs to an evaluation',
+    )
+    expect(error.hint).toContain('choose a newer build')
+    expect(hydra.asked).not.toContain('/eval/-Infinity')
+  })
+
   it('when the evaluation belongs to another jobset', async () => {
     const hydra = new ModelHydra([evaluation(99, { status: 0 })])
     hydra.pages.set('/build/990', { body: { id: 990, project: 'infra', jobset: 'staging', finished: 1 } })
