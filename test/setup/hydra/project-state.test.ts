@@ -37,6 +37,43 @@ describe('a jobset', () => {
     expect(jobsetBody(target)).toEqual({ ...Object(sent), name: 'main', type: 0, checkinterval: 60 })
   })
 
+  it('gets every value of the options, and no value of Hydra where an option has one', () => {
+    const wanted: JobsetOptions = {
+      nixExpression: { input: 'other', path: 'jobs.nix' },
+      description: 'Nightly jobs',
+      enabled: 'one-at-a-time',
+      hidden: true,
+      checkInterval: 7,
+      schedulingShares: 8,
+      keepEvaluations: 9,
+      emailOverride: 'ops@example.org',
+      notifyOnError: true,
+      inputs: { other: { type: 'git', value: 'https://example.org/other', emailResponsible: true } },
+    }
+    expect(jobsetBody(targetJobset(at, wanted, recordedJobset(), false))).toEqual({
+      name: 'main',
+      description: 'Nightly jobs',
+      type: 0,
+      nixexprinput: 'other',
+      nixexprpath: 'jobs.nix',
+      enabled: 3,
+      checkinterval: 7,
+      schedulingshares: 8,
+      keepnr: 9,
+      emailoverride: 'ops@example.org',
+      enableemail: true,
+      inputs: { other: { type: 'git', value: 'https://example.org/other', emailresponsible: true } },
+    })
+  })
+
+  it('keeps the mail settings of Hydra where the options leave them open', () => {
+    const seen = { ...recordedJobset(), emailOverride: 'dev@example.org', notifyOnError: true }
+    expect(jobsetBody(targetJobset(at, options, seen, false))).toMatchObject({
+      emailoverride: 'dev@example.org',
+      enableemail: true,
+    })
+  })
+
   it('differs in nothing when the options leave all open', () => {
     const seen = recordedJobset()
     expect(differences(targetJobset(at, options, seen, false), seen)).toEqual([])
@@ -103,6 +140,39 @@ describe('a project', () => {
       owner: 'alice',
       enabled: true,
     })
+  })
+
+  it('gets every value of the options, and no value of Hydra where an option has one', () => {
+    const seen = { ...recordedProject(), private: false, hidden: true, enabled: false }
+    const wanted: ProjectOptions = {
+      jobsets: {},
+      displayName: 'Fleet',
+      description: 'Machines of the fleet',
+      homepage: 'https://fleet.example.org',
+      owner: 'carol',
+      enabled: true,
+      hidden: false,
+      private: true,
+      declarative: { file: 'jobs.json', type: 'git', value: 'https://example.org/jobs' },
+    }
+    expect(projectBody(targetProject('morph', wanted, seen, 'bob'))).toEqual({
+      name: 'morph',
+      displayname: 'Fleet',
+      description: 'Machines of the fleet',
+      homepage: 'https://fleet.example.org',
+      owner: 'carol',
+      enabled: true,
+      visible: true,
+      private: true,
+      declarative: { file: 'jobs.json', type: 'git', value: 'https://example.org/jobs' },
+    })
+  })
+
+  it('stays private where the options leave that open, and becomes public on request', () => {
+    const seen = { ...recordedProject(), private: true }
+    expect(projectBody(targetProject('morph', project, seen, 'bob'))).toMatchObject({ private: true })
+    const open = targetProject('morph', { ...project, private: false }, seen, 'bob')
+    expect(projectBody(open)).not.toHaveProperty('private')
   })
 
   it('stays declarative while the options leave that open', () => {
