@@ -115,6 +115,18 @@ describe('the question why a derivation is not built', () => {
     )
   })
 
+  it('is answered by the user of the queue runner where a line names no user of the builder', async () => {
+    const facts = { file: `${coded('b1 x86_64-linux /k 1')} /etc/hydra/machines` }
+    const denied = 'Permission denied (publickey).'
+    const builds = { 'hydra-queue-runner own b1': denied, 'root own b1': denied, 'login own b1': denied }
+    const why = await whyNotBuilt(
+      place({ facts, builds }, { decider: 'queue runner', user: 'alice' }),
+      path,
+      taskRun(),
+    )
+    expect(why.cause).toContain("'b1' does not accept the key for user 'hydra-queue-runner'")
+  })
+
   it('compares with no other user where the builder itself is the cause', async () => {
     const why = await whyNotBuilt(
       place({
