@@ -25,6 +25,15 @@ describe('nixSettings', () => {
     expect(text).toContain('\ntrusted-users = root builder @wheel\n')
   })
 
+  it('trusts the queue runner of a Hydra, which cannot build otherwise, and the users of its option', () => {
+    const text = (hydra: unknown) => nixSettings(nixOptions(DebianOptions.parse({ hydra })))
+    expect(text({ enable: true })).toContain('\ntrusted-users = root hydra-queue-runner\n')
+    expect(text({ enable: true, trustedUsers: ['alice'] })).toContain(
+      '\ntrusted-users = root hydra-queue-runner alice\n',
+    )
+    expect(text({ enable: false })).toContain('\ntrusted-users = root\n')
+  })
+
   it('survives a power cut, builds in a sandbox that has a shell, and optimises on request', () => {
     expect(nixSettings(options())).toContain('\nsync-before-registering = true\n')
     expect(nixSettings(options())).toContain('\nsandbox-paths = /bin/sh=/bin/dash /usr/bin')
