@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { DeploymentName } from '../../src/core/names.js'
-import { FakeHydraWeb } from '../fakes/fake-hydra-web.js'
 import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
 import type { ModelEvaluation } from '../fakes/model-hydra.js'
 import { type ServedHydra, serveHydra } from '../fakes/served-hydra.js'
@@ -72,6 +71,18 @@ function text(path: string, body: string): void {
   hydra.model.pages.set(path, { body, text: true })
 }
 
+/** Serves a queue with one waiting build that requires the feature; `running` counts the builds that run. */
+function waitingBuild(feature: string, running: number): void {
+  page('/queue', [{ id: 7, project: 'infra', jobset: 'main', job: 'web', finished: 0 }])
+  page('/queue-runner-status', {
+    status: 'up',
+    nrRunnableSteps: 1,
+    nrActiveSteps: running,
+    machineTypes: { [`x86_64-linux:${feature}`]: { runnable: 1 } },
+    machines: { localhost: { systemTypes: ['x86_64-linux'], supportedFeatures: ['kvm'] } },
+  })
+}
+
 const run = (...argv: string[]): Promise<CliRun> =>
   runCli(['hydra', ...argv, '--url', hydra.model.url], { ops })
 
@@ -135,14 +146,7 @@ describe('hydra status', () => {
   })
 
   it('reports a stuck queue with its cause and the line that fixes it', async () => {
-    page('/queue', [{ id: 7, project: 'infra', jobset: 'main', job: 'web', finished: 0 }])
-    page('/queue-runner-status', {
-      status: 'up',
-      nrRunnableSteps: 1,
-      nrActiveSteps: 0,
-      machineTypes: { 'x86_64-linux:quantum': { runnable: 1 } },
-      machines: { localhost: { systemTypes: ['x86_64-linux'], supportedFeatures: ['kvm'] } },
-    })
+    waitingBuild('quantum', 0)
     const { stdout } = await run('status')
     expect(stdout).toContain('queue stuck: 1 builds unfinished')
     expect(stdout).toContain(
@@ -290,6 +294,17 @@ describe('hydra check', () => {
     ])
   })
 
+  it('reports a stuck queue with its cause and remedy, and no queue that is only busy', async () => {
+    waitingBuild('quantum', 0)
+    expect(await problems()).toEqual([
+      expect.stringContaining(
+        'queue: no builder of x86_64-linux offers the feature quantum (1 waiting); add quantum to supportedFeatures',
+      ),
+    ])
+    waitingBuild('kvm', 1)
+    expect(await problems()).toEqual([])
+  })
+
   it('finds no gate missing in the jobset that makes the others, and reports only its present error', async () => {
     page('/jobset/infra/.jobsets', { name: '.jobsets', enabled: 1 })
     page('/jobset/infra/.jobsets/errors', { errormsg: 'cannot read the list' })
@@ -319,44 +334,4 @@ it('hydra prometheus prints an entry for each job of the newest evaluation', asy
     "metrics_path: '/job/infra/main/release/prometheus'",
     "metrics_path: '/job/infra/main/web/prometheus'",
   ])
-})
-
-describe('a change of Hydra', () => {
-  let web: FakeHydraWeb
-  let url: string
-  let file: string
-
-  beforeEach(async () => {
-    web = new FakeHydraWeb()
-    url = `http://127.0.0.1:${await web.listen()}`
-    web.users.set('alice', { password: 'right', roles: ['admin'] })
-    web.jobsets.set('/jobset/infra/main', {})
-    file = join(ops.folder, 'alice.password')
-    writeFileSync(file, 'right\n', { mode: 0o600 })
-  })
-  afterEach(() => web.close())
-
-  const change = (...argv: string[]) => runCli(['hydra', ...argv, '--url', url], { ops })
-
-  it('asks for an evaluation as a user, whose password stays out of every message', async () => {
-    const { code, stderr } = await change('eval', 'infra:main', '--user', 'alice', '--password-file', file)
-    expect([code, stderr]).toEqual([0, expect.stringContaining('Hydra evaluates infra:main')])
-    expect(web.requests).toEqual(['POST /login', 'POST /api/push?jobsets=infra:main&force=1'])
-    writeFileSync(file, 'wrong-one\n')
-    const refused = await change('eval', 'infra:main', '--user', 'alice', '--password-file', file)
-    expect(refused.code).toBe(1)
-    expect(refused.stderr).toContain("user 'alice' cannot log in")
-    expect(refused.stderr).not.toContain('wrong-one')
-  })
-
-  it('needs a user, and one source of the password', async () => {
-    expect((await change('restart', '7')).stderr).toContain('this command needs a user of Hydra')
-    expect(
-      (await change('cancel', '7', '--user', 'a', '--password-stdin', '--password-file', file)).stderr,
-    ).toContain('choose one source of the password: --password-file or --password-stdin')
-    expect((await change('eval', 'infra', '--user', 'alice', '--password-file', file)).stderr).toContain(
-      "'infra' is not a jobset",
-    )
-    expect(web.requests).toEqual([])
-  })
 })
