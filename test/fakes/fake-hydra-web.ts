@@ -17,6 +17,8 @@ export class FakeHydraWeb {
   /** Answers by path that replace a 404. */
   readonly pages = new Map<string, unknown>()
   readonly jobsets = new Map<string, unknown>()
+  /** Numbers of the builds, which users with the right role can restart and cancel. */
+  readonly builds = new Set<number>()
   private readonly server: Server
 
   constructor() {
@@ -61,6 +63,16 @@ export class FakeHydraWeb {
       if (!this.jobsets.has(`/jobset/${jobset.replace(':', '/')}`))
         return send(200, { jobsetsTriggered: [], error: 'Caught exception: undefined value' })
       return send(200, { jobsetsTriggered: [jobset] })
+    }
+    const [, build, verb] = /^\/build\/(\d+)\/(restart|cancel)$/.exec(url) ?? []
+    if (build !== undefined && this.builds.has(Number(build))) {
+      if (user === undefined) return send(403, { error: 'This page requires you to sign in.' })
+      const role = verb === 'restart' ? 'restart-jobs' : 'cancel-build'
+      if (!user.roles.some((each) => each === 'admin' || each === role))
+        return send(403, {
+          error: `Only the project members, administrators, and accounts with ${role} privileges can perform this operation.`,
+        })
+      return send(302, {}, { location: `http://${headers.host}/build/${build}` })
     }
     const page = this.pages.get(url)
     return page === undefined ? send(404, { error: 'Page not found.' }) : send(200, page)
