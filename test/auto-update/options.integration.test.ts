@@ -41,6 +41,13 @@ it('an update takes what it does not say from the machine, and then from the net
   })
 })
 
+it('an update takes the gate of the network if the machine names none', async () => {
+  const gated = hydra.replace('jobset = "main";', 'jobset = "main"; gate = "tests";')
+  expect(await updateOf('autoUpdate.enable = true;', gated)).toMatchObject({ gate: 'tests' })
+  const own = 'autoUpdate.enable = true; hydraSource.gate = "own";'
+  expect(await updateOf(own, gated)).toMatchObject({ gate: 'own' })
+})
+
 it('an update runs the health checks of the deploy unless it has some of its own', async () => {
   const checks = 'healthChecks.tcp = [ { port = 80; } ];'
   expect(await updateOf(`autoUpdate.enable = true; ${checks}`, hydra)).toMatchObject({

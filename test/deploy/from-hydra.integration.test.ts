@@ -53,8 +53,14 @@ afterEach(async () => {
   ops.cleanup()
 })
 
-function useNetwork(more: Record<string, unknown> = {}, deployment: Record<string, unknown> = {}): void {
-  ops.nix.network = fakeNetwork([fakeMachine('web', { deployment }), fakeMachine('db')], {
+/** Sets the network, with these options in the deployment of `web`, or of all machines of `having`. */
+function useNetwork(
+  more: Record<string, unknown> = {},
+  deployment: Record<string, unknown> = {},
+  having: readonly string[] = ['web'],
+): void {
+  const machines = ['web', 'db'].map((name) => fakeMachine(name, having.includes(name) ? { deployment } : {}))
+  ops.nix.network = fakeNetwork(machines, {
     hydra: { url: hydra.model.url, project: 'infra', jobset: 'main', ...more },
   })
 }
@@ -202,6 +208,37 @@ describe('a deploy from a Hydra', () => {
     expect((await deployedOn('web'))?.hydra?.evaluation).toBe(98)
   })
 
+  describe('with another gate than the default', () => {
+    const gated = (id: number, tests: number): ModelEvaluation => ({
+      ...evaluation(id, 1),
+      jobs: { ...evaluation(id, 1).jobs, tests: { id: id * 10 + 3, parts: ['web', 'db'], status: tests } },
+    })
+    beforeEach(() => {
+      hydra.model.evaluations = [gated(99, 1), gated(98, 0)]
+    })
+
+    it('takes the gate of the network', async () => {
+      useNetwork({ gate: 'tests' })
+      await run()
+      expect((await deployedOn('web'))?.hydra?.evaluation).toBe(98)
+    })
+
+    it('takes the gate of the machines before the one of the network', async () => {
+      useNetwork({ gate: 'nope' }, { hydraSource: { gate: 'tests' } }, ['web', 'db'])
+      await run()
+      expect((await deployedOn('db'))?.hydra?.evaluation).toBe(98)
+    })
+  })
+
+  it('takes jobset and gate from the flag --job, and refuses a job that Hydra lacks', async () => {
+    useNetwork({ jobset: 'other', gate: 'nope' }, { hydraSource: { gate: 'nope' } })
+    const job = { project: 'infra', jobset: 'main', job: 'release' }
+    expect((await refusal(run({ job: { ...job, job: 'nope' } }))).message).toContain("has no job 'nope'")
+    expect(started()).toBe(0)
+    await run({ job })
+    expect((await deployedOn('web'))?.hydra?.evaluation).toBe(98)
+  })
+
   it('takes the job of a machine from its option', async () => {
     useNetwork({}, { hydraSource: { job: 'db' } })
     await run()
@@ -275,6 +312,26 @@ describe('a deploy from a Hydra changes nothing', () => {
     expect(error.message).toContain(
       "machine 'web': its job 'wbe' is not among the jobs of build 982 ('release')",
     )
+  })
+
+  it('when a result of Hydra lies in another store', async () => {
+    const [, green] = hydra.model.evaluations
+    if (green === undefined) throw new Error('there is no green evaluation')
+    const jobs = { ...green.jobs, web: { id: 980, status: 0, path: '/store/x' } }
+    hydra.model.evaluations = [{ ...green, jobs }]
+    expect((await refusal(run())).message).toBe(
+      `machine 'web': build 980 at ${hydra.model.url} has the result /store/x, which is not a path of /nix/store`,
+    )
+  })
+
+  it('when this host must have the closure for the check of a machine, and cannot fetch it', async () => {
+    const { results } = await run({}, { check: true })
+    expect(results.map(({ outcome, stage }) => [outcome, stage])).toEqual([
+      ['failed', 'copy'],
+      ['failed', 'copy'],
+    ])
+    const reason = `this host cannot fetch ${pathOf('web', 980)}: no cache has the path`
+    expect(results.find(({ machine }) => machine === 'web')?.reason).toContain(reason)
   })
 
   it('when two machines come from two jobsets', async () => {
