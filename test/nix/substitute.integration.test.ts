@@ -168,3 +168,14 @@ it('a machine without Nix is told from one that cannot fetch', async () => {
   const host = new LocalShellHost({ prefix: ['env', 'PATH=/nowhere', '/bin/sh', '-c', 'exit 127'] })
   await expect(store.fetchable(host, path, options, run)).rejects.toMatchObject({ code: 'NO_NIX' })
 })
+
+it('a connection that breaks during a fetch is an error about the connection, and not about the caches', async () => {
+  const store = emptyStore([])
+  const broken = Object.assign(store.machine, { script: async () => ({ kind: 'lost' }) as const })
+  await expect(store.fetch(broken, path, options, run)).rejects.toMatchObject({
+    code: 'CONNECTION_LOST',
+    message:
+      "machine 'local': the connection broke while the machine fetched paths: the connection was lost before the command ended",
+    hint: 'deploy again; the machine keeps the paths that it has',
+  })
+})
