@@ -203,7 +203,7 @@ describe('hydra status', () => {
     ])
   })
 
-  it('takes the Hydra of the deployment, and asks for a URL if there is none', async () => {
+  it('asks for a URL if the deployment knows no Hydra', async () => {
     await ops.store.create({
       name: DeploymentName.parse('net'),
       expressions: ['/net.nix'],
@@ -292,6 +292,11 @@ describe('hydra check', () => {
       expect.stringContaining('queue: the queue runner is not running'),
       'infra:main: the last evaluation failed: error: infinite recursion',
     ])
+  })
+
+  it('reports a job about which Hydra has no figures', async () => {
+    text('/job/infra/main/release/prometheus', '')
+    expect(await problems()).toEqual(['infra:main:release: Hydra has no figures about the job'])
   })
 
   it('reports a stuck queue with its cause and remedy, and no queue that is only busy', async () => {
