@@ -72,6 +72,38 @@ describe('the emulation of other systems', () => {
     })
   })
 
+  it.each([
+    ['gone', undefined, 'qemu-arm is not registered'],
+    ['disabled', 'disabled\n', 'qemu-arm is disabled'],
+    [
+      'out of reach of a sandbox',
+      entry('POC'),
+      'qemu-arm has no flag F, so builds in a sandbox do not find the emulator',
+    ],
+  ])('is refused as not complete for an emulator that is %s', async (_, text, words) => {
+    writeFileSync(join(folder, 'platforms'), 'aarch64-linux armv7l-linux')
+    const wanted = task('aarch64-linux', 'armv7l-linux')
+    await wanted.apply(host, taskRun())
+    if (text === undefined) rmSync(join(folder, 'entries', 'qemu-arm'))
+    else writeFileSync(join(folder, 'entries', 'qemu-arm'), text)
+    await expect(wanted.verify(host, taskRun())).rejects.toMatchObject({
+      code: 'BINFMT',
+      message: `machine 'local': the emulation is not complete: ${words}`,
+    })
+  })
+
+  it('is refused when the kernel does not take an emulator although the package reports no error', async () => {
+    const bin = join(folder, 'silent')
+    mkdirSync(bin)
+    writeFileSync(join(bin, 'update-binfmts'), '#!/bin/sh\nexit 0\n', { mode: 0o755 })
+    rmSync(join(folder, 'entries', 'qemu-arm'), { force: true })
+    const silent = new LocalShellHost({ bin, moved: { [registered]: join(folder, 'entries') } })
+    await expect(task('armv7l-linux').apply(silent, taskRun())).rejects.toMatchObject({
+      message: expect.stringContaining('register the emulators'),
+      detail: expect.stringContaining('the kernel did not take qemu-arm'),
+    })
+  })
+
   it('says that the package lacks an emulator, or the kernel refuses it', async () => {
     await expect(task('riscv64-linux').apply(host, taskRun())).rejects.toMatchObject({
       message: expect.stringContaining('register the emulators'),
