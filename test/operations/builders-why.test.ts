@@ -75,6 +75,7 @@ describe('the question why a derivation is not built', () => {
     await deploy(ops, standardRequest)
     await expect(buildersWhy(ops, request)).rejects.toMatchObject({
       exitCode: 2,
+      message: 'several machines have builders',
       hint: 'select one with --machine NAME (ci, web)',
     })
     await buildersWhy(ops, { ...request, machine: 'web' })
