@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { WhyPlace } from '../../src/core/build-why.js'
+import { MachineName } from '../../src/core/names.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { buildersWhy, reportedBuilders } from '../../src/operations/builders-why.js'
 import { whyView } from '../../src/ui/builders-view.js'
@@ -9,6 +10,7 @@ import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { fakeTask } from '../fakes/fake-task.js'
+import { serveHydra } from '../fakes/served-hydra.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 const derivation = '/nix/store/00000000000000000000000000000000-x.drv'
@@ -57,6 +59,18 @@ beforeEach(async () => {
 })
 afterEach(() => ops.cleanup())
 
+/** Deploys, and records that `ci` also runs a Hydra at the URL. */
+async function withHydra(url: string): Promise<void> {
+  await deploy(ops, standardRequest)
+  const { uuid } = await ops.store.resolve('net')
+  await ops.store.lock(uuid, (held) =>
+    held.updateMachine(MachineName.parse('ci'), (draft) => {
+      draft.tasks.hydra = { inputs: 'none', outputs: { url }, at: ops.now().toISOString() }
+    }),
+  )
+  ops.emitted.length = 0
+}
+
 const request = { deployment: undefined, machine: undefined, here: false, derivation }
 
 describe('the question why a derivation is not built', () => {
@@ -67,6 +81,31 @@ describe('the question why a derivation is not built', () => {
       { where: "machine 'ci'", decider: 'daemon', store: 'daemon', file: derivation, root: true },
     ])
     expect(asked[0]?.ours).toMatchObject([{ machine: 'b1', user: 'nix-builder', host: 'b1', port: 22 }])
+  })
+
+  it('goes to the queue runner of a Hydra, with its report about the builders, if Hydra answers', async () => {
+    const hydra = await serveHydra([])
+    const at = () => ops.emitted.flatMap((event) => (event.kind === 'notice' ? [event.text] : []))
+    try {
+      await withHydra(hydra.model.url)
+      const builder = { systemTypes: ['x86_64-linux'], supportedFeatures: [], mandatoryFeatures: [] }
+      const disabledUntil = ops.now().getTime() / 1000 + 90
+      const machines = { b1: { ...builder, currentJobs: 2, disabledUntil, consecutiveFailures: 3 } }
+      hydra.model.pages.set('/queue-runner-status', { body: { status: 'up', machineTypes: {}, machines } })
+      expect(await buildersWhy(ops, request)).toEqual(answer)
+      expect(asked).toMatchObject([{ decider: 'queue runner', where: "machine 'ci'" }])
+      expect(asked[0]?.reported.get('b1')).toEqual({ currentJobs: 2, disabledFor: 90, failures: 3 })
+      expect(at()).toEqual([])
+    } finally {
+      await hydra.close()
+    }
+    expect(await buildersWhy(ops, request)).toEqual(answer)
+    expect(asked[1]?.reported).toEqual(new Map())
+    expect(at()).toEqual([
+      expect.stringMatching(
+        /^Hydra does not report its busy and disabled builders: Hydra at .* does not answer/,
+      ),
+    ])
   })
 
   it('needs the name of a machine where several have builders, or none', async () => {
