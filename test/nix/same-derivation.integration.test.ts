@@ -115,6 +115,23 @@ const layouts: readonly (readonly [string, Readonly<Record<string, string>>])[] 
   ],
 ]
 
+it.each([
+  'builtins.getEnv "HOME"',
+  'toString builtins.currentTime',
+  'toString ./.',
+  'if builtins.pathExists /etc/passwd then "yes" else "no"',
+])(
+  'a deploy and a restricted evaluation differ by a fact of the host, as the documentation says: %s',
+  async (fact) => {
+    const files = write({
+      'hydra.nix': `{ web = { deployment.os = "debian"; deployment.files."/x".text = ${fact}; }; }`,
+    })
+    const drv = await deployed(files, 'web')
+    expect(drv).toMatch(/\.drv$/)
+    expect(hydra.drvPath(nix.folder, 'web')).not.toBe(drv)
+  },
+)
+
 describe('a deploy and a restricted evaluation of the committed network make the same derivation', () => {
   it.each(layouts)('of each machine of %s layout', async (_, texts) => {
     const files = write(texts)
