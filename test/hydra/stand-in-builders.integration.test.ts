@@ -218,12 +218,22 @@ it.each([
     'echo "sh: 1: nix-store: not found" >&2; exit 127',
     'cannot connect to ‘nix-builder@b1’: sh: 1: nix-store: not found',
   ],
+  [
+    'a builder that dies during the build',
+    // The first child of the serving process is the build.
+    `exec 3<&0
+NIX_REMOTE=${builder.env.NIX_REMOTE} nix-store --serve --write <&3 &
+until pgrep -P $! > /dev/null; do kill -0 $! || exit; sleep 0.05; done
+kill -9 $!`,
+    'unexpected end-of-file',
+  ],
 ])('%s costs time, in the words of the real program, and fails no build', async (name, script, words) => {
   await runner.stop()
   writeFileSync(machines, b1())
   runner = await startRunner()
   writeFileSync(refusal, script)
-  evaluate(name, '{ tried = job "tried" "echo tried > $out" { }; }')
+  const build = 'i=0; while [ $i -lt 500000 ]; do i=$((i + 1)); done; echo tried > $out'
+  evaluate(name, `{ tried = job "tried" "${build}" { }; }`)
   const line = /^possibly transient failure building ‘.*-tried\.drv’ on ‘nix-builder@b1’: error: (.*)$/m
   await runner.until('the failure is reported', () => line.test(runner.log))
   expect(line.exec(runner.log)?.[1]).toBe(words)
