@@ -24,8 +24,8 @@ const patientMs = 10_000
  * answer by two minutes on a slow host with other guests (measured). Attempts continue, because a rebooting guest refuses
  * connections when its sshd ends, and QEMU's later connections stay silent.
  *
- * sshd works on an abandoned attempt until its process has begun. So many of these reached MaxStartups (10 logins) that
- * a guest refused the user's own ssh after the deploy (measured). A full sshd therefore gets a rest.
+ * sshd works on an abandoned attempt until its process has begun. On a busy host these attempts filled MaxStartups (10
+ * logins, seen). A full sshd may also refuse the user's own ssh, and therefore gets a rest.
  */
 const rarerBy = 50
 const longerBy = 20

@@ -1,11 +1,9 @@
-import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { DeploymentName } from '../../src/core/names.js'
 import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
 import type { ModelEvaluation } from '../fakes/model-hydra.js'
 import { type ServedHydra, serveHydra } from '../fakes/served-hydra.js'
+import { stateHash } from '../fixtures/state-hash.js'
 import { type CliRun, runCli } from './run-cli.js'
 
 let ops: FakeOps
@@ -86,17 +84,6 @@ function waitingBuild(feature: string, running: number): void {
 const run = (...argv: string[]): Promise<CliRun> =>
   runCli(['hydra', ...argv, '--url', hydra.model.url], { ops })
 
-/** Returns a hash of all files of the state. */
-function stateHash(): string {
-  const hash = createHash('sha256')
-  for (const entry of readdirSync(ops.files.root, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name)
-    hash.update(path)
-    if (entry.isFile()) hash.update(readFileSync(path))
-  }
-  return hash.digest('hex')
-}
-
 describe('hydra status', () => {
   it('shows the queue and all jobsets of a URL, and writes nothing to the state', async () => {
     await ops.store.create({
@@ -105,12 +92,12 @@ describe('hydra status', () => {
       searchPath: [],
       args: {},
     })
-    const before = stateHash()
+    const before = stateHash(ops.files.root)
     const { code, stdout, stderr } = await run('status')
     expect([code, stderr]).toEqual([0, ''])
     expect(stdout).toContain('queue idle: 0 builds unfinished, 0 running')
     expect(stdout).toMatch(/infra:main +1 succeeded +2 failed +0 unfinished +evaluated 1 minute ago/)
-    expect(stateHash()).toBe(before)
+    expect(stateHash(ops.files.root)).toBe(before)
   })
 
   it('shows the newest evaluation of a jobset, its red gate, its failed builds, and the last green gate', async () => {

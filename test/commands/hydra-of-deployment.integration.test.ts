@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { MachineRecord } from '../../src/core/deployment.js'
@@ -8,6 +7,7 @@ import { FakeHydraWeb } from '../fakes/fake-hydra-web.js'
 import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { pathOf } from '../fakes/model-hydra.js'
 import { type ServedHydra, serveHydra } from '../fakes/served-hydra.js'
+import { stateHash } from '../fixtures/state-hash.js'
 import { runCli } from './run-cli.js'
 
 let ops: FakeOps
@@ -87,17 +87,6 @@ async function addMachine(name: string, more: Partial<MachineRecord>): Promise<v
 
 const run = (...argv: string[]) => runCli(['hydra', ...argv, '-d', 'net'], { ops })
 
-/** Returns a hash of all files of the state. */
-function stateHash(): string {
-  const hash = createHash('sha256')
-  for (const entry of readdirSync(ops.files.root, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name)
-    hash.update(path)
-    if (entry.isFile()) hash.update(readFileSync(path))
-  }
-  return hash.digest('hex')
-}
-
 describe('the Hydra of a deployment', () => {
   it('is the one that a machine of the deployment runs, even if another one built the systems', async () => {
     await withHydra('ci', hydra.model.url)
@@ -134,10 +123,10 @@ describe('the state of a deployment stays the same', () => {
     ['prometheus', 'infra:main'],
   ])('while the Hydra is asked by hydra %s', async (...argv) => {
     await withHydra('ci', hydra.model.url)
-    const before = stateHash()
+    const before = stateHash(ops.files.root)
     expect((await run(...argv)).code).toBe(0)
     expect(hydra.model.asked).not.toEqual([])
-    expect(stateHash()).toBe(before)
+    expect(stateHash(ops.files.root)).toBe(before)
   })
 
   it.each([
@@ -148,10 +137,10 @@ describe('the state of a deployment stays the same', () => {
     await withHydra('ci', webUrl)
     const file = join(ops.folder, 'alice.password')
     writeFileSync(file, 'right\n', { mode: 0o600 })
-    const before = stateHash()
+    const before = stateHash(ops.files.root)
     const { code, stderr } = await run(...argv, '--user', 'alice', '--password-file', file)
     expect([code, stderr]).toEqual([0, expect.not.stringContaining('error')])
     expect(web.requests).toHaveLength(2)
-    expect(stateHash()).toBe(before)
+    expect(stateHash(ops.files.root)).toBe(before)
   })
 })
