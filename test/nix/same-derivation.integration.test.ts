@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { EvaluationRequest } from '../../src/core/nix.js'
 import { commitAll, git, type HydraHost, hydraHost, writeJobs } from './network-in-git.js'
 import { bootable, machineOf } from './nixos-networks.js'
@@ -115,6 +115,13 @@ const layouts: readonly (readonly [string, Readonly<Record<string, string>>])[] 
   ],
 ]
 
+/** Waits for the next second of the clock, because `builtins.currentTime` is the second in which an evaluation began. */
+async function nextSecond(): Promise<void> {
+  const second = () => Math.floor(Date.now() / 1000)
+  const now = second()
+  await vi.waitUntil(() => second() > now, { interval: 20, timeout: 10_000 })
+}
+
 it.each([
   'builtins.getEnv "HOME"',
   'toString builtins.currentTime',
@@ -128,6 +135,7 @@ it.each([
     })
     const drv = await deployed(files, 'web')
     expect(drv).toMatch(/\.drv$/)
+    await nextSecond()
     expect(hydra.drvPath(nix.folder, 'web')).not.toBe(drv)
   },
 )
