@@ -256,7 +256,7 @@ let
     let def = priority: value: { file = ours; defaults = false; conditions = [ ]; order = 1000; inherit priority value; }; in
     [
       (def 900 {
-        networking = { hostName = name; } // unknown // removeAttrs (input.physical.${name} or { }) [ "disk" ];
+        networking = { hostName = name; } // unknown // removeAttrs (input.physical.${name} or { }) [ "disk" "usesBuilders" ];
         deployment = { inherit (input.deployment) name uuid; };
       })
       (def 1500 {

@@ -49,6 +49,7 @@ let
       deployment = {
         inherit (input.deployment) name uuid;
         machine = name;
+        inherit (factsOf name) usesBuilders;
         arguments = args;
         networkHydra = if isAttrs (network.hydra or null) then network.hydra else { };
         # The kind is decided before the modules are evaluated.
@@ -97,7 +98,11 @@ let
   };
   factsOf = name:
     let given = input.physical.${name} or { }; in
-    { networking = removeAttrs given [ "disk" ]; disk = given.disk or null; };
+    {
+      networking = removeAttrs given [ "disk" "usesBuilders" ];
+      disk = given.disk or null;
+      usesBuilders = given.usesBuilders or false;
+    };
   diskOf = name: (factsOf name).disk;
 
   # The provider's facts as data; `counts` tells whether the machine's configuration uses the fact.
@@ -163,7 +168,7 @@ let
       all = optionsIn [ "deployment" ] evaluated.options.deployment;
       described = map
         (each: each // { files = filter (file: ! isOurs file) (unique (map (def: toString def.file) (located each.option))); })
-        (filter (each: ! elem (head (tail each.path)) [ "arguments" "machine" "name" "networkHydra" "os" "uuid" ]) all);
+        (filter (each: ! elem (head (tail each.path)) [ "arguments" "machine" "name" "networkHydra" "os" "usesBuilders" "uuid" ]) all);
       theirs = filter (each: each.files != [ ]) described;
       isRefused = each: elem (head (tail each.path)) input.refused;
       # nixpkgs before 20.09 refuses an undeclared option only when the set around the option is read.

@@ -20,6 +20,7 @@ in
       uuid = mkOption { type = types.str; default = ""; description = "UUID of the deployment."; };
       machine = mkOption { type = types.str; default = config.networking.hostName; description = "Name of the machine in the network."; };
       arguments = mkOption { type = types.unspecified; default = { }; description = "Function arguments of the network, by name."; };
+      usesBuilders = mkOption { type = types.bool; default = false; description = "Whether another machine builds for this machine (`deployment.builder.for`)."; };
       networkHydra = mkOption { type = types.unspecified; default = { }; description = "The options `network.hydra`."; };
     };
     networking = {

@@ -1,6 +1,8 @@
 # Turns `deployment.builder.*` of a NixOS machine into options of NixOS: the account for logins, trust and features; and
 # `deployment.binfmt.*`, the systems that the machine emulates.
 #
+# A machine that builds on other machines reads the list of these machines.
+#
 # The keys that may log in are not part of the configuration. A set-up task writes the keys, because the machines that
 # build here generate their keys only after their first activation.
 { config, lib, options, ... }:
@@ -12,6 +14,17 @@ let
   features = optionals (cfg.supportedFeatures != null) cfg.supportedFeatures ++ cfg.mandatoryFeatures;
   # Newer releases require each user to be a system user or a normal user.
   kind = if has [ "nix" "settings" ] then { isSystemUser = weak true; } else { };
+
+  # Nix's own lists of builders: those of the user's definition, or else the list of nix.buildMachines.
+  defined = if has [ "nix" "settings" ] then config.nix.settings.builders or null else null;
+  lists =
+    if defined != null && defined != "" then [ defined ]
+    else lib.optional config.nix.distributedBuilds "@/etc/nix/machines";
+  # A set-up task writes this list, which may be missing.
+  ownList = "@/etc/nix/hydra-ops-machines";
+  hydraList = "/etc/hydra/builders";
+  # Hydra since 2026 has its own builders, and ignores lists of machines.
+  hasLists = has [ "services" "hydra" "buildMachinesFiles" ] && ! has [ "services" "hydra" "dbUrl" ];
 in
 {
   config = mkMerge [
@@ -19,6 +32,23 @@ in
     (if has [ "boot" "binfmt" "emulatedSystems" ] then {
       boot.binfmt.emulatedSystems = config.deployment.binfmt.emulatedSystems;
     } else { })
+    # nixpkgs writes an empty list of builders unless nix.distributedBuilds is set. The last line of nix.conf counts, so
+    # these lines follow that one, and the lines of the user follow these.
+    (mkIf (config.deployment.usesBuilders && ! config.deployment.hydra.enable) {
+      nix.extraOptions = lib.mkBefore ''
+        builders = ${lib.concatStringsSep ";" (lists ++ [ ownList ])}
+        builders-use-substitutes = true
+      '';
+    })
+    # A set-up task writes this file once a builder has a cache; Nix ignores the line while the file is missing.
+    (mkIf config.deployment.usesBuilders {
+      nix.extraOptions = lib.mkBefore "!include /etc/nix/hydra-ops-caches.conf\n";
+    })
+    # A Hydra without a list of builds on its own machine builds there, and reads no other list.
+    (mkIf (config.deployment.usesBuilders && config.deployment.hydra.enable && hasLists) {
+      warnings = lib.optional (! builtins.elem hydraList config.services.hydra.buildMachinesFiles)
+        "deployment.builder.for: the queue runner reads ${hydraList} only beside a list of its own; name the machine itself: deployment.hydra.buildMachines = [ { hostName = \"localhost\"; systems = [ \"x86_64-linux\" ]; maxJobs = 2; } ];";
+    })
     # A Nix in a home folder (`wrapper`) belongs to an existing user, and has its own settings.
     (mkIf (cfg.enable && cfg.wrapper == null) (mkMerge [
     {

@@ -21,13 +21,15 @@ export interface NixFlags {
   readonly sshConfig?: string | undefined
 }
 
-/** Allocated facts about a machine, which are passed to the evaluation as plain data. */
+/** Facts about a machine that its definition lacks, which are passed to the evaluation as plain data. */
 export interface PhysicalMachine {
   readonly privateIPv4?: string | undefined
   readonly publicIPv4?: string | undefined
   readonly hostKey?: string | undefined
   /** Names that the disks have inside the machine. */
   readonly disk?: MachineDisk | undefined
+  /** Whether the machine's Nix builds on other machines; these machines say so, in `deployment.builder.for`. */
+  readonly usesBuilders?: boolean | undefined
 }
 
 /** One machine's answer to a question about an option. */

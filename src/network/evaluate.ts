@@ -1,3 +1,5 @@
+import { offerTask } from '../core/builder-offer.js'
+import { usersOf } from '../core/builder-users.js'
 import type { Ops } from '../core/context.js'
 import type { MachineDefinition, NetworkDefinition } from '../core/definition.js'
 import type { DeploymentRecord } from '../core/deployment.js'
@@ -34,11 +36,8 @@ export async function evaluateNetwork(
   if (options.select !== undefined) {
     const { network, selected } = await evaluateShape(ops, deployment.record, options, options.select, run)
     await allocateMachines(ops, deployment, network)
-    const only = { only: selected }
-    return ops.nix.evaluate(evaluationRequest(ops, deployment.record, options, mode, only), run)
+    return evaluateClosures(ops, deployment.record, options, { mode, only: selected, shape: network }, run)
   }
-  const evaluate = (wanted: EvaluationRequest['mode']) =>
-    ops.nix.evaluate(evaluationRequest(ops, deployment.record, options, wanted), run)
   // The evaluation does not see obsolete machines, so a machine that returns counts as added.
   const known = () =>
     new Set(
@@ -50,7 +49,7 @@ export async function evaluateNetwork(
   let early: unknown
   if (known().size > 0) {
     try {
-      const network = await evaluate(mode)
+      const network = await evaluateClosures(ops, deployment.record, options, { mode }, run)
       if (complete(network)) {
         await allocateMachines(ops, deployment, network)
         return network
@@ -61,10 +60,56 @@ export async function evaluateNetwork(
       early = error
     }
   }
-  const shape = await evaluate('shape')
+  const shape = await ops.nix.evaluate(evaluationRequest(ops, deployment.record, options, 'shape'), run)
   if (early !== undefined && complete(shape)) throw early
   await allocateMachines(ops, deployment, shape)
-  return evaluate(mode)
+  return evaluateClosures(ops, deployment.record, options, { mode, shape }, run)
+}
+
+/**
+ * Evaluates the closures of machines, and evaluates them again if the definitions show other users of builders than
+ * the state. This happens in the first deploy after a machine begins to build on others, or ends to do so.
+ */
+async function evaluateClosures(
+  ops: Ops,
+  record: DeploymentRecord,
+  options: EvaluateOptions,
+  {
+    shape,
+    ...wanted
+  }: Pick<EvaluationRequest, 'mode' | 'only'> & {
+    /** The evaluation without closures, if there was one. */
+    readonly shape?: NetworkDefinition
+  },
+  run: Run,
+): Promise<NetworkDefinition> {
+  const request = {
+    ...evaluationRequest(ops, record, options, wanted.mode, wanted),
+    physical: physicalOf(ops, record, shape),
+  }
+  const told = new Set<string>()
+  const network = await ops.nix.evaluate(request, {
+    ...run,
+    log: (line) => {
+      told.add(line)
+      run.log(line)
+    },
+  })
+  const physical = physicalOf(ops, record, network)
+  const machines = [...network.machines.values()]
+  // The caller evaluates a network with an added machine again, after the machine's allocation.
+  const isAdded = machines.some(({ name }) => physical[name] === undefined)
+  const isSettled = machines.every(
+    ({ name, os }) =>
+      os !== 'nixos' ||
+      wanted.only?.includes(name) === false ||
+      physical[name]?.usesBuilders === request.physical[name]?.usesBuilders,
+  )
+  if (isAdded || isSettled) return network
+  const onlyNew = (line: string) => {
+    if (!told.has(line)) run.log(line)
+  }
+  return ops.nix.evaluate({ ...request, physical }, { ...run, log: onlyNew })
 }
 
 /**
@@ -160,19 +205,41 @@ export function evaluationRequest(
   }
 }
 
-/** Describes the allocations of each machine, as the expression sees them. */
+/**
+ * Describes each machine of a state, as the expression sees the machine. The users of builders follow from the
+ * network, or else from the state alone.
+ */
 export function physicalOf(
   ops: Pick<Ops, 'providers'>,
   record: DeploymentRecord,
+  network?: NetworkDefinition,
 ): Record<string, PhysicalMachine> {
   const physical: Record<string, PhysicalMachine> = {}
+  const users = builderUsers(record, network)
   for (const [name, machine] of Object.entries(record.machines)) {
     if (machine.obsolete) continue
     const provider = ops.providers.named(machine.provider)
     physical[MachineName.parse(name)] = {
       ...provider.physical(machine.allocation),
       ...(machine.hostKey === undefined ? {} : { hostKey: machine.hostKey }),
+      ...(users.has(name) ? { usesBuilders: true } : {}),
     }
   }
   return physical
+}
+
+/** Names the machines that build on other machines; a known definition must be one of NixOS. */
+function builderUsers(
+  { machines }: DeploymentRecord,
+  network: NetworkDefinition | undefined,
+): ReadonlySet<string> {
+  const definitions = new Map<string, MachineDefinition>(network?.machines)
+  const failed = new Set<string>(network?.failed?.keys())
+  const users = Object.entries(machines).flatMap(([name, { tasks, obsolete }]) => {
+    const definition = definitions.get(name)
+    const isGone = network !== undefined && definition === undefined && !failed.has(name)
+    const outputs = { [offerTask]: tasks[offerTask]?.outputs ?? {} }
+    return usersOf({ definition, outputs, obsolete: obsolete || isGone }).filter((user) => user !== name)
+  })
+  return new Set(users.filter((user) => (definitions.get(user)?.os ?? 'nixos') === 'nixos'))
 }

@@ -162,6 +162,23 @@ describe('a deploy and a restricted evaluation of the committed network make the
     expect(hydra.drvPath(nix.folder, 'web')).toBe(await deployed(files, 'web'))
   })
 
+  it('of a machine for which others build', async () => {
+    const uses = { ...machines, web: { ...machines.web, usesBuilders: true } }
+    const text = `{ network.nixpkgs = import <nixpkgs> { }; web = { ${bootable} }; }`
+    const drvOf = async (physical: EvaluationRequest['physical']) => {
+      nix.write('hydra.nix', text)
+      writeJobs(nix.folder, ['hydra.nix'], { machines: physical })
+      commitAll(nix.folder)
+      const found = await nix.evaluate(['hydra.nix'], {
+        ...{ mode: 'write', physical, searchPath, checkout: nix.folder },
+      })
+      const { drvPath } = machineOf(found)
+      expect(hydra.drvPath(nix.folder, 'web')).toBe(drvPath)
+      return drvPath
+    }
+    expect(await drvOf(uses)).not.toBe(await drvOf(machines))
+  })
+
   it('with an argument of the network, which an input of the jobset gives', async () => {
     nix.write(
       'hydra.nix',

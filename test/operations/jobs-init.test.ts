@@ -6,6 +6,7 @@ import type { JobsInit } from '../../src/operations/jobs-init.js'
 import { modifyDeployment } from '../../src/operations/modify.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import type { FakeOps } from '../fakes/fake-ops.js'
+import { nixosDefinition } from '../fakes/nixos-definition.js'
 import { form, type JobsCheckout, jobsCheckout, url, web } from './jobs-checkout.js'
 
 let net: JobsCheckout
@@ -53,6 +54,23 @@ describe('hydra jobs init', () => {
     const line = 'Written by `hydra-ops hydra jobs init`, which also refreshes this file.'
     for (const path of ['default.nix', 'web.nix', 'machines.json', 'hydra-ops/settings.json'])
       expect(text(path), path).toContain(line)
+  })
+
+  it('tells the NixOS machines on which others build, so that Hydra builds the systems of a deploy', async () => {
+    const builder = (users: string[]) =>
+      fakeMachine('db', { deployment: { builder: { enable: true, for: users } } })
+    network(fakeNetwork([nixosDefinition('web'), builder(['web'])], { form }))
+    await init()
+    expect(json('machines.json').machines).toEqual({
+      db: { privateIPv4: '192.0.2.2' },
+      web: { privateIPv4: '192.0.2.1', usesBuilders: true },
+    })
+    network(fakeNetwork([nixosDefinition('web'), builder(['ci'])], { form }))
+    expect(await notices()).toEqual([
+      expect.stringContaining(
+        "older than the state: machine 'web' differs (usesBuilders); hydra-ops hydra jobs init",
+      ),
+    ])
   })
 
   it('writes nothing at all the second time', async () => {

@@ -16,7 +16,7 @@ export interface JobsData {
 export function renderData({ deployment, system, arguments: args, machines }: JobsData): string {
   const { name, uuid } = deployment
   const data = {
-    about: `${writtenBy} It holds addresses and public host keys, and no secret.`,
+    about: `${writtenBy} It holds addresses, public host keys and users of builders, and no secret.`,
     deployment: { name, uuid },
     system,
     arguments: [...args].sort(),

@@ -3,7 +3,7 @@ import type { NetworkDefinition } from '../../core/definition.js'
 import type { DeploymentRecord } from '../../core/deployment.js'
 import { usageError } from '../../core/errors.js'
 import type { NixFlags } from '../../core/nix.js'
-import { evaluationRequest } from '../evaluate.js'
+import { evaluationRequest, physicalOf } from '../evaluate.js'
 import { type JobsData, renderData, renderJobs, renderMachine } from './files.js'
 import { ownFiles } from './own-files.js'
 
@@ -42,13 +42,14 @@ export function refuseNames(names: readonly string[]): void {
 /** Returns the facts of the state that Hydra's evaluation of a network needs. */
 export function jobsData(ops: Ops, record: DeploymentRecord, network: NetworkDefinition): JobsData {
   const flags: NixFlags = { showTrace: false, options: [] }
-  const { physical, deployment, args } = evaluationRequest(
+  const { deployment, args } = evaluationRequest(
     ops,
     record,
     { args: {}, searchPath: [], nix: flags },
     'shape',
   )
   const names = machinesOf(network)
+  const physical = physicalOf(ops, record, network)
   return {
     deployment,
     system: network.form?.system ?? '',

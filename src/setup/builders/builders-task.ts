@@ -3,7 +3,6 @@ import {
   builderLine,
   builderList,
   builderName,
-  buildersSetting,
   listProblem,
   sshSettings,
   type UsedBuilder,
@@ -210,10 +209,9 @@ async function requireRead(host: Host, run: Run): Promise<void> {
     timeoutMs: probeMs,
   }
   if (fact(await askMachine(host, question, run), 'reads') !== 'no') return
-  const setting = `builders = ${buildersSetting('@/etc/nix/machines', `@${list}`)}`
   throw failure('BUILDER_LIST', `machine '${host.machine}': Nix does not read ${list}`, {
     machine: host.machine,
-    hint: `NixOS needs nix.extraOptions = "${setting}"; a Debian machine gets the setting from hydra-ops setup run nix --redo`,
+    hint: `a NixOS machine gets the setting by a deploy, unless nix.extraOptions has a line 'builders = …': add ;@${list} to that line; a Debian machine gets the setting by hydra-ops setup run nix --redo`,
   })
 }
 

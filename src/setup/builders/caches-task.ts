@@ -141,7 +141,7 @@ function fetchFailure(error: unknown, { machine }: Host, cache: UsedCache): unkn
     : /the settings of Nix do not name/.test(said)
       ? [
           `its Nix does not read ${cachesFile}`,
-          `run hydra-ops setup run nix --redo; on NixOS, set nix.extraOptions = "!include ${cachesFile}\\n"`,
+          `run hydra-ops setup run nix --redo; a NixOS machine gets the line by a deploy, unless nix.extraOptions overrides the substituters`,
         ]
       : /and cannot delete it/.test(said)
         ? [

@@ -3,12 +3,11 @@ import {
   builderLists,
   cachesTask,
   cacheTask,
-  machinesIn,
   offerTask,
   readOffer,
   useTask,
 } from '../../core/builder-offer.js'
-import { buildersUsers } from '../../core/builder-options.js'
+import { usersOf } from '../../core/builder-users.js'
 import type { MachineName } from '../../core/names.js'
 import type { PeerMachine, TaskMachine } from '../../core/setup-task.js'
 import { hydraGroup, hydraUsers } from '../hydra/settings.js'
@@ -117,12 +116,9 @@ export function usesDaemonBuilders(machine: TaskMachine): boolean {
   return use?.reader === 'daemon' && use.builders.length + use.awaited.length > 0
 }
 
-/** Says whether a machine lets another machine build there: by its definition, or else by its last offer. */
-function offersTo({ definition, outputs, obsolete }: PeerMachine, user: MachineName): boolean {
-  if (obsolete) return false
-  if (definition === undefined) return machinesIn(outputs[offerTask]?.for).includes(user)
-  const { builder } = definition.options
-  return builder.enable && buildersUsers(builder).includes(user)
+/** Says whether a machine lets another machine build there. */
+function offersTo(peer: PeerMachine, user: MachineName): boolean {
+  return usersOf(peer).includes(user)
 }
 
 /** Places the key in a folder of root, so that no service can redirect root's writes with a symbolic link. */

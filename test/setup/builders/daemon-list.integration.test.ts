@@ -47,7 +47,7 @@ it('a list of builders counts only if the machine’s Nix reads the list', async
   await expect(listTask().verify(machines.ci.host, run)).rejects.toMatchObject({
     code: 'BUILDER_LIST',
     message: expect.stringMatching(/: Nix does not read \/etc\/nix\/hydra-ops-machines$/),
-    hint: expect.stringContaining(setting),
+    hint: expect.stringContaining('add ;@/etc/nix/hydra-ops-machines to that line'),
   })
   await machines.ci.sh(`echo '${setting}' >> /etc/nix/nix.conf`)
   await listTask().verify(machines.ci.host, run)
