@@ -40,9 +40,10 @@ in
         builders-use-substitutes = true
       '';
     })
-    # A set-up task writes this file once a builder has a cache; Nix ignores the line while the file is missing.
+    # A set-up task writes this file once a builder has a cache; Nix ignores the line while the file is missing. The file
+    # adds to the substituters of earlier lines, and a later line would replace them.
     (mkIf config.deployment.usesBuilders {
-      nix.extraOptions = lib.mkBefore "!include /etc/nix/hydra-ops-caches.conf\n";
+      nix.extraOptions = lib.mkAfter "!include /etc/nix/hydra-ops-caches.conf\n";
     })
     # A Hydra without a list of builds on its own machine builds there, and reads no other list.
     (mkIf (config.deployment.usesBuilders && config.deployment.hydra.enable && hasLists) {

@@ -109,6 +109,11 @@ export interface SetupTask<Options> {
   owns(options: Options): readonly OwnedPlace[]
   /** Returns the task's secrets, which are not part of its options. */
   secrets?(options: Options): readonly SecretNeed[]
+  /**
+   * Returns the outputs by which `wanted` finds the task's traces, so that they can be removed. The engine records these
+   * outputs before the task runs. A task that fails, or that is interrupted, would otherwise leave its traces for ever.
+   */
+  traces?(options: Options): Readonly<Record<string, string>>
   /** Reads the state from the machine, never from the record. */
   probe(host: Host, options: Options, run: Run): Promise<TaskState>
   /**
@@ -135,6 +140,8 @@ export interface WantedTask {
   /** The files and units that no definition of the machine may contain. */
   readonly owns: readonly ReservedPlace[]
   readonly secrets: readonly SecretNeed[]
+  /** Outputs that are recorded before the task runs. */
+  readonly traces?: Readonly<Record<string, string>>
   probe(host: Host, run: Run): Promise<TaskState>
   apply(host: Host, run: TaskRun): Promise<Record<string, string>>
   verify(host: Host, run: TaskRun): Promise<void>
@@ -159,6 +166,7 @@ export function bindTask<Options>(
       irreplaceable: task.irreplaceable,
       owns: task.owns(options).map((place) => ({ ...place, owner: `set-up task '${task.id}'` })),
       secrets: task.secrets?.(options) ?? [],
+      traces: task.traces?.(options) ?? {},
       probe: (host, run) => task.probe(host, options, run),
       apply: (host, run) => task.apply(host, options, run),
       verify: (host, run) => task.verify(host, options, run),

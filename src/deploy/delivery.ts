@@ -1,4 +1,5 @@
-import type { TaskStage } from '../core/setup-task.js'
+import type { TaskRecord } from '../core/deployment.js'
+import type { TaskStage, WantedTask } from '../core/setup-task.js'
 import { hostOf } from '../machine/connect.js'
 import { journal, updateJob } from '../machine/machine.js'
 import type { Activated } from '../systems/system.js'
@@ -43,10 +44,9 @@ export async function deliverTasks(
       due.map(({ task }) => task),
       {
         ...context,
+        onBegin: (task, record) => recordTask(job, task, record),
         onDone: async (task, record) => {
-          await updateJob(job, (draft) => {
-            draft.tasks[task.id] = record
-          })
+          await recordTask(job, task, record)
           await journal(job, 'task.done', { data: task.id })
         },
       },
@@ -55,6 +55,12 @@ export async function deliverTasks(
   if (results.some((result) => result.kind === 'done')) job.changed = true
   refuseFailed(job, results, options.unjudged)
   return results.some((result) => result.kind === 'done')
+}
+
+function recordTask(job: Job, { id }: WantedTask, record: TaskRecord): Promise<void> {
+  return updateJob(job, (draft) => {
+    draft.tasks[id] = record
+  })
 }
 
 function refuseFailed(job: Job, results: readonly TaskResult[], unjudged: Unjudged | undefined): void {

@@ -44,6 +44,7 @@ export const autoUpdateTask: SetupTask<AutoUpdateTask> = {
     ...ownedUnit(`${unit}.service`, 'deployment.autoUpdate'),
     ...ownedUnit(`${unit}.timer`, 'deployment.autoUpdate.dates'),
   ],
+  traces: ({ kind }) => (kind === 'update' ? { timer: `${unit}.timer` } : {}),
   probe: probeUpdate,
   apply: (host, options, run) =>
     options.kind === 'update' ? setUp(host, options.wanted, run) : withdraw(host, run),

@@ -91,15 +91,21 @@ export function leftOverNote(leftOver: string, prune = false): string {
   return prune ? leftOver : `${leftOver} (needs --prune)`
 }
 
+/** A context that records the tasks in the state. */
+export interface RecordingContext extends TaskContext {
+  onBegin(task: WantedTask, record: TaskRecord): Promise<void>
+  onDone(task: WantedTask, record: TaskRecord): Promise<void>
+}
+
 /**
  * Runs each task that needs a run, after its dependencies; independent tasks run at the same time. A failure stops only
- * the tasks that depend on the failed task. A task counts as done once it has been applied and verified; `onDone`
- * records the task at once.
+ * the tasks that depend on the failed task. `onBegin` records the traces of a task before the task runs. A task counts
+ * as done once it has been applied and verified; `onDone` records the task at once.
  */
 export async function runTasks(
   host: Host,
   tasks: readonly WantedTask[],
-  context: TaskContext & { onDone(task: WantedTask, record: TaskRecord): Promise<void> },
+  context: RecordingContext,
 ): Promise<TaskResult[]> {
   const started = new Map<TaskId, Promise<TaskResult>>()
   const wanted = new Map(tasks.map((task) => [task.id, task]))
@@ -129,11 +135,7 @@ async function afterOthers(
   return failed === undefined ? go() : { id: task.id, kind: 'skipped', because: failed.id }
 }
 
-async function runTask(
-  host: Host,
-  task: WantedTask,
-  context: TaskContext & { onDone(task: WantedTask, record: TaskRecord): Promise<void> },
-): Promise<TaskResult> {
+async function runTask(host: Host, task: WantedTask, context: RecordingContext): Promise<TaskResult> {
   const run: Run = { ...context.run, log: (line) => context.run.log(`${task.id}: ${line}`) }
   try {
     const { why, lost } = await reasonToRun(host, task, { ...context, run })
@@ -153,10 +155,11 @@ async function runTask(
 async function withSecrets(
   host: Host,
   task: WantedTask,
-  context: TaskContext & { onDone(task: WantedTask, record: TaskRecord): Promise<void> },
+  context: RecordingContext,
   run: Run,
 ): Promise<Record<string, string>> {
   const taskRun = await runOf(task, context, run)
+  await recordTraces(task, context)
   const outputs = await task.apply(host, taskRun)
   await task.verify(host, taskRun)
   // The hashes are computed after the task, because a generated secret may not exist before.
@@ -168,6 +171,24 @@ async function withSecrets(
     at: context.now().toISOString(),
   })
   return outputs
+}
+
+/**
+ * Records the traces of a task that is about to run, unless the record shows traces already. A first record has no
+ * inputs, and so never counts as done.
+ */
+async function recordTraces(task: WantedTask, context: RecordingContext): Promise<void> {
+  const before = context.records[task.id]
+  const known = before?.outputs ?? {}
+  const missing = Object.entries(task.traces ?? {}).filter(
+    ([name, value]) => value !== '' && (known[name] ?? '') === '',
+  )
+  if (missing.length === 0) return
+  await context.onBegin(task, {
+    ...(before ?? { inputs: '' }),
+    outputs: { ...known, ...Object.fromEntries(missing) },
+    at: context.now().toISOString(),
+  })
 }
 
 /** Creates the context of the operator host that one run of a task receives. */
@@ -200,7 +221,7 @@ export function reasonByRecord(
   context: Pick<TaskContext, 'records' | 'hmac'>,
 ): string | undefined {
   const record = context.records[task.id]
-  if (record === undefined) return 'not recorded yet'
+  if (record === undefined || record.inputs === '') return 'not recorded yet'
   return record.inputs === context.hmac(task.inputs) ? undefined : 'its options changed'
 }
 

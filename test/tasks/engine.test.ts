@@ -30,6 +30,7 @@ function task(
     probe?: () => Promise<TaskState>
     irreplaceable?: string
     secrets?: SecretNeed[]
+    traces?: Record<string, string>
   } = {},
 ): WantedTask {
   return {
@@ -42,6 +43,7 @@ function task(
     owns: [],
     irreplaceable: more.irreplaceable,
     secrets: more.secrets ?? [],
+    traces: more.traces ?? {},
     probe: more.probe ?? (async () => more.state ?? 'needed'),
     apply: async () => {
       events.push(`apply ${id}`)
@@ -66,6 +68,10 @@ function context(redo: string[] = []) {
     connect: async () => new PassThrough(),
     now: () => new Date('2026-11-21T10:00:00Z'),
     run: { signal: new AbortController().signal, log: (_: string) => {} },
+    onBegin: async (begun: WantedTask, record: TaskRecord) => {
+      events.push(`begun ${begun.id}`)
+      records[begun.id] = record
+    },
     onDone: async (done: WantedTask, record: TaskRecord) => {
       events.push(`recorded ${done.id}`)
       records[done.id] = record
@@ -82,6 +88,30 @@ describe('runTasks', () => {
     expect(await kinds([task('a')])).toEqual(['a done'])
     expect(events).toEqual(['apply a', 'verified a', 'recorded a'])
     expect(records.a).toEqual({ inputs: 'keyed({})', outputs: { made: 'a' }, at: '2026-11-21T10:00:00.000Z' })
+  })
+
+  it('records the traces of a task before the task runs, and keeps them after a failure', async () => {
+    const verify = async () => {
+      throw new Error('no answer')
+    }
+    const traces = { made: 'a', empty: '' }
+    expect(await kinds([task('a', { traces, verify })])).toEqual(['a failed'])
+    expect(events).toEqual(['begun a', 'apply a'])
+    expect(records.a).toEqual({ inputs: '', outputs: { made: 'a' }, at: '2026-11-21T10:00:00.000Z' })
+    events.length = 0
+    expect(await kinds([task('a', { traces, state: 'done' })])).toEqual(['a done'])
+    expect(events).toEqual(['apply a', 'verified a', 'recorded a'])
+    expect(records.a?.inputs).toBe('keyed({})')
+  })
+
+  it('keeps the record of earlier inputs beside new traces, so that a loss is still a loss', async () => {
+    await kinds([task('a')])
+    const traces = { further: 'b' }
+    const apply = async () => {
+      throw new Error('no space left')
+    }
+    expect(await kinds([task('a', { traces, apply, state: { drifted: 'gone' } })])).toEqual(['a failed'])
+    expect(records.a).toMatchObject({ inputs: 'keyed({})', outputs: { made: 'a', further: 'b' } })
   })
 
   it('does nothing for a task that is recorded and still done', async () => {

@@ -36,6 +36,8 @@ interface OfferOptions extends Account, Logins {
   readonly mandatoryFeatures: readonly string[]
   /** Whether a machine has the name of the operator host. */
   readonly ambiguous: boolean
+  /** The user of earlier deploys, if the definition names another one. */
+  readonly former?: string
   /** Command that enters a Nix in the home of an existing user; absent for the Nix of the machine. */
   readonly wrapper?: readonly string[]
 }
@@ -60,6 +62,8 @@ export const builderTask: SetupTask<BuilderTaskOptions> = {
   wanted: wantedBuilder,
   owns: (options) =>
     isInHome(options) ? [] : [{ path: keysFile(options), instead: 'deployment.builder.for' }],
+  traces: (options) =>
+    options.kind === 'offer' ? { user: options.user, ...(isInHome(options) ? { in: 'home' } : {}) } : {},
   probe: probeBuilder,
   apply: (host, options, run) =>
     options.kind === 'offer' ? offer(host, options, run) : withdraw(host, options, run),
@@ -69,8 +73,8 @@ export const builderTask: SetupTask<BuilderTaskOptions> = {
 function wantedBuilder(machine: TaskMachine): BuilderTaskOptions | undefined {
   const { definition, outputs } = machine
   const { builder, targetHost } = definition.options
+  const user = outputs?.[offerTask]?.user ?? ''
   if (!builder.enable) {
-    const user = outputs?.[offerTask]?.user ?? ''
     if (user === '') return undefined
     const inHome = outputs?.[offerTask]?.in === 'home'
     return { kind: 'withdraw', ...accountOf(user, machine), ...(inHome ? { inHome } : {}) }
@@ -89,6 +93,7 @@ function wantedBuilder(machine: TaskMachine): BuilderTaskOptions | undefined {
     ...loginsOf(machine),
     ambiguous: isForOperator(builder) && hasOtherNamed(machine, operatorName),
     ...(builder.wrapper == null ? {} : { wrapper: builder.wrapper }),
+    ...(user === '' || user === builder.sshUser ? {} : { former: user }),
   }
 }
 
@@ -155,7 +160,16 @@ async function offer(host: Host, options: OfferOptions, run: Run): Promise<Recor
   }
 }
 
-function refuseUnknown({ machine }: Host, { unknown, ambiguous, itself }: OfferOptions): void {
+function refuseUnknown({ machine }: Host, { user, former, unknown, ambiguous, itself }: OfferOptions): void {
+  if (former !== undefined)
+    throw failure(
+      'BUILDER_USER',
+      `machine '${machine}': other machines log in as user '${former}', and deployment.builder.sshUser names '${user}'`,
+      {
+        machine,
+        hint: `deploy once without deployment.builder, which removes the login of user '${former}', and again with the new user`,
+      },
+    )
   if (ambiguous)
     throw failure(
       'BUILDER_FOR',

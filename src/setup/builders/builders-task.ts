@@ -17,7 +17,7 @@ import { askMachine, type Facts, fact, runScript } from '../../remote/run-script
 import { queueRunnerFile } from '../hydra/settings.js'
 import { loginFailure } from './login-failure.js'
 import { proveBuilder } from './proof.js'
-import { type BuilderKey, type BuilderUse, builderUse, listFiles } from './relations.js'
+import { type BuilderKey, type BuilderUse, builderUse, listFiles, otherPlaces } from './relations.js'
 
 export interface UseOptions extends BuilderUse {
   /** Builders that `deployment.hydra.buildMachines` names already. */
@@ -43,6 +43,7 @@ export const buildersTask: SetupTask<UseOptions> = {
     { path: listFiles[reader], instead: 'deployment.builder on the machine that builds' },
     { path: sshSettingsFile, instead: 'a file with another name in the same folder' },
   ],
+  traces: ({ builders }) => ({ builders: namesOf(builders) }),
   probe: probeBuilders,
   apply: applyBuilders,
   verify: verifyBuilders,
@@ -73,6 +74,7 @@ async function look(host: Host, { reader }: UseOptions, run: Run): Promise<Facts
     ssh_settings: sshSettingsFile,
     drained: drainFolder,
     gateway: queueRunnerFile,
+    other: otherPlaces(reader),
   }
   return askMachine(
     host,
@@ -84,14 +86,18 @@ async function look(host: Host, { reader }: UseOptions, run: Run): Promise<Facts
 async function probeBuilders(host: Host, options: UseOptions, run: Run): Promise<TaskState> {
   const facts = await look(host, options, run)
   const [list = '-', ssh = '-'] = facts.get('hash') ?? []
+  const other = fact(facts, 'other')
   if (options.builders.length === 0)
-    return list === '-' && ssh === '-' ? 'done' : { drifted: 'no machine builds for this machine any more' }
+    return list === '-' && ssh === '-' && other === ''
+      ? 'done'
+      : { drifted: 'no machine builds for this machine any more' }
   if (list === '-') return 'needed'
   const [wantedList, wantedSsh] = builderFiles(options, drainedIn(facts)).map(({ content }) =>
     sha256(content),
   )
   if (list !== wantedList) return { drifted: `${listFiles[options.reader]} differs` }
-  return ssh === wantedSsh ? 'done' : { drifted: `${sshSettingsFile} differs` }
+  if (ssh !== wantedSsh) return { drifted: `${sshSettingsFile} differs` }
+  return other === '' ? 'done' : { drifted: `the ${options.reader} does not need ${other}` }
 }
 
 function drainedIn(facts: Facts): ReadonlySet<string> {
@@ -119,6 +125,10 @@ async function applyBuilders(host: Host, options: UseOptions, run: Run): Promise
       hint: 'correct deployment.builder of that builder; the current list was not changed',
     })
   await placeFiles(host, files, { run, what: 'write the list of builders' })
+  if (facts.has('other')) {
+    const leave = { script: 'tasks/builders/leave', values: { other: otherPlaces(options.reader) } }
+    await runScript(host, { what: 'remove the list and the key of the other program', ...leave }, run)
+  }
   const marked = (kind: 'drained' | 'automatic') =>
     namesOf(builders.filter(({ machine }) => facts.get(kind)?.includes(machine) === true))
   const automatic = marked('automatic')
@@ -139,6 +149,7 @@ async function remove(host: Host, { reader, key }: UseOptions, run: Run): Promis
     ssh_settings: sshSettingsFile,
     drained: drainFolder,
     directory: key.directory,
+    other: otherPlaces(reader),
   }
   await runScript(host, { what: 'remove the list of builders', script: 'tasks/builders/remove', values }, run)
   return { builders: '' }

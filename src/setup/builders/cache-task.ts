@@ -76,6 +76,7 @@ export const builderCacheTask: SetupTask<CacheTaskOptions> = {
     { path: publicFile, instead: 'no file: the public key follows from the secret key' },
     { path: mark, instead: 'no file: hydra-ops records that it signed the store' },
   ],
+  traces: ({ kind, user }) => (kind === 'offer' ? { user } : {}),
   probe: (host, options, run) =>
     options.kind === 'offer' ? probeOffer(host, options, run) : probeWithdrawal(host, options, run),
   apply: (host, options, run) =>
@@ -91,8 +92,10 @@ function wantedCache(machine: TaskMachine): CacheTaskOptions | undefined {
   const { definition, deployment, outputs } = machine
   const { enable, cache } = definition.options.builder
   const account = accountOf(cacheUser, machine)
-  if (!enable || !cache.enable)
-    return (outputs?.[cacheTask]?.publicKey ?? '') === '' ? undefined : { kind: 'withdraw', ...account }
+  if (!enable || !cache.enable) {
+    const { publicKey = '', user = '' } = outputs?.[cacheTask] ?? {}
+    return publicKey === '' && user === '' ? undefined : { kind: 'withdraw', ...account }
+  }
   const keyName = cache.keyName ?? undefined
   const key = {
     keyName,
@@ -164,7 +167,7 @@ async function offer(host: Host, options: OfferOptions, run: Run): Promise<Recor
   await runScript(host, sign, run)
   const sample = await lookAtSample(host, publicKey, run)
   await makeAccount(host, options, keysOf(options), run)
-  return { publicKey, sample }
+  return { publicKey, sample, user: options.user }
 }
 
 /** Builds the path for proofs if it does not exist, and returns the path. A path without a signature is an error. */
@@ -199,5 +202,5 @@ async function withdraw(host: Host, options: WithdrawOptions, run: Run): Promise
     run,
   )
   // hydra-ops forgets the task because of this empty output.
-  return { publicKey: '', sample: '' }
+  return { publicKey: '', sample: '', user: '' }
 }

@@ -36,6 +36,7 @@ export const builderCachesTask: SetupTask<CacheUse> = {
     { path: cachesFile, instead: 'deployment.nix.substituters' },
     { path: cachesSshFile, instead: 'a file with another name in the same folder' },
   ],
+  traces: ({ caches }) => ({ caches: namesOf(caches) }),
   probe: probeCaches,
   apply: applyCaches,
   verify: verifyCaches,
@@ -91,7 +92,11 @@ async function applyCaches(host: Host, use: CacheUse, run: Run): Promise<Record<
     run.log(`machine '${name}' has no cache for this machine yet: deploy '${name}' too`)
   if (use.caches.length > 0) await writeSettings(host, settingsOf(use), run)
   else if (use.awaited.length === 0) await removeSettings(host, settingsOf(use), run)
-  return { caches: use.caches.map(({ machine }) => machine).join(',') }
+  return { caches: namesOf(use.caches) }
+}
+
+function namesOf(caches: CacheUse['caches']): string {
+  return caches.map(({ machine }) => machine).join(',')
 }
 
 /** Logs in to each cache as the daemon does. Then lets the daemon fetch a path that only the builder has. */
@@ -141,7 +146,7 @@ function fetchFailure(error: unknown, { machine }: Host, cache: UsedCache): unkn
     : /the settings of Nix do not name/.test(said)
       ? [
           `its Nix does not read ${cachesFile}`,
-          `run hydra-ops setup run nix --redo; a NixOS machine gets the line by a deploy, unless nix.extraOptions overrides the substituters`,
+          `run hydra-ops setup run nix --redo; a NixOS machine gets the line by a deploy`,
         ]
       : /and cannot delete it/.test(said)
         ? [

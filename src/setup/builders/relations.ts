@@ -130,5 +130,11 @@ function keyOf(reader: BuilderReader): BuilderKey {
     : { file, user: hydraUsers.queueRunner, group: hydraGroup, directory }
 }
 
+/** Returns the list and the key's folder of the other reader, as a machine has them that got or lost a Hydra. */
+export function otherPlaces(reader: BuilderReader): readonly string[] {
+  const other = reader === 'daemon' ? 'queue runner' : 'daemon'
+  return [listFiles[other], keyOf(other).directory]
+}
+
 /** Builder lists that hydra-ops writes, beside the machine's own lists. */
 export const listFiles: Readonly<Record<BuilderReader, string>> = builderLists

@@ -6,13 +6,15 @@
 #   ssh_settings  path of the settings of ssh
 #   drained       folder with a file for each builder that gets no new builds
 #   gateway       path of a file that exists only for a queue runner to which builders connect
+#   other         paths for the other program that could read a list: its list, and the folder of its key
 # Prints:
 #   hash=     the hash of each file, or `-` for a missing file
 #   drained=  a builder that gets no new builds
 #   automatic= a builder that gets new builds again once it is back
 #   gateway=  yes or no
 #   unread=   yes, if the queue runner does not read the list
-: "${list:?}" "${ssh_settings:?}" "${drained:?}" "${gateway:?}"
+#   other=    a path for the other program that exists
+: "${list:?}" "${ssh_settings:?}" "${drained:?}" "${gateway:?}" "${other:?}"
 say hash "$(hash_of "$list")"
 say hash "$(hash_of "$ssh_settings")"
 for each in "$drained"/*; do
@@ -27,3 +29,7 @@ case $list:$environment in
   *:*"$list"*) ;;
   *) say unread yes ;;
 esac
+split_by_line
+for each in $other; do
+  if [ -e "$each" ]; then say other "$each"; fi
+done

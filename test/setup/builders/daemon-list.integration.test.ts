@@ -23,13 +23,13 @@ afterAll(async () => machines?.dispose())
 const builder = () => ({ enable: true, for: ['ci'], hostName: '127.0.0.1', port: machines.port, maxJobs: 2 })
 
 /** The machine whose Nix daemon builds on b1; it has no Hydra. */
-function onCi(): TaskMachine {
+function onCi(options: Record<string, unknown> = {}): TaskMachine {
   const other = peer({
     hostKey: machines.hostKey,
     outputs: state.b1,
     definition: { ...debianMachine({ builder: builder() }), name: b1 },
   })
-  return subject({ ...debianMachine({}), name: ci }, state.ci, new Map([[b1, other]]))
+  return subject({ ...debianMachine(options), name: ci }, state.ci, new Map([[b1, other]]))
 }
 
 function onB1(): TaskMachine {
@@ -52,6 +52,28 @@ it('a list of builders counts only if the machine’s Nix reads the list', async
   await machines.ci.sh(`echo '${setting}' >> /etc/nix/nix.conf`)
   await listTask().verify(machines.ci.host, run)
   expect(run.lines.join('\n')).toContain("builder 'b1' answers")
+})
+
+it('the list and the key of the daemon go once the machine has a Hydra, which reads another list', async () => {
+  const hydra = onCi({ hydra: { enable: true } })
+  const task = wantedOf(bindTask(buildersTask), hydra)
+  await machines.ci.sh('getent group hydra > /dev/null || groupadd --system hydra')
+  await wantedOf(bindTask(builderKeyTask), hydra).apply(machines.ci.host, run)
+  await task.apply(machines.ci.host, run)
+  const left = () => machines.ci.sh('ls -d /etc/nix/hydra-ops-* /etc/hydra/builders* 2> /dev/null || true')
+  expect(await left()).toBe('/etc/hydra/builders\n/etc/hydra/builders-key')
+  expect(await task.probe(machines.ci.host, run)).toBe('done')
+  const back = listTask()
+  expect(await back.probe(machines.ci.host, run)).toBe('needed')
+  await wantedOf(bindTask(builderKeyTask), onCi()).apply(machines.ci.host, run)
+  await back.apply(machines.ci.host, run)
+  expect(await left()).toBe('/etc/nix/hydra-ops-builders\n/etc/nix/hydra-ops-machines')
+  await machines.ci.sh('mkdir -p /etc/hydra/builders-key')
+  expect(await back.probe(machines.ci.host, run)).toEqual({
+    drifted: 'the daemon does not need /etc/hydra/builders-key',
+  })
+  await back.apply(machines.ci.host, run)
+  expect(await back.probe(machines.ci.host, run)).toBe('done')
 })
 
 it('the private half of the key is in its file alone, in no argument, no output and no record', async () => {

@@ -171,7 +171,8 @@ rm answered`
   })
 
   it('reports a login of another user, and changes nothing', async () => {
-    await expect(homeTask({ sshUser: 'bob' }).apply(alice(), run)).rejects.toMatchObject({
+    const first = { ...onB1(builder({ sshUser: 'bob' })), outputs: {} }
+    await expect(task(bindTask(builderTask), first).apply(alice(), run)).rejects.toMatchObject({
       detail: 'the login is that of user alice, and not of bob',
       hint: expect.stringContaining('deployment.targetUser = "bob"'),
     })

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { MachineName } from '../../../src/core/names.js'
 import type { PeerMachine, TaskMachine } from '../../../src/core/setup-task.js'
 import { bindTask } from '../../../src/core/setup-task.js'
+import type { Host } from '../../../src/core/ssh.js'
 import { authorizedKeys } from '../../../src/setup/builders/account.js'
 import { builderTask } from '../../../src/setup/builders/builder-task.js'
 import { buildersTask } from '../../../src/setup/builders/builders-task.js'
@@ -12,7 +13,7 @@ import { builderUse, cacheUse, usesDaemonBuilders } from '../../../src/setup/bui
 import { nixTask } from '../../../src/setup/nix.js'
 import { b1Cache, b1Offer, peer, peersOffering } from '../../fakes/builder-peers.js'
 import { debianMachine } from '../../fakes/debian-machine.js'
-import { taskMachine } from '../../fakes/task-run.js'
+import { taskMachine, taskRun } from '../../fakes/task-run.js'
 
 const web = MachineName.parse('web')
 const b1 = MachineName.parse('b1')
@@ -76,6 +77,21 @@ describe('the builders of a machine', () => {
     })
     expect(builderUse(machine({}, { peers }))).toMatchObject({ reader: 'daemon', key: { user: 'root' } })
     expect(usesDaemonBuilders(machine({ hydra: { enable: true } }, { peers }))).toBe(false)
+  })
+})
+
+describe('a builder with another user than before', () => {
+  it('is refused before any change, because the old user could still log in', async () => {
+    const options = { builder: { enable: true, for: ['ci'], sshUser: 'other' } }
+    const before = { builder: { user: 'nix-builder', for: 'ci', entry: b1Offer } }
+    const task = bindTask(builderTask)(machine(options, { outputs: before }))
+    const host = { machine: web, script: () => Promise.reject(new Error('nothing may run')) }
+    await expect(task?.apply(host as unknown as Host, taskRun())).rejects.toMatchObject({
+      code: 'BUILDER_USER',
+      message:
+        "machine 'web': other machines log in as user 'nix-builder', and deployment.builder.sshUser names 'other'",
+      hint: expect.stringContaining('deploy once without deployment.builder'),
+    })
   })
 })
 
