@@ -33,7 +33,7 @@ const silent = taskRun()
 const mostCrashes = 150
 
 /** The time for all crashes. Each crash needs two attempts, which take a minute under emulation. */
-const crashesMs = 45 * 60_000
+export const crashesMs = 45 * 60_000
 
 /** Defines the tests of everything that the engine expects from a set-up task (design, section 9). */
 export function taskContract(subject: () => ContractSubject): void {

@@ -68,12 +68,13 @@ export function builderFiles(options: UseOptions, drained: ReadonlySet<string>):
   ].map((file) => ({ ...file, mode: 0o644, user: 'root', group: 'root' }))
 }
 
-async function look(host: Host, { reader }: UseOptions, run: Run): Promise<Facts> {
+async function look(host: Host, { reader, key }: UseOptions, run: Run): Promise<Facts> {
   const values = {
     list: listFiles[reader],
     ssh_settings: sshSettingsFile,
     drained: drainFolder,
     gateway: queueRunnerFile,
+    directory: key.directory,
     other: otherPlaces(reader),
   }
   return askMachine(
@@ -87,10 +88,12 @@ async function probeBuilders(host: Host, options: UseOptions, run: Run): Promise
   const facts = await look(host, options, run)
   const [list = '-', ssh = '-'] = facts.get('hash') ?? []
   const other = fact(facts, 'other')
-  if (options.builders.length === 0)
-    return list === '-' && ssh === '-' && other === ''
+  if (options.builders.length === 0) {
+    const key = fact(facts, 'traces') === 'yes' && options.awaited.length === 0
+    return list === '-' && ssh === '-' && !key && other === ''
       ? 'done'
       : { drifted: 'no machine builds for this machine any more' }
+  }
   if (list === '-') return 'needed'
   const [wantedList, wantedSsh] = builderFiles(options, drainedIn(facts)).map(({ content }) =>
     sha256(content),

@@ -182,13 +182,17 @@ async function lookAtSample(host: Host, publicKey: string, run: Run): Promise<st
 }
 
 async function probeWithdrawal(host: Host, options: WithdrawOptions, run: Run): Promise<TaskState> {
-  const [account, seen] = await settleAll([
+  const [account, seen, signatures] = await settleAll([
     lookAtAccount(host, options, run),
     lookAtSettings(host, settings, run),
+    lookAtSignatures(host, run),
   ])
-  return hasAccount(account, options) || seen.settings !== '-'
-    ? { drifted: 'no machine fetches from here any more' }
-    : 'done'
+  const gone =
+    !hasAccount(account, options) &&
+    seen.settings === '-' &&
+    signatures.signed === '' &&
+    signatures.sample === ''
+  return gone ? 'done' : { drifted: 'no machine fetches from here any more' }
 }
 
 /** Removes everything except the key, because copies of paths elsewhere have its signatures. */

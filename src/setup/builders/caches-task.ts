@@ -79,7 +79,7 @@ async function probeCaches(host: Host, use: CacheUse, run: Run): Promise<TaskSta
   const settings = settingsOf(use)
   const seen = await lookAtSettings(host, settings, run)
   if (use.caches.length === 0)
-    return [seen.settings, ...seen.others].every((hash) => hash === '-')
+    return [seen.settings, ...seen.others].every((hash) => hash === '-') && !seen.due
       ? 'done'
       : { drifted: 'the machine fetches from no builder any more' }
   if (seen.settings === '-') return 'needed'

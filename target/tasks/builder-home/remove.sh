@@ -9,7 +9,8 @@ if [ -n "$(lines_of_keys yes)" ]; then
   lines_of_keys no | replace_file "${keys_file:?}" || exit 1
   step 'nobody can log in'
 fi
-rm -f -- "${script:?}" || exit 1
+# A killed set-up may have left the new script beside the old one.
+rm -f -- "${script:?}" "$script.new" || exit 1
 step 'the script is gone'
 rmdir -- "$(dirname -- "${script:?}")" 2>/dev/null
 exit 0

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
 # Looks at the account with which other machines build here, and at the capabilities of this machine.
 # Values: user, home (of the user), keys (path of the keys that may log in), group (that may use the Nix daemon).
-# Prints `user=` (`there` or `absent`), `hash=` (of the keys, `-` if there are no keys), `system=`, `cores=`, `kvm=`
-# (yes or no), and `wrong=` with a sentence for each fault.
+# Prints `user=` and `home=` (`there` or `absent`), `hash=` (of the keys, `-` if there are no keys), `system=`, `cores=`,
+# `kvm=` (yes or no), and `wrong=` with a sentence for each fault.
 : "${user:?}" "${home:?}" "${keys:?}" "${group:?}"
 if id -u -- "$user" > /dev/null 2>&1; then
   say user there
@@ -19,6 +19,7 @@ if id -u -- "$user" > /dev/null 2>&1; then
 else
   say user absent
 fi
+if [ -e "$home" ]; then say home there; else say home absent; fi
 say hash "$(hash_of "$keys")"
 for folder in "$home" "$home/.ssh"; do
   seen=$(stat -c '%a %U %G' -- "$folder" 2>/dev/null || echo missing)

@@ -6,15 +6,17 @@
 #   ssh_settings  path of the settings of ssh
 #   drained       folder with a file for each builder that gets no new builds
 #   gateway       path of a file that exists only for a queue runner to which builders connect
+#   directory     folder of the key for logins
 #   other         paths for the other program that could read a list: its list, and the folder of its key
 # Prints:
 #   hash=     the hash of each file, or `-` for a missing file
 #   drained=  a builder that gets no new builds
 #   automatic= a builder that gets new builds again once it is back
 #   gateway=  yes or no
+#   traces=   yes, if the folder of the key or of the marks exists; otherwise no
 #   unread=   yes, if the queue runner does not read the list
 #   other=    a path for the other program that exists
-: "${list:?}" "${ssh_settings:?}" "${drained:?}" "${gateway:?}" "${other:?}"
+: "${list:?}" "${ssh_settings:?}" "${drained:?}" "${gateway:?}" "${directory:?}" "${other:?}"
 say hash "$(hash_of "$list")"
 say hash "$(hash_of "$ssh_settings")"
 for each in "$drained"/*; do
@@ -23,6 +25,7 @@ for each in "$drained"/*; do
   if [ -s "$each" ]; then say automatic "${each##*/}"; fi
 done
 if [ -e "$gateway" ]; then say gateway yes; else say gateway no; fi
+if [ -e "$directory" ] || [ -e "$drained" ]; then say traces yes; else say traces no; fi
 environment=$(systemctl show --property=Environment --value hydra-queue-runner.service 2>/dev/null)
 case $list:$environment in
   /etc/nix/*:* | *:) ;;

@@ -12,7 +12,7 @@ import { debianMachine } from '../../fakes/debian-machine.js'
 import { taskRun } from '../../fakes/task-run.js'
 import { withScript } from '../../fixtures/with-script.js'
 import { taskContract } from '../task-contract.js'
-import { b1, ci, restartDaemon, standInSystemctl, TwoMachines } from './two-machines.js'
+import { b1, ci, includeFurtherSettings, restartDaemon, TwoMachines } from './two-machines.js'
 
 const run = taskRun()
 let machines: TwoMachines
@@ -22,14 +22,7 @@ const state = { ci: {} as Outputs, b1: {} as Outputs }
 
 beforeAll(async () => {
   machines = await TwoMachines.start()
-  for (const machine of [machines.ci, machines.b1]) {
-    await standInSystemctl(machine)
-    // The task "nix" writes these lines.
-    await machine.sh(
-      'printf "%s\\n" "!include hydra-ops-signing.conf" "!include hydra-ops-caches.conf" >> /etc/nix/nix.conf',
-    )
-    await restartDaemon(machine)
-  }
+  for (const machine of [machines.ci, machines.b1]) await includeFurtherSettings(machine)
   state.ci['builder-key'] = await wantedOf(bindTask(builderKeyTask), onCi()).apply(host('ci'), run)
   state.b1.builder = await wantedOf(bindTask(builderTask), onB1()).apply(host('b1'), run)
 }, 120_000)

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { MachineName } from '../../../src/core/names.js'
 import type { PeerMachine, TaskMachine, WantedTask } from '../../../src/core/setup-task.js'
 import { bindTask } from '../../../src/core/setup-task.js'
-import type { Host } from '../../../src/core/ssh.js'
 import { builderTask } from '../../../src/setup/builders/builder-task.js'
 import { buildersTask } from '../../../src/setup/builders/builders-task.js'
 import { builderKeyTask } from '../../../src/setup/builders/key-task.js'
@@ -10,9 +9,8 @@ import { nixTask } from '../../../src/setup/nix.js'
 import { peer } from '../../fakes/builder-peers.js'
 import { debianMachine } from '../../fakes/debian-machine.js'
 import { taskRun } from '../../fakes/task-run.js'
-import { withScript } from '../../fixtures/with-script.js'
 import { taskContract } from '../task-contract.js'
-import { b1, ci, TwoMachines } from './two-machines.js'
+import { asUser, b1, ci, TwoMachines } from './two-machines.js'
 
 const run = taskRun()
 let machines: TwoMachines
@@ -51,15 +49,7 @@ chown -R alice: . ; chmod 700 .ssh; chmod 600 .ssh/authorized_keys`,
 afterAll(async () => machines?.dispose())
 
 /** Returns the machine `b1` for the user alice, who is not root there. */
-function alice(): Host {
-  const machine = machines.b1.host
-  return withScript(machine as unknown as Host, (text, args, options) =>
-    machine.exec(
-      ['runuser', '-u', 'alice', '--', 'env', 'HOME=/home/alice', 'sh', '-c', text, 'sh', ...args],
-      options,
-    ),
-  )
-}
+const alice = () => asUser(machines.b1, 'alice')
 
 const wrapper = ['/home/alice/bin/nix-user-chroot', '/home/alice/.nix']
 const builder = (more: Record<string, unknown> = {}) => ({

@@ -1,6 +1,8 @@
 import { MachineName } from '../../../src/core/names.js'
+import type { Host } from '../../../src/core/ssh.js'
 import { freePort } from '../../fixtures/free-port.js'
 import { RootNamespace } from '../../fixtures/root-namespace.js'
+import { withScript } from '../../fixtures/with-script.js'
 
 /** Two machines with separate users, Nix stores and daemons, on one loopback. `b1` has a real sshd. */
 export class TwoMachines {
@@ -60,6 +62,16 @@ export class TwoMachines {
   }
 }
 
+/** Returns a machine for a login of a user without root, whose home lies in /home. */
+export function asUser({ host }: RootNamespace, user: string): Host {
+  return withScript(host, (text, args, options) =>
+    host.exec(
+      ['runuser', '-u', user, '--', 'env', `HOME=/home/${user}`, 'sh', '-c', text, 'sh', ...args],
+      options,
+    ),
+  )
+}
+
 export const ci = MachineName.parse('ci')
 export const b1 = MachineName.parse('b1')
 
@@ -84,6 +96,15 @@ export async function restartDaemon(machine: RootNamespace): Promise<void> {
 /** Places a stand-in for systemctl that only restarts the Nix daemon; other calls do nothing. */
 export async function standInSystemctl(machine: RootNamespace): Promise<void> {
   await machine.standIn('systemctl', `[ "$*" = 'try-restart nix-daemon.service' ] || exit 0\n${restart}`)
+}
+
+/** Prepares a machine for tasks with further settings of Nix: its Nix includes these settings, as the task "nix" writes. */
+export async function includeFurtherSettings(machine: RootNamespace): Promise<void> {
+  await standInSystemctl(machine)
+  await machine.sh(
+    'printf "%s\\n" "!include hydra-ops-signing.conf" "!include hydra-ops-caches.conf" >> /etc/nix/nix.conf',
+  )
+  await restartDaemon(machine)
 }
 
 /** Script that waits for the daemon, which creates its socket a moment before it listens there. */
