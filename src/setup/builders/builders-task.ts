@@ -43,7 +43,7 @@ export const buildersTask: SetupTask<UseOptions> = {
     { path: listFiles[reader], instead: 'deployment.builder on the machine that builds' },
     { path: sshSettingsFile, instead: 'a file with another name in the same folder' },
   ],
-  traces: ({ builders }) => ({ builders: namesOf(builders) }),
+  traces: ({ builders, awaited }) => ({ builders: namesOf(builders), awaited: awaited.join(',') }),
   probe: probeBuilders,
   apply: applyBuilders,
   verify: verifyBuilders,
@@ -115,7 +115,7 @@ async function applyBuilders(host: Host, options: UseOptions, run: Run): Promise
   const { builders, awaited } = options
   for (const name of awaited)
     run.log(`machine '${name}' does not build for this machine yet: deploy '${name}' too`)
-  if (builders.length === 0) return awaited.length > 0 ? { builders: '' } : remove(host, options, run)
+  if (builders.length === 0) return remove(host, options, run)
   const facts = await look(host, options, run)
   if (fact(facts, 'gateway') === 'yes') throw joinsByItself(host, builders)
   refuseListed(host, options)
@@ -146,16 +146,21 @@ function namesOf(builders: readonly UsedBuilder[]): string {
   return builders.map(({ machine }) => machine).join(',')
 }
 
-async function remove(host: Host, { reader, key }: UseOptions, run: Run): Promise<Record<string, string>> {
+/** Removes the list and, unless a builder is awaited, the key for its login. */
+async function remove(
+  host: Host,
+  { reader, key, awaited }: UseOptions,
+  run: Run,
+): Promise<Record<string, string>> {
   const values = {
     list: listFiles[reader],
     ssh_settings: sshSettingsFile,
     drained: drainFolder,
-    directory: key.directory,
+    directory: awaited.length > 0 ? '' : key.directory,
     other: otherPlaces(reader),
   }
   await runScript(host, { what: 'remove the list of builders', script: 'tasks/builders/remove', values }, run)
-  return { builders: '' }
+  return awaited.length > 0 ? { builders: '', awaited: awaited.join(',') } : { builders: '' }
 }
 
 function joinsByItself({ machine }: Host, builders: readonly UsedBuilder[]): Error {

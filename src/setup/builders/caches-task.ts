@@ -91,7 +91,7 @@ async function applyCaches(host: Host, use: CacheUse, run: Run): Promise<Record<
   for (const name of use.awaited)
     run.log(`machine '${name}' has no cache for this machine yet: deploy '${name}' too`)
   if (use.caches.length > 0) await writeSettings(host, settingsOf(use), run)
-  else if (use.awaited.length === 0) await removeSettings(host, settingsOf(use), run)
+  else await removeSettings(host, settingsOf(use), run)
   return { caches: namesOf(use.caches) }
 }
 

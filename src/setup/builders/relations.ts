@@ -55,8 +55,9 @@ export function builderUse(machine: TaskMachine): BuilderUse | undefined {
     if (offer === undefined || hostKey === undefined) awaited.push(peerName)
     else builders.push({ ...offer, machine: peerName, hostKey })
   }
-  const before = machine.outputs?.[useTask]?.builders ?? ''
-  if (builders.length === 0 && awaited.length === 0 && before === '') return undefined
+  // A machine whose builders are all awaited has a key already.
+  const { builders: before = '', awaited: keyed = '' } = machine.outputs?.[useTask] ?? {}
+  if (builders.length === 0 && awaited.length === 0 && before === '' && keyed === '') return undefined
   const reader = readerOf(machine)
   return { reader, key: keyOf(reader), builders, awaited }
 }
