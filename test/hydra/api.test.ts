@@ -72,6 +72,18 @@ describe('the reader of a recorded Hydra', () => {
     expect(describeBuild(await read.build(api(), id))).toBe(words)
   })
 
+  // The recordings have no build with these results; the numbers are those of Hydra's source.
+  it.each([
+    [3, 'aborted'],
+    [6, 'failed with output'],
+    [10, 'log too long'],
+    [11, 'output too large'],
+    [12, 'not deterministic'],
+    [8, 'status 8'],
+  ])('describes the result %i of a build: %s', (buildstatus, words) => {
+    expect(describeBuild({ finished: 1, buildstatus })).toBe(words)
+  })
+
   it('reads the queue, whose builds lack their derivations', async () => {
     const queue = await read.queue(api('queue'))
     expect(queue.map(({ id }) => id)).toEqual([10, 9, 23])

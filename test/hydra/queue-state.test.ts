@@ -69,7 +69,9 @@ describe('a queue', () => {
   })
 
   it('is stuck without any builder, which one bad line in the machines file brings about', () => {
-    expect(causeOf('x86_64-linux', {})?.remedy).toContain('one bad line')
+    expect(causeOf('x86_64-linux', {})?.remedy).toContain(
+      'the queue runner has no builder at all: one bad line in its machines file drops all of them',
+    )
   })
 
   it('is stuck when only a builder with a mandatory feature is left', () => {
@@ -117,6 +119,11 @@ describe('a queue', () => {
     expect(causeOf('x86_64-linux', machines)?.cause).toBe(
       'the builders for these steps are disabled: web (for 3 minutes, after 2 failures)',
     )
+    const off = { web: { ...localhost, enabled: false } }
+    expect(causeOf('x86_64-linux', off)).toMatchObject({
+      cause: 'the builders for these steps are disabled: web (not enabled)',
+      remedy: expect.stringContaining('a restart of the queue runner retries at once'),
+    })
     const over = { web: { ...localhost, disabledUntil: seconds - 1 } }
     const running = {
       nrRunnableSteps: 1,
@@ -132,13 +139,20 @@ describe('a queue', () => {
       machineTypes: { 'x86_64-linux': { runnable: 5 } },
     })
     expect(kind).toBe('stuck')
-    expect(blocked[0]?.remedy).toContain('maxJobs 0')
+    expect(blocked).toEqual([
+      {
+        steps: 5,
+        cause: 'steps wait and no step runs, although each step has a suitable builder',
+        remedy: expect.stringContaining('a builder with maxJobs 0 is drained'),
+      },
+    ])
   })
 
   it('is stuck by a runner’s own count where the runner reports no types', () => {
     expect(judged({ nrUnsupportedSteps: 2 }).blocked[0]).toMatchObject({
       steps: 2,
       cause: 'no builder offers the system or a feature of these steps',
+      remedy: expect.stringContaining('hydra-ops builders why DERIVATION names the features'),
     })
   })
 
@@ -147,6 +161,9 @@ describe('a queue', () => {
     ['down', 'the queue runner is not running'],
   ])('does not move while its runner is %s', (status, cause) => {
     const found = judged({ status }, 7)
-    expect(found).toMatchObject({ kind: 'down', blocked: [{ steps: 7, cause }] })
+    expect(found).toMatchObject({
+      kind: 'down',
+      blocked: [{ steps: 7, cause, remedy: 'run systemctl status hydra-queue-runner on the Hydra machine' }],
+    })
   })
 })

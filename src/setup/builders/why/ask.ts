@@ -278,7 +278,9 @@ function causeOf(
   const { user = way.user, host } = addressOf(entry.name)
   const known = ours.find((each) => each.host === host && each.user === user)
   const builder = known ?? { machine: host, user, host, port: 22 }
-  const key = { file: entry.key ?? '(no key in the line)', user: way.user }
+  // ssh names the key that it tried; a line without a key leaves the choice to ssh.
+  const tried = /(?:Load key "|Identity file )([^"\s]+)/.exec(said)?.[1] ?? ''
+  const key = { file: entry.key ?? tried, user: way.user }
   const login = loginCause(said, { builder, key })
   const found =
     login ?? buildCause(said, builder) ?? (frozen ? frozenBuilder(entry) : unexplained(said, entry))

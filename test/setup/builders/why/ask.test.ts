@@ -119,11 +119,16 @@ describe('the question why a derivation is not built', () => {
     const facts = { file: `${coded('b1 x86_64-linux /k 1')} /etc/hydra/machines` }
     const denied = 'Permission denied (publickey).'
     const builds = { 'hydra-queue-runner own b1': denied, 'root own b1': denied, 'login own b1': denied }
+    const told = taskRun()
     const why = await whyNotBuilt(
       place({ facts, builds }, { decider: 'queue runner', user: 'alice' }),
       path,
-      taskRun(),
+      told,
     )
+    expect(told.lines).toEqual([
+      "building on b1 as user 'hydra-queue-runner'",
+      "building on b1 as user 'root'",
+    ])
     expect(why.cause).toContain("'b1' does not accept the key for user 'hydra-queue-runner'")
   })
 
@@ -225,6 +230,20 @@ describe('the question why a derivation is not built', () => {
     })
   })
 
+  it.each<[string, string, string]>([
+    ['that the store lacks', '', `machine 'ci' has no derivation ${path}`],
+    ['that Nix cannot read', coded('Derive(['), `${path} on machine 'ci' is not a Nix derivation`],
+  ])('is refused for a derivation %s', async (_, text, message) => {
+    const asked = place({ facts: { derivation: text }, builds: {} })
+    const refused = await whyNotBuilt(asked, path, taskRun()).catch((error: unknown) => error)
+    expect(refused).toMatchObject({ message })
+    if (text === '')
+      expect(refused).toMatchObject({
+        code: 'NO_DERIVATION',
+        hint: expect.stringContaining('the output of nix-instantiate'),
+      })
+  })
+
   it('is refused where there is no Nix, with the way to get one', async () => {
     const answers = { facts: { nix: 'none' }, builds: {} }
     await expect(whyNotBuilt(place(answers), path, taskRun())).rejects.toMatchObject({
@@ -262,9 +281,10 @@ describe('the question why a derivation is not built', () => {
       path,
       taskRun(),
     )
-    expect(why.cause).toBe(
-      'builder ssh://nix@b1 accepted a tiny build, but did not finish it within 5 minutes',
-    )
+    expect(why).toMatchObject({
+      cause: 'builder ssh://nix@b1 accepted a tiny build, but did not finish it within 5 minutes',
+      remedy: 'the builder is frozen or overloaded: look at its load and its disk, or restart it',
+    })
   })
 
   it('tries a builtin and a local build on builders of a queue runner', async () => {
@@ -317,6 +337,19 @@ describe('the question why a derivation is not built', () => {
     },
   )
 
+  it('names the key that ssh names where a line names none', async () => {
+    const asked = place(
+      {
+        facts: machinesFile('ssh://nix@b1 x86_64-linux'),
+        builds: { ' daemon ssh://nix@b1': 'Load key "/root/.ssh/id_rsa": invalid format' },
+      },
+      { user: 'root' },
+    )
+    expect(await whyNotBuilt(asked, path, taskRun())).toMatchObject({
+      cause: 'the key /root/.ssh/id_rsa is missing or not a private key',
+    })
+  })
+
   it('ends with the connection, and not with a cause of the builder', async () => {
     const lost = failure('CONNECTION_LOST', 'the connection was lost')
     const answers = {
@@ -348,6 +381,10 @@ describe('the question why a derivation is not built', () => {
     const answers = { facts: { gateway: 'yes' }, builds: {} }
     await expect(
       whyNotBuilt(place(answers, { decider: 'queue runner' }), path, taskRun()),
-    ).rejects.toMatchObject({ code: 'BUILD_MACHINES' })
+    ).rejects.toMatchObject({
+      code: 'BUILD_MACHINES',
+      message: "the Hydra of machine 'ci' connects to no builder; its builders connect to Hydra",
+      hint: 'hydra-ops hydra status shows its queue and its builders',
+    })
   })
 })

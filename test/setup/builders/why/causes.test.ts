@@ -55,7 +55,7 @@ function takersOf(given: WhyFacts): string[] {
 
 describe('the facts about a derivation', () => {
   const cases: readonly (readonly [string, WhyFacts, Partial<Cause>])[] = [
-    ['is built', facts({ built: true }), { kind: 'built' }],
+    ['is built', facts({ built: true }), { kind: 'built', cause: 'every output is in the store already' }],
     [
       'is for the machine itself',
       facts({ own: { ...facts().own, maxJobs: 1 } }),
@@ -139,7 +139,11 @@ describe('the facts about a derivation', () => {
     [
       'waits for slots of a daemon',
       facts({ busy: ['ssh:__nix-builder@b1-0', 'ssh:__nix-builder@b1-1', 'ssh:__other-0'] }),
-      { kind: 'busy', cause: 'builder ssh://nix-builder@b1 is busy: 2 of its 2 jobs run' },
+      {
+        kind: 'busy',
+        cause: 'builder ssh://nix-builder@b1 is busy: 2 of its 2 jobs run',
+        remedy: 'wait, raise deployment.builder.maxJobs, or add a builder',
+      },
     ],
     [
       'waits for slots of a queue runner',
@@ -156,6 +160,7 @@ describe('the facts about a derivation', () => {
         kind: 'list',
         cause: 'Nix cannot read one line, and therefore builds nothing: the host key is not in base64',
         line: `${list}:3: ssh://b2 x86_64-linux - 1 1 - - …`,
+        remedy: expect.stringContaining('hydra-ops setup run builders --redo rewrites the list'),
       },
     ],
     [
@@ -208,7 +213,12 @@ describe('the facts about a derivation', () => {
     [
       'has a builder that is the machine of the queue runner',
       facts({ decider: 'queue runner', line: 'nix@ci x86_64-linux - 1' }),
-      { kind: 'itself-by-ssh', remedy: expect.stringContaining("name the machine 'localhost'") },
+      {
+        kind: 'itself-by-ssh',
+        cause: 'nix@ci is the machine of the queue runner itself, which then waits for its own lock',
+        line: `${list}:2: nix@ci x86_64-linux - 1`,
+        remedy: "name the machine 'localhost' in deployment.hydra.buildMachines, without user",
+      },
     ],
     [
       'is for localhost, and its daemon does not trust the queue runner',
@@ -221,6 +231,7 @@ describe('the facts about a derivation', () => {
       {
         kind: 'untrusted',
         cause: "the Nix daemon of the machine does not trust user 'hydra-queue-runner'",
+        remedy: 'run hydra-ops setup run nix --redo: hydra-queue-runner must be listed in trusted-users',
       },
     ],
     [
@@ -230,7 +241,8 @@ describe('the facts about a derivation', () => {
         kind: 'ignored',
         cause: "the Nix daemon does not trust user 'alice', and ignores the builders of that user",
         line: expect.stringContaining('/home/alice/machines:1: '),
-        remedy: expect.stringContaining('add alice to trusted-users'),
+        remedy:
+          'add alice to trusted-users in /etc/nix/nix.conf, or move the line to /etc/nix/machines, and restart nix-daemon',
       },
     ],
   ]
@@ -369,7 +381,9 @@ describe('real builds', () => {
     const reported = new Map([['ssh://nix-builder@b1', { currentJobs: 0, disabledFor: 184, failures: 2 }]])
     expect(causeOfAttempts(facts({ decider: 'queue runner', reported }), good)).toMatchObject({
       kind: 'disabled',
-      cause: expect.stringContaining('alone for another 184 s, after 2 failures'),
+      cause:
+        'the queue runner leaves builder ssh://nix-builder@b1 alone for another 184 s, after 2 failures; a build there works now',
+      remedy: 'wait, or restart hydra-queue-runner, which then retries at once',
     })
   })
 
@@ -377,7 +391,8 @@ describe('real builds', () => {
     expect(causeOfAttempts(facts(), failed('the host key is not known', 'alice'))).toMatchObject({
       kind: 'attempt',
       cause: "the host key is not known, while a build there works as user 'alice'",
-      remedy: expect.stringContaining('name the key and the host key in the line'),
+      remedy:
+        "name the key and the host key in the line: the user who builds has other keys and known hosts than 'alice'",
     })
     expect(causeOfAttempts(facts(), failed('no'))).toMatchObject({ cause: 'no', remedy: unknownHint })
   })
