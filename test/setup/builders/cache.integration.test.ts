@@ -257,7 +257,9 @@ systemctl try-restart nix-daemon.service`,
     await expect(cachesTask().verify(host('ci'), run)).rejects.toMatchObject({
       code: 'BUILDER_CACHE',
       message: expect.stringContaining('its Nix does not read /etc/nix/hydra-ops-caches.conf'),
-      hint: expect.stringContaining('nix.extraOptions'),
+      hint: expect.stringContaining(
+        'hydra-ops setup run nix --redo; a NixOS machine gets the line by a deploy',
+      ),
     })
     await sh('ci', 'echo "!include hydra-ops-caches.conf" >> /etc/nix/nix.conf')
   })

@@ -92,6 +92,8 @@ async function setUpCache(): Promise<void> {
 
 async function setUpHome(): Promise<void> {
   state.ci['builder-key'] = await keyTask().apply(machines.ci.host, run)
+  // The account of the other tests is gone.
+  state.b1.builder = {}
   state.b1.builder = await accountTask(inHome()).apply(alice(), run)
   // A later set-up was killed before it replaced the script.
   await machines.b1.sh('cd /home/alice/.config/hydra-ops; cp -p serve-store serve-store.new')
