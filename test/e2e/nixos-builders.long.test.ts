@@ -74,10 +74,10 @@ async function deploy(...flags: string[]): Promise<string> {
   return everything(ended)
 }
 
-/** Builds on the NixOS machine as a user whom its daemon does not trust; returns the path and Nix's output. */
+/** Builds on the NixOS machine as a user whom its daemon does not trust; returns Nix's output. */
 const build = (name: string) =>
   web.sh(
-    `cd /home/alice && runuser -u alice -- env NIX_REMOTE=daemon nix-build --no-out-link -E "$1" 2>&1`,
+    `cd /home/alice && runuser -u alice -- env NIX_REMOTE=daemon nix-build --no-out-link -E "$1" 2>&1 || true`,
     `derivation { name = "${name}"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" ": > $out" ]; requiredSystemFeatures = [ "big-parallel" ]; }`,
   )
 
@@ -86,7 +86,7 @@ describe('a NixOS machine for which another machine builds', () => {
     'sends builds of every user there after one deploy, without an option of its own',
     async () => {
       const said = await deploy('--replace-unknown')
-      expect(said).toContain("builder 'b1' answers as nix-builder@")
+      expect(said).toContain("builder 'b1' answers as ssh://nix-builder@192.0.2.2")
       expect(await build('first')).toMatch(/on 'ssh:\/\/nix-builder@192\.0\.2\.2'/)
       const verified = await operator.ok(['setup', 'verify', ...d])
       expect(verified).toContain('builders: verified')
@@ -98,8 +98,7 @@ describe('a NixOS machine for which another machine builds', () => {
   it(
     'stays as it is by a second deploy',
     async () => {
-      const evaluated = await deploy()
-      expect(evaluated.match(/Up-to-date/g)).toHaveLength(2)
+      expect(await deploy()).not.toMatch(/^(?:b1|web)> changed/m)
     },
     deployMs,
   )
@@ -110,8 +109,8 @@ describe('a NixOS machine for which another machine builds', () => {
       want('{ enable = false; }')
       await deploy()
       expect(await web.sh('cat /etc/nix/nix.conf; ls /etc/nix')).not.toMatch(/hydra-ops/)
-      await expect(build('second')).rejects.toThrow(/big-parallel/)
-      expect((await deploy()).match(/Up-to-date/g)).toHaveLength(2)
+      expect(await build('second')).toMatch(/Required features: \{?'?big-parallel/)
+      expect(await deploy()).not.toMatch(/^(?:b1|web)> changed/m)
     },
     deployMs,
   )
