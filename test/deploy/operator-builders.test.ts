@@ -1,7 +1,8 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { failure } from '../../src/core/errors.js'
+import { MachineName } from '../../src/core/names.js'
 import type { NixFlags } from '../../src/core/nix.js'
 import type { CommandResult } from '../../src/core/ssh.js'
 import { deploy } from '../../src/deploy/deploy.js'
@@ -177,8 +178,14 @@ describe('a builder for the operator', () => {
     const list = join(await folder(), 'machines')
     expect(readFileSync(list, 'utf8')).toMatch(/ - 0 1 /)
     expect(await listBuilders(ops, undefined)).toMatchObject([{ drained: true }])
+    ops.emitted.length = 0
     await testBuilders(ops, request)
     expect(proved).toEqual([])
+    expect(ops.emitted).toContainEqual({
+      kind: 'line',
+      machine: 'operator',
+      line: "builder 'b1' is drained, and not tried",
+    })
     await resumeBuilder(ops, request)
     expect(readFileSync(list, 'utf8')).toMatch(/ - 4 1 /)
     expect(proved).toHaveLength(1)
@@ -201,6 +208,18 @@ it('a builder for the operator that is destroyed leaves no list and no key', asy
   await destroyMachines(ops, { ...all, selection: { on: 'b1' } })
   expect(existsSync(await keyFile())).toBe(false)
   expect(existsSync(await folder())).toBe(false)
+})
+
+it('a builder without an address gets no build, and its proof fails with the reason', async () => {
+  const { machines } = await record()
+  const { provider = '' } = machines[MachineName.parse('b1')] ?? {}
+  vi.spyOn(ops.providers.named(provider), 'target').mockRejectedValue(failure('NO_ADDRESS', 'no lease'))
+  const { lines, hindrances } = await hostLines(ops, undefined)
+  expect(lines).toEqual([])
+  expect(hindrances).toEqual(["builder 'b1' has no address for this host: no lease"])
+  expect(await testBuilders(ops, { deployment: undefined, maxConcurrent: 1 })).toMatchObject([
+    { outcome: 'failed', reason: "builder 'b1' has no address for this host: no lease" },
+  ])
 })
 
 describe('a builder for an operator with a Nix daemon', () => {
@@ -231,6 +250,26 @@ describe('a builder for an operator with a Nix daemon', () => {
     const { sshBlocks } = await hostLines(ops, undefined)
     answers.ssh = (sshBlocks[0] ?? '').replaceAll(/^ {2}/gm, '').toLowerCase()
     expect((await build())?.builders).toContain('@/etc/nix/machines;@')
+    expect(JSON.stringify([ops.emitted, ops.logged])).toContain(
+      'cannot read the settings of Nix: unknown command',
+    )
+  })
+
+  it('keeps its list if a new line would be wrong', async () => {
+    const list = join(await folder(), 'machines')
+    const before = readFileSync(list, 'utf8')
+    const { uuid } = await record()
+    await ops.store.lock(uuid, (held) =>
+      held.updateMachine(MachineName.parse('b1'), (draft) => {
+        draft.hostKey = 'ssh-ed25519 not in base64'
+      }),
+    )
+    await expect(hostLines(ops, undefined)).rejects.toMatchObject({
+      code: 'BUILDER_LIST',
+      message: expect.stringMatching(/^the list of this host's builders is wrong: line \d/),
+      hint: 'correct deployment.builder of that builder; the current list was not changed',
+    })
+    expect(readFileSync(list, 'utf8')).toBe(before)
   })
 
   it('gets builds by the daemon once both hold, without settings of ssh of ours', async () => {
@@ -258,6 +297,7 @@ it('no machine that builds for this host is an error with a remedy', async () =>
   await deploy(ops, standardRequest)
   await expect(hostLines(ops, undefined)).rejects.toMatchObject({
     code: 'NO_BUILDERS',
-    hint: expect.stringContaining('deployment.builder.for = "operator"'),
+    message: 'no machine of the deployment builds for this host yet',
+    hint: 'set deployment.builder.for = "operator" on a machine, then run hydra-ops deploy',
   })
 })

@@ -126,7 +126,8 @@ describe('the question why a derivation is not built', () => {
     await deploy(ops, standardRequest)
     await expect(buildersWhy(ops, request)).rejects.toMatchObject({
       code: 'NO_BUILDERS',
-      hint: expect.stringContaining('--here'),
+      message: 'no machine of the deployment has a Hydra or a builder yet',
+      hint: 'name a machine with --machine NAME, or ask about this host with --here',
     })
   })
 
@@ -134,7 +135,11 @@ describe('the question why a derivation is not built', () => {
     await deploy(ops, standardRequest)
     await expect(buildersWhy(ops, { ...request, machine: 'wev' })).rejects.toMatchObject({
       exitCode: 2,
+      message: "the deployment has no machine 'wev'",
       hint: "did you mean 'web'?",
+    })
+    await expect(buildersWhy(ops, { ...request, machine: 'elsewhere' })).rejects.toMatchObject({
+      hint: 'the machines are: b1, ci, web',
     })
     for (const wrong of ['x', derivation.slice(0, -4), `${derivation.slice(0, -4)} .drv`])
       await expect(buildersWhy(ops, { ...request, derivation: wrong })).rejects.toMatchObject({
@@ -143,6 +148,7 @@ describe('the question why a derivation is not built', () => {
       })
     await expect(buildersWhy(ops, { ...request, machine: 'ci', here: true })).rejects.toMatchObject({
       exitCode: 2,
+      message: '--here and --machine cannot be combined',
     })
     expect(asked).toEqual([])
   })
@@ -176,6 +182,8 @@ describe('the question why a derivation is not built', () => {
     })
     await expect(buildersWhy(ops, { ...request, here: true })).rejects.toMatchObject({
       code: 'NO_DERIVATION',
+      message: `the Nix store of this host has no ${derivation}`,
+      hint: expect.stringContaining('create the derivation with nix-instantiate'),
     })
   })
 })

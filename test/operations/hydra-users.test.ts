@@ -10,6 +10,7 @@ import {
   setHydraPassword,
 } from '../../src/operations/hydra-users.js'
 import { type FakeHydra, fakeHydra } from '../fakes/fake-hydra-users.js'
+import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { exit, succeed } from '../fakes/fake-ssh.js'
 
 const admin = { userName: 'alice', fullName: 'Alice Q. User', password: { generate: true } }
@@ -150,6 +151,7 @@ describe('a new user', () => {
   it('needs a terminal for a password: the flags are named, and no machine contacted', async () => {
     await expect(addHydraUser(hydra.ops, { ...bob, password: { kind: 'ask' } })).rejects.toMatchObject({
       exitCode: 2,
+      message: "hydra-ops has no terminal to ask for the password of Hydra's user 'bob'",
       hint: 'give --password-file FILE, --password-stdin or --generate',
     })
     expect(hydra.ops.ssh.execs).toEqual([])
@@ -204,7 +206,11 @@ describe('a new user', () => {
   it('counts as created only when it exists afterwards', async () => {
     hydra.ops.ssh.answer("make Hydra's user 'bob'", exit(0))
     hydra.typed.push('x')
-    await expect(addHydraUser(hydra.ops, bob)).rejects.toThrow("no user 'bob' who can log in")
+    await expect(addHydraUser(hydra.ops, bob)).rejects.toMatchObject({
+      code: 'HYDRA_USER',
+      message: "machine 'ci': Hydra has no user 'bob' who can log in",
+      hint: 'hydra-create-user reported no error; hydra-ops logs shows its output',
+    })
   })
 
   it('is refused when a user of that name exists, or when the expression names it', async () => {
@@ -212,11 +218,13 @@ describe('a new user', () => {
     hydra.typed.push('x', 'x')
     await expect(addHydraUser(hydra.ops, bob)).rejects.toMatchObject({
       exitCode: 2,
+      message: "Hydra already has a user 'bob'",
       hint: 'hydra-ops hydra user set-password bob changes the password',
     })
     await expect(addHydraUser(hydra.ops, { ...bob, name: 'carol' })).rejects.toMatchObject({
       exitCode: 2,
-      hint: expect.stringContaining('then run hydra-ops deploy'),
+      message: "the network expression names user 'carol'",
+      hint: 'change this user in the network expression, then run hydra-ops deploy',
     })
     expect(hydra.calls).toEqual([])
   })
@@ -313,6 +321,7 @@ describe('a changed password', () => {
     hydra.typed.push('x', 'x')
     await expect(setHydraPassword(hydra.ops, { ...dave, name: 'alcie' })).rejects.toMatchObject({
       exitCode: 2,
+      message: "Hydra has no user 'alcie'",
       hint: "did you mean 'alice'?",
     })
     await expect(setHydraPassword(hydra.ops, { ...dave, name: 'nobody' })).rejects.toMatchObject({
@@ -330,6 +339,7 @@ describe('a deployment with several Hydras', () => {
   it('needs the name of the intended machine', async () => {
     await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({
       exitCode: 2,
+      message: 'there is more than one Hydra',
       hint: 'select one with --machine NAME (east, west)',
     })
     expect(await listHydraUsers(hydra.ops, { ...here, machine: 'west' })).toEqual([])
@@ -339,7 +349,12 @@ describe('a deployment with several Hydras', () => {
   it('refuses a machine without a Hydra, with the intended one', async () => {
     await expect(listHydraUsers(hydra.ops, { ...here, machine: 'wset' })).rejects.toMatchObject({
       exitCode: 2,
+      message: "there is no machine 'wset'",
       hint: "did you mean 'west'?",
+    })
+    await expect(listHydraUsers(hydra.ops, { ...here, machine: 'builder' })).rejects.toMatchObject({
+      exitCode: 2,
+      hint: 'these machines have a Hydra: east, west',
     })
   })
 })
@@ -352,8 +367,23 @@ it('the error without a deployed Hydra says so', async () => {
         draft.tasks = {}
       })
   })
-  await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({ code: 'NO_HYDRA', exitCode: 1 })
-  await expect(listHydraUsers(hydra.ops, { ...here, machine: 'ci' })).rejects.toThrow(
-    "machine 'ci' has no Hydra yet",
-  )
+  await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({
+    code: 'NO_HYDRA',
+    exitCode: 1,
+    message: expect.stringMatching(/^deployment '.*' has no Hydra yet$/),
+    hint: 'set deployment.hydra.enable = true, then run hydra-ops deploy',
+  })
+  await expect(listHydraUsers(hydra.ops, { ...here, machine: 'ci' })).rejects.toMatchObject({
+    message: "machine 'ci' has no Hydra yet",
+    hint: 'these machines have a Hydra: none yet',
+  })
+})
+
+it('the error of a machine whose definition has lost its Hydra says so', async () => {
+  hydra.ops.nix.network = fakeNetwork([fakeMachine('ci')])
+  await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({
+    code: 'NO_HYDRA',
+    message: "machine 'ci' no longer has a Hydra in its definition",
+    hint: 'deployment.hydra.enable is false in the network expression',
+  })
 })
