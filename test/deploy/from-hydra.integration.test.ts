@@ -20,7 +20,6 @@ import { greenWish } from '../fixtures/hydra-wish.js'
 
 const day = 86_400
 const unsigned: FetchProblem = { kind: 'unsigned', detail: 'is not signed by any of the keys' }
-const down: FetchProblem = { kind: 'unreachable', detail: "Couldn't connect to server (7)" }
 
 const plain = greenWish
 
@@ -178,6 +177,9 @@ describe('a deploy from a Hydra', () => {
     await run()
     expect(ops.nix.copies).toEqual([{ machine: 'web', path: pathOf('web', 980) }])
     expect(ops.nix.fetches.map(({ where }) => where).sort()).toEqual(['db', 'operator'])
+    expect(ops.logged.map(({ line }) => line)).toContain(
+      `the machine cannot fetch ${pathOf('web', 980)}: no cache has the path; this host fetches and copies the path`,
+    )
     // This host now has the closure, and protects it with a GC root.
     expect(ops.nix.roots.map(({ name }) => name)).toContain('web')
   })
@@ -251,6 +253,7 @@ describe('a deploy from a Hydra', () => {
     expect(error.message).toContain(
       "machine 'web' runs evaluation 98 of infra:main, which is newer than evaluation 97",
     )
+    expect(error.hint).toMatch(/^--allow-older deploys the older evaluation; hydra-ops rollback brings back/)
     expect((await deployedOn('web'))?.hydra?.evaluation).toBe(98)
     await run({ which: { kind: 'evaluation', id: 97 }, allowOlder: true })
     expect((await deployedOn('web'))?.hydra?.evaluation).toBe(97)
@@ -285,21 +288,25 @@ describe('a deploy from a Hydra changes nothing', () => {
     expect((await refusal(run())).message).toContain("has a green gate 'release'")
   })
 
-  it('when no cache has the path', async () => {
-    ops.nix.caches.clear()
-    const error = await refusal(run())
-    expect(error.message).toContain(
-      `machine 'web' cannot fetch ${pathOf('web', 980)} (no cache has the path), and this host cannot either (no cache has the path)`,
-    )
-    expect(error.hint).toContain('deployment.nix.substituters')
-    expect(error.detail).toContain('on this host:')
-  })
-
-  it('when the caches are down', async () => {
-    ops.nix.caches.clear()
-    ops.nix.caches.set('web', down).set('db', down)
-    expect((await refusal(run())).message).toContain('(a cache does not answer)')
-  })
+  it.each<[FetchProblem['kind'], string, string]>([
+    ['absent', 'no cache has the path', 'deployment.nix.substituters'],
+    ['unreachable', 'a cache does not answer', 'check that the cache runs'],
+    ['full', 'no space is left', 'collect garbage (nix-store --gc)'],
+    ['other', 'the fetch failed', 'read the messages of Nix'],
+  ])(
+    'when a machine cannot fetch (%s), and no cache of this host has the path',
+    async (kind, words, hint) => {
+      ops.nix.caches.clear()
+      for (const machine of ['web', 'db']) ops.nix.caches.set(machine, { kind, detail: 'Nix says no' })
+      expect(await refusal(run())).toMatchObject({
+        message: expect.stringContaining(
+          `machine 'web' cannot fetch ${pathOf('web', 980)} (${words}), and this host cannot either (no cache has the path)`,
+        ),
+        hint: expect.stringContaining(hint),
+        detail: expect.stringContaining('on the machine:\nNix says no\non this host:\n'),
+      })
+    },
+  )
 
   it('when Hydra is down', async () => {
     await hydra.close()
@@ -336,13 +343,17 @@ describe('a deploy from a Hydra changes nothing', () => {
 
   it('when two machines come from two jobsets', async () => {
     useNetwork({}, { hydraSource: { jobset: 'staging' } })
-    expect((await refusal(run())).message).toContain("machines 'web' and 'db' come from different places")
+    expect(await refusal(run())).toMatchObject({
+      message: expect.stringContaining("machines 'web' and 'db' come from different places"),
+      hint: expect.stringContaining('select the machines of one place with --include'),
+    })
   })
 
   it('when nothing says which Hydra', async () => {
     ops.nix.network = fakeNetwork([fakeMachine('web'), fakeMachine('db')])
     const error = await refusal(run())
     expect(error.message).toBe("machine 'web': no option says which Hydra builds it (url)")
+    expect(error.hint).toMatch(/^set network\.hydra = .* or use --from-hydra URL\/job\/PROJECT\/JOBSET$/)
     expect(error.exitCode).toBe(2)
   })
 

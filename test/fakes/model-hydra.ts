@@ -15,7 +15,8 @@ export interface ModelBuild {
 
 export interface ModelEvaluation {
   readonly id: number
-  readonly timestamp?: number
+  /** Time of the evaluation in seconds; `null` for a Hydra that does not know the time. */
+  readonly timestamp?: number | null
   readonly revision?: string
   readonly jobs: Readonly<Record<string, ModelBuild>>
 }
@@ -172,7 +173,7 @@ const jobset = {
 function evaluationView({ id, timestamp, revision, jobs }: ModelEvaluation) {
   return {
     id,
-    timestamp: timestamp ?? 1_700_000_000,
+    timestamp: timestamp === undefined ? 1_700_000_000 : timestamp,
     hasnewbuilds: 1,
     flake: null,
     jobsetevalinputs: {
