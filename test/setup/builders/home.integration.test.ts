@@ -9,6 +9,7 @@ import { nixTask } from '../../../src/setup/nix.js'
 import { peer } from '../../fakes/builder-peers.js'
 import { debianMachine } from '../../fakes/debian-machine.js'
 import { taskRun } from '../../fakes/task-run.js'
+import { withScript } from '../../fixtures/with-script.js'
 import { taskContract } from '../task-contract.js'
 import { asUser, b1, ci, TwoMachines } from './two-machines.js'
 
@@ -166,6 +167,16 @@ rm answered`
       detail: 'the login is that of user alice, and not of bob',
       hint: expect.stringContaining('deployment.targetUser = "bob"'),
     })
+  })
+
+  it('refuses a home whose path a forced command cannot have, and changes nothing', async () => {
+    const moved = withScript(alice(), (text, args, options) =>
+      alice().script(`HOME='/home/al ice'\n${text}`, args, options),
+    )
+    await expect(homeTask().apply(moved, run)).rejects.toMatchObject({
+      detail: 'the home /home/al ice has a character that a forced command cannot have',
+    })
+    expect(await machines.b1.sh('ls -d "/home/al ice" 2> /dev/null; true')).toBe('')
   })
 
   it('changes no setting of the Nix of the machine, and offers no cache', () => {

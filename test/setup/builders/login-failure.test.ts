@@ -87,6 +87,23 @@ describe('a failed login to a builder', () => {
     expect(cause?.hint).toContain(hint)
   })
 
+  it.each([
+    ['Host key for b1.lan has changed', 'put its new key into the line of the builder'],
+    ['Host key verification failed.', "base64 -w0 prints ssh_host_ed25519_key.pub of 'b1.lan'"],
+    ['Load key "/k": Permission denied', 'chown hydra-queue-runner /etc/hydra/builders-key/key; chmod 600'],
+    [
+      'Identity file /k not accessible: No such file',
+      "ssh-keygen -t ed25519 -N '' -f /etc/hydra/builders-key/key",
+    ],
+    ['Permission denied (publickey).', "authorized_keys of 'nix-builder' on 'b1.lan'"],
+    ['Could not resolve hostname b1.lan', 'in its hosts file or in the DNS'],
+    ['Connection refused', "in a block for 'b1.lan'"],
+    ['No route to host', "allow connections to 'b1.lan' in the firewall"],
+    ['daemon-socket/socket: Permission denied', "add 'nix-builder' to the group nix-users on 'b1.lan'"],
+  ])('that says %j has a remedy for a builder of somebody else', (text, byHand) => {
+    expect(loginCause(text, login)?.byHand).toContain(byHand)
+  })
+
   it('keeps the words of ssh beside the cause', () => {
     const error = failure('COMMAND', 'it failed', { machine, detail: 'ssh: Connection refused' })
     expect(loginFailure(error, { machine, what, ...login })).toMatchObject({

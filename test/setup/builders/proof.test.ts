@@ -59,6 +59,19 @@ describe('a build that a builder did not do', () => {
     expect(cause?.hint).toContain(hint)
   })
 
+  it.each([
+    [
+      "a 'riscv64-linux' with features {} is required to build '/nix/store/x.drv', but I am a 'x86_64-linux' with features {kvm}",
+      "put the feature into system-features, or the system into extra-platforms, in the nix.conf of 'b1'",
+    ],
+    [
+      'error: path lacks a valid signature',
+      "add nix-builder to trusted-users in the nix.conf of 'b1', then restart its nix-daemon",
+    ],
+  ])('says %j has a remedy for a builder of somebody else', (text, byHand) => {
+    expect(buildCause(text, b1)?.byHand).toBe(byHand)
+  })
+
   it('has no cause of ours if its own program failed', () => {
     expect(buildCause("error: builder for '/nix/store/x.drv' failed with exit code 1", b1)).toBeUndefined()
   })

@@ -108,3 +108,19 @@ it('a list with one builder twice is refused, and the present list stays', async
   })
   expect(await machines.ci.sh(`cat ${list}`)).toBe(before)
 })
+
+it('a list is not removed while another hydra-ops changes the builders of the machine', async () => {
+  const before = await machines.ci.sh(`cat ${list}`)
+  const outputs = { ...state.ci, builders: { builders: 'b1' } }
+  const removal = wantedOf(bindTask(buildersTask), { ...onCi(), outputs, peers: new Map() })
+  // The lock is never free; the real program says so after a minute.
+  await machines.ci.standIn('flock', 'exit 1')
+  await expect(removal.apply(machines.ci.host, run)).rejects.toMatchObject({
+    message: expect.stringContaining('remove the list of builders'),
+    detail: 'another hydra-ops has changed the builders of this machine for more than a minute',
+  })
+  expect(await machines.ci.sh(`cat ${list}`)).toBe(before)
+  await machines.ci.removeStandIn('flock')
+  await removal.apply(machines.ci.host, run)
+  expect(await machines.ci.sh(`ls ${list} 2> /dev/null; true`)).toBe('')
+})

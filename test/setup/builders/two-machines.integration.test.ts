@@ -80,8 +80,24 @@ describe('the key pair for builders', () => {
 
   it('is left to its owner: a line that is not a key stays, and is reported', async () => {
     await machines.ci.sh('echo mine > /etc/hydra/builders-key/key')
-    await expect(keyTask().apply(machines.ci.host, run)).rejects.toThrow(/create the key pair for builders/)
+    await expect(keyTask().apply(machines.ci.host, run)).rejects.toMatchObject({
+      message: expect.stringContaining('create the key pair for builders'),
+      detail: expect.stringContaining('without a passphrase; the file was not touched'),
+    })
     expect(await machines.ci.sh('cat /etc/hydra/builders-key/key')).toBe('mine')
+    await machines.ci.sh('rm -r /etc/hydra/builders-key')
+  })
+
+  it('is refused as proof if it is a key of another kind', async () => {
+    await keyTask().apply(machines.ci.host, run)
+    await machines.ci.sh(`cd /etc/hydra/builders-key; rm key key.pub
+ssh-keygen -q -t ecdsa -N '' -f key; chown hydra-queue-runner:hydra key key.pub`)
+    await expect(keyTask().verify(machines.ci.host, run)).rejects.toMatchObject({
+      code: 'BUILDER_KEY',
+      message:
+        "machine 'local': /etc/hydra/builders-key/key is not an ed25519 private key without a passphrase",
+      hint: 'move /etc/hydra/builders-key/key away on the machine, then deploy again',
+    })
     await machines.ci.sh('rm -r /etc/hydra/builders-key')
   })
 })
@@ -133,6 +149,19 @@ describe('the account for builds', () => {
     }
     const told = await accountTask(given).apply(machines.b1.host, run)
     expect(told.entry).toBe(`nix-builder@127.0.0.1:${machines.port} i686-linux 2 1 a,b b`)
+    await accountTask().apply(machines.b1.host, run)
+  })
+
+  it('says which of its users have no key yet', async () => {
+    const told = taskRun()
+    const { peers: _, ...other } = onB1({ ...builder(), for: ['ci', 'operator'] })
+    const awaiting = wantedOf(bindTask(builderTask), { ...other, peers: new Map([[ci, peer()]]) })
+    const { for: users } = await awaiting.apply(machines.b1.host, told)
+    expect(users).toBe('ci,operator')
+    expect(told.lines).toEqual([
+      "machine 'ci' has no key for builders yet, so it cannot build here before its own deploy",
+      'this host has no key for builders yet; hydra-ops deploy creates the key',
+    ])
     await accountTask().apply(machines.b1.host, run)
   })
 
