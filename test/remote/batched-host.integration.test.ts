@@ -46,7 +46,7 @@ describe('simultaneous scripts for one machine', () => {
     const machine = new LocalShellHost()
     const host = batchedHost(machine)
     const [killed, broken, after] = await Promise.all([
-      host.script('here=set; kill -KILL $$', [], options()),
+      host.script("here=set; sh -c 'kill -KILL $PPID'; echo alive", [], options()),
       host.script('if then (', [], options()),
       host.script(
         'echo "${here-unset} ${text-unset} ${4-unset}"; read -r line; echo "[$line]"',
@@ -168,7 +168,7 @@ describe('a command that ends before its time', () => {
   function failing(fail: (text: string) => Promise<CommandResult>): Host {
     const machine = new LocalShellHost()
     return withScript(machine, async (text, args, given) => {
-      const cut = text.replace('exec cat', 'exit 9')
+      const cut = text.replace('|| read -r _', '|| exit 9')
       const result = await machine.script(cut, args, given)
       return { ...(await fail(text)), stdout: result.stdout }
     })
