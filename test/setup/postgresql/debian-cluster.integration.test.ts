@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { bindTask } from '../../../src/core/setup-task.js'
 import { hydraAccountsTask } from '../../../src/setup/hydra/unix-users.js'
 import { findClusters } from '../../../src/setup/postgresql/cluster.js'
@@ -151,6 +151,44 @@ pg_ctlcluster ${version} other start`)
       await thaw()
     }
   })
+})
+
+describe('the cluster of a machine', () => {
+  const restart = `cd /; pg_ctlcluster ${version} main restart`
+  const moveData = `pg_ctlcluster ${version} main stop; mv /var/lib/postgresql/${version}/main /srv/data
+sed -i "s|^data_directory = .*|data_directory = '/srv/data'|" ${conf}/postgresql.conf`
+  const alter = `runuser -u postgres -- psql -Xq -c 'alter system set port = 5445'`
+  it.each([
+    ['with the settings of Debian', 'true'],
+    ['that is down', `pg_ctlcluster ${version} main stop`],
+    ['that was killed', `kill -KILL $(head -n 1 /var/lib/postgresql/${version}/main/postmaster.pid)`],
+    ['on another port', `sed -i 's/^port = .*/port = 5444 # ours/' ${conf}/postgresql.conf; ${restart}`],
+    ['on a port in other words', `sed -i "s/^port = .*/ PORT '5444'/" ${conf}/postgresql.conf; ${restart}`],
+    ['on the last of two ports', `echo 'port = 5444' >> ${conf}/postgresql.conf; ${restart}`],
+    ['with a port in conf.d', `echo 'port = 5444' > ${conf}/conf.d/ours.conf; ${restart}`],
+    ['with a port of alter system', `cd /; ${alter}; ${restart}`],
+    [
+      'with a port in an included file',
+      `echo 'port = 5444' > ${conf}/more; echo "include 'more'" >> ${conf}/postgresql.conf; ${restart}`,
+    ],
+    ['with data at another place', `cd /; ${moveData}; pg_ctlcluster ${version} main start`],
+    ['without data', `pg_ctlcluster ${version} main stop; rm -rf /var/lib/postgresql/${version}/main`],
+    ['with a second cluster', `pg_createcluster --port 5446 ${version} other -- --no-sync > /dev/null 2>&1`],
+  ])('is the one that pg_lsclusters shows: %s', async (_, change) => {
+    await machine.sh(change)
+    const shown = (await machine.sh('pg_lsclusters -h 2> /dev/null || true')).split('\n').filter(Boolean)
+    const clusters = shown.map((line) => {
+      const [version = '', name = '', port, status = '', owner = ''] = line.split(/\s+/)
+      return { version, name, port: Number(port), online: status.split(',').includes('online'), owner }
+    })
+    const found = await findClusters(machine.host, 'hydra', run)
+    expect([...found].sort((a, b) => a.port - b.port)).toEqual(clusters.sort((a, b) => a.port - b.port))
+  })
+  // Debian's program does not remove a cluster that was killed, or one without data.
+  afterEach(() =>
+    machine.sh(`for each in main other; do pg_ctlcluster -m immediate ${version} $each stop > /dev/null 2>&1; done
+rm -rf /srv/data /etc/postgresql/${version} /var/lib/postgresql/${version} /run/postgresql/* /var/run/postgresql/* /var/run/postgresql/.s.*`),
+  )
 })
 
 describe('a PostgreSQL with databases of others', () => {
