@@ -51,6 +51,7 @@ describe('the number of commands given to a machine', () => {
       'look at the package of Hydra',
       succeed(programs.map((name) => `program=hydra-${name}\n`).join('')),
     )
+    ops.ssh.answer('look at PostgreSQL', succeed('hba=\nident=\n'))
     runFakeDebian(ops)
     await deploy(ops, { ...standardRequest, dryRun: true })
     const asked = new Set(ops.ssh.execs.map(({ what }) => what))

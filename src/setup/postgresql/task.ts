@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto'
 import { failure } from '../../core/errors.js'
 import { ownedService } from '../../core/owned-places.js'
 import type { Run } from '../../core/run.js'
-import { settleAll } from '../../core/settle.js'
 import type { SetupTask, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
 import { type PlacedFile, placeFiles } from '../../remote/place-files.js'
@@ -75,13 +74,11 @@ async function probePostgresql(host: Host, options: PostgresqlOptions, run: Run)
   const [cluster] = await findClusters(host, options.database, run)
   if (cluster === undefined) return 'needed'
   if (!cluster.online) return { drifted: `the cluster ${cluster.version}/${cluster.name} is down` }
-  const [facts, files] = await settleAll([
-    look(host, cluster, options, run),
-    accessFiles(host, cluster, run).catch((error: unknown) => ({ error })),
-  ])
-  // A server that does not answer cannot name its files either, and the look has reported the reason.
+  const facts = await look(host, cluster, options, run)
+  // A server that does not answer cannot name its files either.
   if (fact(facts, 'database') === 'unanswered') return { drifted: (facts.get('wrong') ?? []).join('; ') }
-  if ('error' in files) throw files.error
+  // The look names the files only with the database.
+  const files = facts.has('hba') ? filesIn(facts) : await accessFiles(host, cluster, run)
   const ruled = hasRuleFirst(files.hba.text, bytes(options.rule))
   if (fact(facts, 'database') === 'absent') {
     return ruled ? { drifted: `the database ${options.database} is missing`, lost: true } : 'needed'
@@ -153,18 +150,22 @@ interface AccessFile {
   with(text: string): PlacedFile
 }
 
+interface AccessFiles {
+  readonly hba: AccessFile
+  readonly ident: AccessFile
+}
+
 /** Reads the files that the running server uses, wherever they are. */
-async function accessFiles(
-  host: Host,
-  cluster: Cluster,
-  run: Run,
-): Promise<{ readonly hba: AccessFile; readonly ident: AccessFile }> {
+async function accessFiles(host: Host, cluster: Cluster, run: Run): Promise<AccessFiles> {
   const question = {
     what: 'read pg_hba.conf',
     script: 'tasks/postgresql/access-files',
     values: placeOf(cluster),
   }
-  const facts = await askMachine(host, question, run)
+  return filesIn(await askMachine(host, question, run))
+}
+
+function filesIn(facts: Facts): AccessFiles {
   const read = (name: string): AccessFile => {
     const [mode = '', user = '', group = ''] = fact(facts, `${name}_stat`).split(' ')
     return {

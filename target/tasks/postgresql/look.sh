@@ -5,21 +5,19 @@
 # enters the database as the role, hexadecimal), welcome and farewell (the server's answer and the client's last
 # message, hexadecimal), and ask_socket (program in Perl).
 # Prints `database=absent` if the database is missing, `database=unanswered` if it cannot be queried, and `wrong=`
-# with a sentence for each fault.
+# with a sentence for each fault. Prints for an existing database also the lines of `tell_access_files` (lib.sh).
 : "${port:?}" "${owner:?}" "${database:?}" "${role:?}" "${drop_in:?}" "${drop_in_hash:?}" "${users:?}" "${startup:?}"
 : "${welcome:?}" "${farewell:?}" "${ask_socket:?}"
 split_by_line
 cd / || exit 1
-line_feed='
-'
 [ "$(hash_of "$drop_in")" = "$drop_in_hash" ] || say wrong "$drop_in differs"
-# The number of roles that can log in, the number of the extension's entries, and the owner of the database. The last
-# two facts describe the queried database.
-facts="select (select count(*) from pg_roles where rolname = '$role' and rolcanlogin),
+# The access files on two lines, and a line with the number of roles that can log in, the number of the extension's
+# entries, and the owner of the database. The number of entries describes the queried database.
+facts="select ${access_files:?} || e'\\n' || (select count(*) from pg_roles where rolname = '$role' and rolcanlogin),
   (select count(*) from pg_extension where extname = 'pg_trgm'), pg_get_userbyid(datdba)
   from pg_database where datname = '$database'"
-# Queries the facts in database $1. Sets `said` (the output of psql), `status` and `answer` (the row). Warnings
-# precede the row.
+# Queries the facts in database $1. Sets `said` (the output of psql), `status` and `answer` (the last line). Warnings
+# precede the answer.
 ask_facts() {
   said=$(sql "$facts" "$1" 2>&1)
   status=$?
@@ -42,6 +40,8 @@ elif [ -z "$answer" ]; then
   say database absent
   exit 0
 fi
+files=${said%"$line_feed"*} ident=${files##*"$line_feed"} files=${files%"$line_feed"*} hba=${files##*"$line_feed"}
+tell_access_files "$hba" "$ident" || exit 1
 [ "${answer%%|*}" = 1 ] || say wrong "the role $role is missing or cannot log in"
 [ "${answer##*|}" = "$role" ] ||
   say wrong "the database $database does not belong to $role"
