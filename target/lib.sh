@@ -58,6 +58,26 @@ hash_of() {
   fi
 }
 
+# Prints a line for each file: the hash of its content, or `-` if the file is missing. One program reads all files.
+hashes_of() {
+  hash_lines="
+$(sha256sum -- "$@" 2>/dev/null)
+"
+  for hash_path do
+    case $hash_lines in
+      *"  $hash_path
+"*)
+        hash_line=${hash_lines%%"  $hash_path
+"*}
+        printf '%s\n' "${hash_line##*
+}"
+        ;;
+      # sha256sum writes some names in another form.
+      *) hash_of "$hash_path" ;;
+    esac
+  done
+}
+
 # Sets, tests and clears a note that an action is due. A reboot clears the note too, because it restarts everything.
 note_due() { mkdir -p /run/hydra-ops && : > "/run/hydra-ops/$1"; }
 is_due() { [ -e "/run/hydra-ops/$1" ]; }

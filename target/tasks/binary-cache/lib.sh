@@ -2,7 +2,12 @@
 # Functions for the scripts about the folder of the static cache.
 
 # Prints the store directory of the cache in a folder.
-store_of() { sed -n 's/^StoreDir: //p' "$1/nix-cache-info" 2>/dev/null; }
+store_of() {
+  [ -r "$1/nix-cache-info" ] || return 0
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in 'StoreDir: '*) printf '%s\n' "${line#StoreDir: }" ;; esac
+  done < "$1/nix-cache-info"
+}
 
 # Fails, and reports why, if the disk of folder $1 has less than $2 KiB free.
 has_room() {

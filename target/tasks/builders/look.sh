@@ -17,8 +17,7 @@
 #   unread=   yes, if the queue runner does not read the list
 #   other=    a path for the other program that exists
 : "${list:?}" "${ssh_settings:?}" "${drained:?}" "${gateway:?}" "${directory:?}" "${other:?}"
-say hash "$(hash_of "$list")"
-say hash "$(hash_of "$ssh_settings")"
+hashes_of "$list" "$ssh_settings" | while read -r hash; do say hash "$hash"; done
 for each in "$drained"/*; do
   [ -f "$each" ] || continue
   say drained "${each##*/}"

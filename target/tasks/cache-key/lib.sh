@@ -14,7 +14,13 @@ read_key() {
 }
 is_key() { read_key "$1" && [ "$(printf %s "$key_code" | base64 -d 2>/dev/null | wc -c)" -eq 64 ]; }
 
-# Prints the public key that belongs to the secret key in file $1.
+# Prints the public key that belongs to the secret key in file $1. The key begins at byte 33.
 public_of() {
-  read_key "$1" && printf '%s:%s\n' "$key_name" "$(printf %s "$key_code" | base64 -d 2>/dev/null | tail -c 32 | base64 -w0)"
+  read_key "$1" && printf '%s:%s\n' "$key_name" "$(printf %s "$key_code" | base64 -d 2>/dev/null | tail -c +33 | base64 -w0)"
+}
+
+# Tells whether the text $1 is a public key. Its 32 bytes are 43 characters and one padding in base64.
+is_public() {
+  key_code=${1#*:}
+  case ${#key_code}:$key_code in 44:*[!=]=) ;; *) return 1 ;; esac
 }

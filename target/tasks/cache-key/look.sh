@@ -7,11 +7,15 @@
 : "${secret:?}" "${public:?}" "${directory?}"
 if [ ! -s "$secret" ]; then
   say secret absent
-elif is_key "$secret"; then
-  say secret key
-  say derived "$(public_of "$secret")"
 else
-  say secret broken
+  derived=$(public_of "$secret")
+  # The public key is complete only if the secret key has 64 bytes.
+  if is_public "$derived"; then
+    say secret key
+    say derived "$derived"
+  else
+    say secret broken
+  fi
 fi
 published=''
 if [ -r "$public" ]; then IFS= read -r published < "$public"; fi

@@ -4,7 +4,6 @@
 # (records of path, mode and user).
 # Prints `group=absent` if the group does not exist, and `wrong=` with a sentence for each fault.
 : "${group:?}" "${socket_group:?}" "${users:?}" "${directories:?}"
-getent group "$group" > /dev/null || say group absent
 split_by_line
 # Prints the users' names, or the paths of the folders.
 first_fields() {
@@ -27,10 +26,12 @@ is_right() {
   done
   return 1
 }
+# A correct account proves that the group exists.
+right=no
 while IFS=: read -r name _; do
   decode name
   if is_right "$name"; then
-    continue
+    right=yes
   elif ! id -u -- "$name" > /dev/null 2>&1; then
     say wrong "user $name is missing"
   elif [ "$(id -gn -- "$name")" != "$group" ]; then
@@ -41,6 +42,7 @@ while IFS=: read -r name _; do
 done <<END
 $users
 END
+[ "$right" = yes ] || getent group "$group" > /dev/null || say group absent
 while IFS=: read -r path mode user; do
   decode path
   case "

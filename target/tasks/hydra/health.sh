@@ -57,7 +57,7 @@ check_users_and_database() {
   greeted=$line_feed$(perl -e "$ask_socket" /nix/var/nix/daemon-socket/socket 6378696e00000000 6f69786400000000 \
     230100000000000000000000000000000000000000000000 60 "$hydra_user" "$runner_user" "$www_user" 2> /dev/null)$line_feed
   # Any other answer is checked with Nix itself. Nix starts slowly, so the checks of the users run in parallel.
-  {
+  refused=$(
     for user in "$hydra_user" "$runner_user" "$www_user"; do
       case $greeted in
         *"$line_feed$user 6f69786400000000$line_feed"*) ;;
@@ -66,7 +66,8 @@ check_users_and_database() {
       esac
     done
     wait
-  } | sort
+  )
+  [ -z "$refused" ] || printf '%s\n' "$refused" | sort
   # The query reads the version of the schema and the number of the evaluator's connections. A database without
   # Hydra's tables has no version.
   evaluators="(select count(*) from pg_stat_activity where application_name = 'hydra-evaluator')"

@@ -42,14 +42,22 @@ one_line() (
 # `address=ADDRESS:PORT FILE`: another site listens at the main address of the machine. nginx ignores sites at this
 # address that listen on all addresses. `elsewhere=` means the same for any other address.
 conflicts() {
-  mains="$(main_address -4 192.0.2.1) [$(main_address -6 2001:db8::1)]"
   command -v nginx > /dev/null || return 0
   all=$(nginx -T -q 2>&1) || {
     printf '%s\n' "$all" | sed -n 's/^.*\[emerg\] \([0-9#]*: \)\{0,1\}/refused=/p' | head -n 1 | grep . ||
       say refused 'nginx -T fails'
     return 0
   }
+  found=$(conflicts_of "$1" '')
+  # The main addresses matter only if another site listens at a single address.
+  case $found in
+    *elsewhere=*) found=$(conflicts_of "$1" "$(main_address -4 192.0.2.1) [$(main_address -6 2001:db8::1)]") ;;
+  esac
+  [ -z "$found" ] || printf '%s\n' "$found" | sort -u
+}
+# Prints the conflicts of other sites with the site $1, given the main addresses $2 of the machine.
+conflicts_of() {
   printf '%s\n' "$all" |
-    awk -v own="$1" -v ports="$(one_line "${ports:?}")" -v mains="$mains" -v names="$(one_line "${names:?}")" \
-      "${conflicts_program:?}" | sort -u
+    awk -v own="$1" -v ports="$(one_line "${ports:?}")" -v mains="$2" -v names="$(one_line "${names:?}")" \
+      "${conflicts_program:?}"
 }

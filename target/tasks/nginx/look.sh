@@ -8,8 +8,12 @@
 # systemd, `reload=` (due, no), `ipv6=yes`, and `own=yes` and `acme=yes` if such a certificate exists.
 : "${site:?}" "${link:?}" "${drop_in:?}" "${own_folder:?}" "${name:?}" "${ports:?}" "${names:?}" "${conflicts_program:?}"
 conflicts "$link"
-say site "$(hash_of "$site")"
-say restart "$(hash_of "$drop_in")"
+hashes_of "$site" "$drop_in" | {
+  read -r hash
+  say site "$hash"
+  read -r hash
+  say restart "$hash"
+}
 [ "$(readlink "$link" 2>/dev/null)" != "$site" ] || say link yes
 say default "$(default_state)"
 say active "$(systemctl is-active nginx.service 2>/dev/null)"

@@ -18,7 +18,8 @@ contains() {
   return 1
 }
 lists_priority() {
-  head -c 4 -- "$package/bin/nix-serve" | grep -qaF ELF || return 1
+  IFS= read -r beginning < "$package/bin/nix-serve"
+  case $beginning in ?ELF*) ;; *) return 1 ;; esac
   runuser -u nobody -- env -i PATH=/usr/bin:/bin HOME=/nonexistent timeout 60 "$package/bin/nix-serve" --help < /dev/null 2> /dev/null | grep -qF -- --priority
 }
 if [ -x "$package/bin/nix-serve" ]; then
