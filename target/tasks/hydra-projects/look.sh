@@ -26,7 +26,8 @@ said=$(hydra_sql "
           where i.project = j.project and i.jobset = j.name))), '[]')
       from jobsets j where j.project in (${names:-''}) and j.name <> '.jobsets'))" 2>&1) && {
   # A warning of the server may precede the object, which is one line.
-  say rows "$(printf '%s\n' "$said" | grep '^{')"
+  say rows "${said##*
+}"
   exit 0
 }
 say_unread "$?" "$said" "to_regclass('projects') is null or to_regclass('jobsets') is null"

@@ -11,7 +11,8 @@ said=$(hydra_sql "
       array(select role from userroles r where r.username = users.username order by role) as roles
     from users) u" 2>&1) && {
   # A warning of the server may precede the array, which is one line.
-  say users "$(printf '%s\n' "$said" | grep '^\[')"
+  say users "${said##*
+}"
   exit 0
 }
 say_unread "$?" "$said" "to_regclass('users') is null or to_regclass('userroles') is null"
