@@ -36,21 +36,26 @@ for path in $files; do
   esac
 done
 
-count_of() { echo $#; }
-# Prints the answer of systemd for each unit on a separate line. A single call covers all existing units.
-each_unit() {
+# Sets `total` to the number of its arguments.
+count_all() { total=$#; }
+# Sets `answers` to the answer of systemd for each unit, one per line. A single call covers all existing units.
+ask_units() {
+  # shellcheck disable=SC2086 # A list: one word a line.
+  count_all $units
+  wanted=$total
   # shellcheck disable=SC2086 # A list: one word a line.
   answers=$(systemctl "$1" $units 2> /dev/null)
-  # shellcheck disable=SC2086 # Lists: one word a line.
-  if [ "$(count_of $answers)" = "$(count_of $units)" ]; then
-    printf '%s\n' "$answers"
-  else
+  # shellcheck disable=SC2086 # A list: one word a line.
+  count_all $answers
+  [ "$total" = "$wanted" ] || answers=$(
     for unit in $units; do printf '%s\n' "$(systemctl "$1" "$unit" 2> /dev/null)"; done
-  fi
+  )
 }
 if [ -n "$units" ]; then
-  active=$(each_unit is-active)
-  enabled=$(each_unit is-enabled)
+  ask_units is-active
+  active=$answers
+  ask_units is-enabled
+  enabled=$answers
   for unit in $units; do
     due=no
     [ ! -e "$marks/$unit" ] || due=due

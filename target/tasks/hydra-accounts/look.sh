@@ -5,18 +5,24 @@
 # Prints `group=absent` if the group does not exist, and `wrong=` with a sentence for each fault.
 : "${group:?}" "${socket_group:?}" "${users:?}" "${directories:?}"
 split_by_line
-# Prints the users' names, or the paths of the folders.
+# Sets `fields` to the users' names, or to the paths of the folders, one per line.
 first_fields() {
-  printf '%s\n' "$1" | while IFS=: read -r field _; do
+  fields=''
+  while IFS=: read -r field _; do
     decode field
-    printf '%s\n' "$field"
-  done
+    fields="$fields
+$field"
+  done <<END
+$1
+END
 }
 # A single call covers all users, and another call all folders. Each deviation is then examined by a separate call.
-# shellcheck disable=SC2046 # A list: one word a line.
-accounts=$(id -- $(first_fields "$users") 2> /dev/null)
-# shellcheck disable=SC2046 # A list: one word a line.
-folders=$(stat -Lc '%a %U %G %n' -- $(first_fields "$directories") 2> /dev/null)
+first_fields "$users"
+# shellcheck disable=SC2086 # A list: one word a line.
+accounts=$(id -- $fields 2> /dev/null)
+first_fields "$directories"
+# shellcheck disable=SC2086 # A list: one word a line.
+folders=$(stat -Lc '%a %U %G %n' -- $fields 2> /dev/null)
 # Tells whether the account of user $1 is correct. A line is `uid=1(USER) gid=2(GROUP) groups=2(GROUP),3(GROUP)`.
 is_right() {
   for account in $accounts; do

@@ -24,14 +24,14 @@ main_address() {
   esac
 }
 
-# Joins lines with spaces.
-one_line() (
+# Joins lines with spaces. The function changes how words are split, so it runs in a subshell: `$(one_line …)`.
+one_line() {
   split_by_line
   # shellcheck disable=SC2086 # A list: one word a line.
   set -- $1
   IFS=' '
   printf '%s' "$*"
-)
+}
 
 # Prints conflicts of other sites with Hydra's site, whose path is $1. The function uses the values `ports`, `names`
 # and `conflicts_program` of the script, and prints four kinds of lines.
