@@ -120,8 +120,8 @@ it('an unchanged look at a whole Hydra starts few programs, and asks no program 
     expect(host.seen).toHaveLength(2)
     const { programs, processes } = started(readFileSync(file, 'utf8'))
     expect(programs.filter((line) => line.includes('pg_lsclusters'))).toEqual([])
-    expect(programs.length, programs.join('\n')).toBeLessThanOrEqual(70)
-    expect(processes).toBeLessThanOrEqual(190)
+    expect(programs.length, programs.join('\n')).toBeLessThanOrEqual(66)
+    expect(processes).toBeLessThanOrEqual(170)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
