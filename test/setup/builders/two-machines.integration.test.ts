@@ -79,6 +79,7 @@ describe('the key pair for builders', () => {
   })
 
   it('is left to its owner: a line that is not a key stays, and is reported', async () => {
+    await keyTask().apply(machines.ci.host, run)
     await machines.ci.sh('echo mine > /etc/hydra/builders-key/key')
     await expect(keyTask().apply(machines.ci.host, run)).rejects.toMatchObject({
       message: expect.stringContaining('create the key pair for builders'),
