@@ -20,7 +20,7 @@ short_lived=()
 remove_short_lived() { [ ${#short_lived[@]} = 0 ] || rm -rf "${short_lived[@]}"; }
 trap remove_short_lived EXIT
 
-# Prints the missing Debian packages of the given groups (run, test), one on each line.
+# Prints the missing Debian packages of the given groups (run, test, long), one on each line.
 missing_packages() {
   local group package file
   while read -r group package file; do

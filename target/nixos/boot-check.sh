@@ -27,7 +27,16 @@ for place in /etc /var/lib/hydra-ops; do
   esac
 done
 
-if [ -r /boot/grub/grub.cfg ]; then
+# An old menu of GRUB may remain on a machine that systemd-boot starts.
+if [ -n "$(systemd_boot_version)" ]; then
+  say loader systemd-boot
+  [ -r /boot/loader/loader.conf ] || refuse 'systemd-boot started the machine, and its menu is not on /boot'
+  [ -x "$old/sw/bin/bootctl" ] || refuse 'its system has no bootctl'
+  case ,$(last_of OPTIONS /sys/firmware/efi/efivars), in
+    *,rw,*) ;;
+    *) refuse 'the variables of its firmware are read-only' ;;
+  esac
+elif [ -r /boot/grub/grub.cfg ]; then
   say loader grub
   [ -x "$old/sw/bin/grub-editenv" ] ||
     refuse 'its system has no grub-editenv, as with boot.loader.grub.device = "nodev"'
@@ -45,8 +54,11 @@ if [ -r /boot/grub/grub.cfg ]; then
   done
 elif [ -r /boot/loader/loader.conf ]; then
   say loader systemd-boot
-  [ -x "$old/sw/bin/bootctl" ] || refuse 'its system has no bootctl'
-  [ -d /sys/firmware/efi/efivars ] || refuse 'its firmware has no EFI variables'
+  # systemd-boot leaves a variable of the firmware in each boot.
+  case $(last_of FSTYPE /sys/firmware/efi/efivars) in
+    efivarfs) refuse 'another boot loader than the systemd-boot of /boot started the machine' ;;
+    *) refuse 'its firmware has no EFI variables, or /sys/firmware/efi/efivars is not mounted' ;;
+  esac
 else
   refuse 'there is no menu of GRUB or systemd-boot on /boot'
 fi

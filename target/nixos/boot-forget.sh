@@ -23,4 +23,4 @@ systemctl daemon-reload
   exit 1
 }
 step menu
-sync
+sync_menu

@@ -82,17 +82,24 @@ case $loader in
       fail 'GRUB could not be told the entry for one boot'
     ;;
   systemd-boot)
-    entries=$(grep -l "[[:space:]]init=$new/init" /boot/loader/entries/*hydra_ops*.conf) ||
-      fail "the boot menu does not list the profile 'hydra_ops'"
-    entry=${entries%%
-*}
+    default=$(boot_default)
+    [ "$default" = "$old" ] || fail "the boot menu starts ${default:-an unknown system}, and not $old"
+    # The title has the profile in brackets. The name of the file has the profile in older releases of NixOS, and only
+    # a hash in newer ones.
+    entry=$(grep -l "[[:space:]]init=$new/init" /boot/loader/entries/*.conf | while IFS= read -r each; do
+      grep -q '^title .*\[hydra_ops\]' "$each" && printf '%s\n' "$each"
+    done | head -n 1)
+    [ -n "$entry" ] || fail "the boot menu does not list the profile 'hydra_ops'"
     extend '/^options/' "$entry" || fail "the boot menu does not start $new"
+    # Without its counters, the entry is not counted: the fallback already limits this boot. A later deletion of a
+    # counted entry would let the service that blesses the boot fail.
+    name=${entry##*/} name=${name%.conf} name=${name%+*}.conf
+    [ "$entry" = "${entry%/*}/$name" ] || mv -T -- "$entry" "${entry%/*}/$name" ||
+      fail 'the entry for one boot could not be renamed'
     step entry
-    sync
-    # The name of an entry with boot counting has the counters after a plus sign.
-    entry=${entry##*/} entry=${entry%.conf}
     : > "$once/oneshot"
-    bootctl set-oneshot "${entry%+*}.conf" || fail 'systemd-boot could not be told the entry for one boot'
+    sync_menu || fail 'the entry for one boot could not be written to the disk'
+    bootctl set-oneshot "$name" || fail 'systemd-boot could not be told the entry for one boot'
     ;;
   *) fail "there is no way to boot once by $loader" ;;
 esac

@@ -26,6 +26,8 @@ if [ "$boot_status" = 0 ]; then
   rm -f -- "$awaits"
   [ "$(readlink -e /run/current-system)" = "$new" ] || leave "$awaits" "$new $(cat /proc/sys/kernel/random/boot_id)"
   sync
+  # On FAT, the file system of EFI, only the sync of a folder empties the cache of the disk.
+  sync /boot
   rm -f -- "$pending"
 elif [ "$set_status" = 0 ]; then
   echo "hydra-ops: the boot menu could not be made; the profile becomes what it was"
@@ -35,6 +37,7 @@ elif [ "$set_status" = 0 ]; then
   if [ -n "$number" ] && nix-env -p "$profile" --switch-generation "$number" &&
     "$(readlink -e -- "$profile")/bin/switch-to-configuration" boot < /dev/null; then
     sync
+    sync /boot
     rm -f -- "$pending"
   fi
 fi

@@ -30,15 +30,6 @@ for link in "$profiles"/system-*-link; do
   say generation "${number%-link} $(readlink -- "$link")"
 done
 
-# Prints the system that the first entry of the boot menu starts.
-boot_default() {
-  menu=/boot/grub/grub.cfg
-  if [ ! -r "$menu" ]; then
-    entry=$(sed -n 's/^default[[:space:]]*//p' /boot/loader/loader.conf 2> /dev/null | head -n 1)
-    menu=/boot/loader/entries/${entry%.conf}.conf
-  fi
-  sed -n 's,.*[[:space:]]init=\(/nix/store/[^[:space:]]*\)/init.*,\1,p' "$menu" 2> /dev/null | head -n 1
-}
 say boot_default "$(boot_default)"
 
 # Prints the version of a system, and the inhibitors of a switch from or to the system.

@@ -76,7 +76,7 @@ export class MorphNetwork {
       const [ciEnd, piEnd] = cable.ends
       const ci = await startGuest({ name: 'ci', lan: ciEnd })
       open.unshift(ci)
-      const pi = await NixosGuest.start(piEnd)
+      const pi = await NixosGuest.start({ lan: piEnd })
       open.unshift(pi)
       await prepare(pi, ciEnd.address)
       const port = await freePort()

@@ -19,7 +19,7 @@ let operator: SshOperator
 
 beforeAll(async () => {
   b1 = await startGuest({ name: 'b1', lan: builderEnd })
-  web = await NixosGuest.start(webEnd)
+  web = await NixosGuest.start({ lan: webEnd })
   // All users may use the daemon of NixOS.
   await web.sh(`${countsAsNixos}
 echo 'd /nix/var/nix/daemon-socket 0755 root root' > /etc/tmpfiles.d/nix-daemon.conf

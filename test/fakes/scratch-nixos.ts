@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -37,12 +38,14 @@ const programs = [
   'mv',
   'pkill',
   'readlink',
+  'iconv',
+  'sha256sum',
+  'stat',
   'rm',
   'rmdir',
   'sed',
   'sleep',
   'sort',
-  'tail',
   'timeout',
   'tr',
 ]
@@ -61,6 +64,7 @@ const moved = [
   '/var/log/hydra-ops',
   '/boot/grub',
   '/boot/loader',
+  '/boot/EFI',
   '/etc/nix/nix.conf',
   '/etc/os-release',
   '/etc/systemd/system.control',
@@ -69,6 +73,9 @@ const moved = [
   '/sys/dev/block',
   '/sys/firmware/efi',
 ]
+
+/** Returns the file of a variable of systemd-boot. */
+const variablePath = (name: string) => `sys/firmware/efi/efivars/${name}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f`
 
 /**
  * A scratch folder that looks like a NixOS machine to hydra-ops's scripts, with stand-ins for systemd, nix-env and
@@ -100,11 +107,18 @@ export class ScratchNixos {
     this.write('proc/cmdline', 'BOOT_IMAGE=/vmlinuz init=/somewhere/init\n')
     this.tool('sync', 'exit 0')
     this.tool(
+      'tail',
+      `case "$*" in */efivars/*) echo 'tail: cannot seek in a variable: Illegal seek' >&2; exit 1 ;; esac
+exec ${execFileSync('which', ['tail'], { encoding: 'utf8' }).trim()} "$@"`,
+    )
+    this.tool(
       'findmnt',
       `[ "$1 $3" = '-no -T' ] || { echo "findmnt: unexpected: $*" >&2; exit 1; }
-case $4 in /etc | */var/lib | */var/lib/hydra-ops | /boot) ;; *) echo "findmnt: unexpected: $*" >&2; exit 1 ;; esac
+case $4 in /etc | */var/lib | */var/lib/hydra-ops | /boot | */efivars) ;; *) echo "findmnt: unexpected: $*" >&2; exit 1 ;; esac
 [ -e "$4" ] || exit 1
 f='${this.folder}'/answers/findmnt-\${4##*/}-$2
+[ -e "$f" ] && { cat "$f"; exit; }
+case $4,$2 in */efivars,FSTYPE) echo efivarfs; exit ;; */efivars,OPTIONS) echo rw,nosuid,nodev,noexec,relatime; exit ;; esac
 case $2 in FSTYPE) [ ! -e "$f" ] || { cat "$f"; exit; }; echo ext4 ;; MAJ:MIN) echo 254:1 ;; *) exit 1 ;; esac`,
     )
     this.tool(
@@ -123,7 +137,15 @@ esac`,
     this.tool(
       'bootctl',
       `echo "bootctl $*" >> '${this.folder}/calls'
-[ "$1" = set-oneshot ] && [ $# = 2 ]`,
+[ "$1" = set-oneshot ] && [ $# = 2 ] || { echo "bootctl: unexpected: $*" >&2; exit 1; }
+[ -e '${this.path(variablePath('LoaderInfo'))}' ] || { echo 'Not booted with a supported boot loader.' >&2; exit 1; }
+f='${this.path(variablePath('LoaderEntryOneShot'))}'
+if [ -e '${this.folder}/answers/findmnt-efivars-OPTIONS' ]; then
+  [ -n "$2" ] && verb=update || verb=remove
+  echo "Failed to $verb EFI variable '\${f##*/}': Read-only file system" >&2
+  exit 1
+fi
+if [ -z "$2" ]; then rm -f "$f"; else { printf '\\007\\0\\0\\0'; printf '%s\\0' "$2" | iconv -f UTF-8 -t UTF-16LE; } > "$f"; fi`,
     )
     this.tool(
       'systemd-run',
@@ -237,6 +259,54 @@ ln -sfnT "\${profile##*/}-$n-link" "$profile"`,
     execFileSync(this.path(`${path}/bin/switch-to-configuration`), ['boot'])
   }
 
+  /** Returns a variable of the machine's firmware. */
+  variable(name: string): string | undefined {
+    const file = this.path(variablePath(name))
+    if (!existsSync(file)) return undefined
+    return readFileSync(file).subarray(4).toString('utf16le').replaceAll('\0', '')
+  }
+
+  /** Sets a variable of the firmware, as systemd-boot and bootctl do. */
+  setVariable(name: string, text: string): void {
+    this.write(variablePath(name), '')
+    const attributes = Buffer.from([7, 0, 0, 0])
+    writeFileSync(
+      this.path(variablePath(name)),
+      Buffer.concat([attributes, Buffer.from(`${text}\0`, 'utf16le')]),
+    )
+  }
+
+  /**
+   * Boots the machine as systemd-boot does. An entry for one boot is removed first, and a missing entry counts as none.
+   * An entry with a counter loses a try. Returns the system and its kernel parameters.
+   */
+  bootBySystemdBoot(version = '262.1-1'): { readonly system: string; readonly words: string } {
+    const folder = 'boot/loader/entries'
+    const idOf = (name: string) => name.replace(/(\+\d+(-\d+)?)?\.conf$/, '.conf')
+    const once = this.variable('LoaderEntryOneShot')
+    this.remove(variablePath('LoaderEntryOneShot'))
+    this.setVariable('LoaderInfo', `systemd-boot ${version}`)
+    const settings = this.read('boot/loader/loader.conf') ?? ''
+    const word = (name: string) => new RegExp(`^${name} (.*)$`, 'm').exec(settings)?.[1]
+    const preferred = Number.parseInt(version, 10) >= 260 ? word('preferred') : undefined
+    const entries = this.list(folder).filter((name) => name.endsWith('.conf'))
+    const wishes = [once, preferred, this.variable('LoaderEntryDefault'), word('default')]
+    const [entry] = wishes.flatMap((wish) => entries.filter((name) => idOf(name) === wish))
+    if (entry === undefined) throw new Error('systemd-boot finds no entry to boot')
+    const counter = /\+(\d+)(?:-(\d+))?\.conf$/.exec(entry)
+    const [, path = '', words = ''] =
+      /^options init=(\S+)\/init(.*)/m.exec(this.read(`${folder}/${entry}`) ?? '') ?? []
+    if (counter !== null) {
+      const [, left = '', done = '0'] = counter
+      const counted = `+${Math.max(0, Number(left) - 1)}-${Number(done) + 1}.conf`
+      renameSync(
+        this.path(`${folder}/${entry}`),
+        this.path(`${folder}/${idOf(entry).replace('.conf', counted)}`),
+      )
+    }
+    return this.enter(path, words)
+  }
+
   /**
    * Boots the machine as GRUB does. A `next_entry` is used once; otherwise the first entry is used. Returns the system
    * and its kernel parameters.
@@ -248,8 +318,13 @@ ln -sfnT "\${profile##*/}-$n-link" "$profile"`,
     const menu = this.read('boot/grub/grub.cfg') ?? ''
     const from = once === undefined ? 0 : menu.indexOf(`submenu "${once}"`)
     const [, path = '', words = ''] = /linux .* init=(\S+)\/init(.*)/.exec(menu.slice(from)) ?? []
+    if (from < 0) throw new Error('GRUB finds no entry to boot')
+    return this.enter(path, words)
+  }
+
+  private enter(path: string, words: string): { readonly system: string; readonly words: string } {
     const system = path.replace(this.folder, '')
-    if (from < 0 || !this.exists(system)) throw new Error('GRUB finds no entry to boot')
+    if (path === '' || !this.exists(system)) throw new Error('the boot loader finds no system to boot')
     for (const link of ['run/current-system', 'run/booted-system']) {
       rmSync(this.path(link), { force: true })
       symlinkSync(this.path(system), this.path(link))

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
+import { resolve } from 'node:path'
 import { expect, vi } from 'vitest'
 import { z } from 'zod'
 import { StorePath } from '../../../src/core/names.js'
@@ -13,8 +14,12 @@ import type { ActivationOptions, Trial } from '../../../src/systems/system.js'
 import { fakeTarget, recordingRun } from '../../fakes/fake-target.js'
 import { type NixosSession, nixosSession } from '../../fakes/nixos-session.js'
 import { ConnectedGuest, slow } from '../../fixtures/connected-guest.js'
+import { grubImage, systemdBootImage } from '../../fixtures/debian-image.js'
 import type { LanEnd } from '../../fixtures/guest-qemu.js'
-import { type MadeSystem, systemFiles } from '../../fixtures/nixos-system/nixos-system.js'
+import { newestSystemdBoot } from '../../fixtures/newest-systemd-boot.js'
+import { type Loader, type MadeSystem, systemFiles } from '../../fixtures/nixos-system/nixos-system.js'
+
+const makeEsp = readFileSync(resolve('test/fixtures/nixos-system/make-esp'), 'utf8')
 
 /** Unit of the guest that every login needs. */
 export const sshd = ['ssh.service']
@@ -37,35 +42,65 @@ export const hopeless = { ...guestTimes, confirm: 10 }
 
 export const options = { always: false, beforeTasks: false, again: false }
 
-/** A guest that boots made-up systems of NixOS with its own GRUB, with a snapshot in which `old` runs. */
+/** What a test wants of a guest. */
+interface NixosGuestWish {
+  /** The end of a cable to another guest. */
+  readonly lan?: LanEnd
+  /** The boot loader of the systems. Default: GRUB. */
+  readonly loader?: Loader
+}
+
+/** A guest that boots made-up systems of NixOS with its own boot loader, with a snapshot in which `old` runs. */
 export class NixosGuest {
   readonly guest: ConnectedGuest
   readonly old: StorePath
+  private readonly loader: Loader
   private readonly open: NixosSession[] = []
 
-  private constructor(guest: ConnectedGuest, old: StorePath) {
+  private constructor(guest: ConnectedGuest, old: StorePath, loader: Loader) {
     this.guest = guest
     this.old = old
+    this.loader = loader
   }
 
-  /** Starts the guest; `lan` is the end of a cable to another guest. */
-  static async start(lan?: LanEnd): Promise<NixosGuest> {
-    const guest = await ConnectedGuest.start(undefined, 'debian-12-grub', lan)
+  static async start({ lan, loader = 'grub' }: NixosGuestWish = {}): Promise<NixosGuest> {
+    const efi = loader !== 'grub'
+    const guest = await ConnectedGuest.start(undefined, {
+      image: efi ? systemdBootImage : grubImage,
+      ...(efi ? { efi } : {}),
+      ...(lan === undefined ? {} : { lan }),
+    })
+    const made = await NixosGuest.installed(guest, loader).catch(async (error: unknown) => {
+      await guest.dispose()
+      throw error
+    })
+    await guest.guest.snapshot('ready')
+    return made
+  }
+
+  /** Installs the boot loader and the old system; the old system runs afterwards. */
+  private static async installed(guest: ConnectedGuest, loader: Loader): Promise<NixosGuest> {
     // The image's GRUB has only the modules for its own menu, and the menu of NixOS needs more.
-    await guest.sh(`cp -r /usr/lib/grub/i386-pc /boot/grub/
+    await guest.sh(`set -e
+${loader === 'grub' ? 'cp -r /usr/lib/grub/i386-pc /boot/grub/' : makeEsp}
 echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet loglevel=4" > /etc/boot-words`)
-    const old = await addSystem(guest, 'old', { services: sshd })
+    const old = await addSystem(guest, 'old', { services: sshd, loader })
     await guest.sh(
       'nix-env -p /nix/var/nix/profiles/system --set "$1" && "$1/bin/switch-to-configuration" boot',
       old,
     )
-    await guest.sh(
-      'ln -sfnT "$1" /run/current-system; ln -sfnT "$1" /run/booted-system; sh "$1/mounts"; sync',
-      old,
-    )
-    const made = new NixosGuest(guest, old)
-    await guest.guest.snapshot('ready')
-    return made
+    if (loader === 'grub') {
+      await guest.sh(
+        'ln -sfnT "$1" /run/current-system; ln -sfnT "$1" /run/booted-system; sh "$1/mounts"; sync',
+        old,
+      )
+    } else {
+      if (loader === 'boot-counting') await guest.sh(newestLoader())
+      await guest.sh('sync')
+      await guest.guest.bootByEfi()
+      await guest.reconnect()
+    }
+    return new NixosGuest(guest, old, loader)
   }
 
   /** Resets the guest to the snapshot in which the old system runs. */
@@ -93,7 +128,7 @@ echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet log
 
   /** Adds a made-up system to the guest's store. */
   system(name: string, made: MadeSystem = {}): Promise<StorePath> {
-    return addSystem(this.guest, name, made)
+    return addSystem(this.guest, name, { loader: this.loader, ...made })
   }
 
   /** Begins a session as a new process would; `change` may replace the SSH layer. */
@@ -167,6 +202,15 @@ echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet log
     const { port, hostKey, identityFile } = this.guest.guest
     return fakeTarget('web', { port, hostKey, identityFiles: [identityFile] })
   }
+}
+
+/** Returns the script that replaces the systemd-boot of Debian 12, which lacks words of today's NixOS. */
+function newestLoader(): string {
+  return `base64 -d > /boot/EFI/BOOT/BOOTX64.EFI <<'END'
+${newestSystemdBoot().toString('base64')}
+END
+cp /boot/EFI/BOOT/BOOTX64.EFI /boot/EFI/systemd/systemd-bootx64.efi
+sync`
 }
 
 async function addSystem(guest: ConnectedGuest, name: string, made: MadeSystem): Promise<StorePath> {
