@@ -74,20 +74,13 @@ describe.each(menus)('a one-time boot by systemd-boot with the menu “%s”', (
   })
 
   it.each([
-    'boot-loader',
-    'fallback',
-    'profile',
-    'files',
-    'units',
-    'armed',
-    'generation',
-    'menu',
-    'entry',
-    'next',
-  ])('whose preparation dies at the step “%s” leaves the old system the boot default', async (step) => {
+    ['armed', 5],
+    ['menu', 7],
+    ['entry', 8],
+    ['next', 9],
+  ])('whose preparation dies at the step “%s” leaves the old system the boot default', async (step, left) => {
     await begin(loader)
-    const steps = ['boot-loader', 'fallback', 'profile', 'files', 'units', 'armed', 'generation', 'menu']
-    await boots.prepare({ steps_left: String([...steps, 'entry', 'next'].indexOf(step)) })
+    await boots.prepare({ steps_left: String(left) })
     expect(boots.entersOnce()).toBe(step === 'next')
     if (step === 'next') expect(boot().system).toBe(boots.next)
     expect(boot().system).toBe(boots.old)
