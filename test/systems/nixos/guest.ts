@@ -56,6 +56,8 @@ export class NixosGuest {
   readonly old: StorePath
   private readonly loader: Loader
   private readonly open: NixosSession[] = []
+  /** Whether no test has reset the guest yet. The reset of a guest with EFI is a boot, which the first test saves. */
+  private isReady = true
 
   private constructor(guest: ConnectedGuest, old: StorePath, loader: Loader) {
     this.guest = guest
@@ -75,6 +77,7 @@ export class NixosGuest {
       throw error
     })
     await guest.guest.snapshot('ready')
+    await guest.reconnect()
     return made
   }
 
@@ -96,15 +99,17 @@ echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet log
       )
     } else {
       if (loader === 'boot-counting') await guest.sh(newestLoader())
-      await guest.sh('sync')
-      await guest.guest.bootByEfi()
-      await guest.reconnect()
+      await guest.sh('sync; sync /boot')
+      guest.guest.becomeEfi()
     }
     return new NixosGuest(guest, old, loader)
   }
 
   /** Resets the guest to the snapshot in which the old system runs. */
   async reset(): Promise<void> {
+    const { isReady } = this
+    this.isReady = false
+    if (isReady && this.open.length === 0 && this.loader !== 'grub') return
     for (const { session, ops } of this.open.splice(0)) {
       session.host?.close()
       ops.cleanup()
