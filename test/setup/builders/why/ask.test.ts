@@ -341,12 +341,12 @@ describe('the question why a derivation is not built', () => {
     const asked = place(
       {
         facts: machinesFile('ssh://nix@b1 x86_64-linux'),
-        builds: { ' daemon ssh://nix@b1': 'Load key "/root/.ssh/id_rsa": invalid format' },
+        builds: { ' daemon ssh://nix@b1': 'Load key "/home/alice/.ssh/id_rsa": invalid format' },
       },
       { user: 'root' },
     )
     expect(await whyNotBuilt(asked, path, taskRun())).toMatchObject({
-      cause: 'the key /root/.ssh/id_rsa is missing or not a private key',
+      cause: 'the key /home/alice/.ssh/id_rsa is missing or not a private key',
     })
   })
 
