@@ -22,9 +22,6 @@ let
     else lib.optional config.nix.distributedBuilds "@/etc/nix/machines";
   # A set-up task writes this list, which may be missing.
   ownList = "@/etc/nix/hydra-ops-machines";
-  hydraList = "/etc/hydra/builders";
-  # Hydra since 2026 has its own builders, and ignores lists of machines.
-  hasLists = has [ "services" "hydra" "buildMachinesFiles" ] && ! has [ "services" "hydra" "dbUrl" ];
 in
 {
   config = mkMerge [
@@ -44,11 +41,6 @@ in
     # adds to the substituters of earlier lines, and a later line would replace them.
     (mkIf config.deployment.usesBuilders {
       nix.extraOptions = lib.mkAfter "!include /etc/nix/hydra-ops-caches.conf\n";
-    })
-    # A Hydra without a list of builds on its own machine builds there, and reads no other list.
-    (mkIf (config.deployment.usesBuilders && config.deployment.hydra.enable && hasLists) {
-      warnings = lib.optional (! builtins.elem hydraList config.services.hydra.buildMachinesFiles)
-        "deployment.builder.for: the queue runner reads ${hydraList} only beside a list of its own; name the machine itself: deployment.hydra.buildMachines = [ { hostName = \"localhost\"; systems = [ \"x86_64-linux\" ]; maxJobs = 2; } ];";
     })
     # A Nix in a home folder (`wrapper`) belongs to an existing user, and has its own settings.
     (mkIf (cfg.enable && cfg.wrapper == null) (mkMerge [

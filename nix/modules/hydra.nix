@@ -107,11 +107,19 @@ let
   builders =
     if hasBuilders then { services.hydra-builder = { enable = weak true; queueRunnerAddr = weak "http://[::1]:50051"; }; }
     else if ! hasMachines then { }
-    else mkIf (cfg.buildMachines != [ ]) {
-      environment.etc."hydra/machines".text = concatStringsSep "" (map (each: "${builderLine each}\n") cfg.buildMachines);
-      # A set-up task writes the second list, which may be missing.
-      services.hydra.buildMachinesFiles = weak [ "/etc/hydra/machines" "/etc/hydra/builders" ];
-    };
+    else mkMerge [
+      (mkIf (cfg.buildMachines != [ ]) {
+        environment.etc."hydra/machines".text = concatStringsSep "" (map (each: "${builderLine each}\n") cfg.buildMachines);
+        services.hydra.buildMachinesFiles = weak [ "/etc/hydra/machines" taskList ];
+      })
+      # A Hydra without a list of its own builds on its own machine, and reads no other list.
+      {
+        warnings = optional (config.deployment.usesBuilders && ! elem taskList config.services.hydra.buildMachinesFiles)
+          "deployment.builder.for: the queue runner reads ${taskList} only beside a list of its own; name the machine itself: deployment.hydra.buildMachines = [ { hostName = \"localhost\"; systems = [ \"x86_64-linux\" ]; maxJobs = 2; } ];";
+      }
+    ];
+  # A set-up task writes this list of builders, which may be missing.
+  taskList = "/etc/hydra/builders";
 
   # The ident map has another name in newer releases. The lines of nixpkgs therefore stay, and the user's lines are
   # added.

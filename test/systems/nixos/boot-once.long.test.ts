@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { bootOnce, takeOverBootOnce } from '../../../src/systems/nixos/boot-once.js'
 import { NixosGuest, sshd } from './guest.js'
-import { hanging, hopeless, OneTimeBoots, times } from './one-time-boots.js'
+import { OneTimeBoots, times } from './one-time-boots.js'
 
 let guest: NixosGuest
 let boots: OneTimeBoots
@@ -19,35 +19,15 @@ describe('a boot that happens once', () => {
   })
 
   it('ends in the old system if the new one panics', async () => {
-    const next = await guest.system('next', { services: sshd, boot: 'panic' })
-    const { going } = await boots.begin(next)
-    await expect(bootOnce(going, times)).rejects.toMatchObject({
-      code: 'WENT_BACK',
-      message: expect.stringContaining('ended before a login, for example by a panic or a power cut'),
-    })
-    await boots.expectOld()
+    await boots.expectBackAfterPanic()
   })
 
   it('ends in the old system if the new one has no sshd', async () => {
-    const next = await guest.system('next')
-    const { going } = await boots.begin(next)
-    await expect(bootOnce(going, hopeless)).rejects.toMatchObject({
-      code: 'WENT_BACK',
-      message: expect.stringContaining('nobody confirmed the new system in time'),
-    })
-    await boots.expectOld()
+    await boots.expectBackWithoutSshd()
   })
 
   it('ends in the old system by a power cut if the new one hangs', async () => {
-    const next = await guest.system('next', { services: sshd, boot: 'hang' })
-    const { going } = await boots.begin(next)
-    await expect(
-      bootOnce({ ...going, session: boots.withPower(going.session) }, hanging),
-    ).rejects.toMatchObject({
-      code: 'WENT_BACK',
-      message: expect.stringContaining('did not come up within 60 s, so its power was cut'),
-    })
-    await boots.expectOld()
+    await boots.expectBackAfterHang()
   })
 
   it('ends in the old system if the power is cut in the new one before a login', async () => {

@@ -6,12 +6,12 @@ import { runScript } from '../../../src/remote/run-script.js'
 import { type BootingOnce, bootOnce, prepareScript } from '../../../src/systems/nixos/boot-once.js'
 import { nixosActivation } from '../../../src/systems/nixos/places.js'
 import { beginActivation, startKeep, usualTimes } from '../../../src/systems/nixos/steps.js'
-import type { NixosGuest } from './guest.js'
+import { type NixosGuest, sshd } from './guest.js'
 
 /** Times that a boot of an emulated guest on a busy host never needs. */
 export const times = { fallback: 1_500, hang: 1_600 }
 /** Times for a boot that nobody can confirm. The hang ends before the fallback could. */
-export const [hopeless, hanging] = [
+const [hopeless, hanging] = [
   { fallback: 60, hang: 1_600 },
   { fallback: 1_500, hang: 60 },
 ]
@@ -96,6 +96,38 @@ export class OneTimeBoots {
     const all = { current: next, booted: next, profile: next, bootDefault: next }
     expect(await guest.look()).toMatchObject(all)
     expect(await guest.sh('grep -rls hydra_ops /boot/grub/grub.cfg /boot/loader || true')).toBe('')
+  }
+
+  /** Boots a system that panics, and expects that the old system comes back. */
+  async expectBackAfterPanic(): Promise<void> {
+    const next = await this.guest.system('next', { services: sshd, boot: 'panic' })
+    const { going } = await this.begin(next)
+    await this.expectBack(
+      bootOnce(going, times),
+      'ended before a login, for example by a panic or a power cut',
+    )
+  }
+
+  /** Boots a system that lets nobody log in, and expects that the old system comes back. */
+  async expectBackWithoutSshd(): Promise<void> {
+    const { going } = await this.begin(await this.guest.system('next'))
+    await this.expectBack(bootOnce(going, hopeless), 'nobody confirmed the new system in time')
+  }
+
+  /** Boots a system that hangs, and expects that a power cut brings the old system back. */
+  async expectBackAfterHang(): Promise<void> {
+    const next = await this.guest.system('next', { services: sshd, boot: 'hang' })
+    const { going } = await this.begin(next)
+    const session = this.withPower(going.session)
+    await this.expectBack(
+      bootOnce({ ...going, session }, hanging),
+      'did not come up within 60 s, so its power was cut',
+    )
+  }
+
+  private async expectBack(work: Promise<unknown>, reason: string): Promise<void> {
+    await expect(work).rejects.toMatchObject({ code: 'WENT_BACK', message: expect.stringContaining(reason) })
+    await this.expectOld()
   }
 
   /** Checks that the old system runs after a normal boot and is the boot default, and that nothing is left. */
