@@ -75,9 +75,9 @@ export async function lookAtAccount(host: Host, { user, home }: Account, run: Ru
   )
 }
 
-/** Says whether any part of an account exists. A removal that was interrupted may leave the home alone. */
+/** Says whether any part of an account exists that hydra-ops made. A removal that was interrupted may leave the home alone. */
 export function hasAccount(facts: Facts, { makesUser }: Account): boolean {
-  return (fact(facts, 'user') === 'there' && makesUser) || fact(facts, 'home') === 'there'
+  return (fact(facts, 'made') === 'yes' && makesUser) || fact(facts, 'home') === 'there'
 }
 
 /** Lists the faults of an account; `undefined` means that the account was never created. */

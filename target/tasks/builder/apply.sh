@@ -8,6 +8,11 @@
 : "${user:?}" "${home:?}" "${group:?}" "${makes_user:?}"
 umask 022
 if [ "$makes_user" = true ]; then
+  # The account of a person would otherwise lose its home, and the removal would delete the account.
+  if uid=$(id -u -- "$user" 2> /dev/null) && [ "$uid" -ge 1000 ] && [ "$(home_of "$user")" != "$home" ]; then
+    echo "user $user exists already, with the home $(home_of "$user"); choose another deployment.builder.sshUser" >&2
+    exit 1
+  fi
   getent group -- "$group" > /dev/null || groupadd --system -- "$group" || exit 1
   step "group $group is there"
   id -u -- "$user" > /dev/null 2>&1 ||

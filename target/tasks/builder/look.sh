@@ -2,12 +2,12 @@
 # Looks at the account with which other machines build here, and at the capabilities of this machine.
 # Values: user, home (of the user), keys (path of the keys that may log in), group (that may use the Nix daemon).
 # Prints `user=` and `home=` (`there` or `absent`), `hash=` (of the keys, `-` if there are no keys), `system=`, `cores=`,
-# `kvm=` (yes or no), and `wrong=` with a sentence for each fault.
+# `kvm=` (yes or no), `made=yes` for a user with that home, and `wrong=` with a sentence for each fault.
 : "${user:?}" "${home:?}" "${keys:?}" "${group:?}"
 if id -u -- "$user" > /dev/null 2>&1; then
   say user there
   entry=$(getent passwd -- "$user")
-  [ "$(printf %s "$entry" | cut -d: -f6)" = "$home" ] || say wrong "the home of user $user is not $home"
+  if [ "$(printf %s "$entry" | cut -d: -f6)" = "$home" ]; then say made yes; else say wrong "the home of user $user is not $home"; fi
   case $(printf %s "$entry" | cut -d: -f7) in
     */nologin | */false) say wrong "the login shell of user $user lets nobody in" ;;
   esac

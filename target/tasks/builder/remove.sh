@@ -6,7 +6,8 @@
 : "${user:?}" "${home:?}" "${makes_user:?}"
 rm -f -- "$home/.ssh/authorized_keys" || exit 1
 step 'nobody can log in'
-if [ "$makes_user" = true ] && id -u -- "$user" > /dev/null 2>&1; then
+# An account with another home was not made for this purpose.
+if [ "$makes_user" = true ] && [ "$(home_of "$user")" = "$home" ]; then
   pkill -KILL -u "$user"
   userdel -- "$user" || exit 1
   step "user $user is gone"
